@@ -1,0 +1,1 @@
+"""From logs and ledgers to figures and tables: reads files, imports neither preprocess nor train."""

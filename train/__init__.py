@@ -1,0 +1,1 @@
+"""From token shards to checkpoints, logs and an exported model."""
