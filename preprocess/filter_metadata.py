@@ -1,0 +1,256 @@
+"""Choose papers by their metadata: category, year, licence, not withdrawn.
+
+    python preprocess/filter_metadata.py --metadata arxiv-metadata-oai-snapshot.json --data data
+
+In:  the metadata snapshot, one JSON object a line (any size: it is streamed).
+Out: $DATA/corpus/<variant>/filter_metadata/<YYMM>.parquet, the chosen papers by the month of their id, and a
+     ledger row for every line. Of two lines for one id the one with the later `update_date` counts, of
+     equals the later line.
+"""
+
+import datetime
+import re
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import xxhash
+from pydantic import Field
+from tqdm import tqdm
+
+from configs.loader import CONFIGS, Config, UserError, read_yaml, run_main
+from preprocess.arxiv_id import month_of
+from preprocess.job import Job, arguments, parse
+from preprocess.ledger import Documents
+from preprocess.schema import PAPERS
+from preprocess.shard import code_hash
+from preprocess.stage import ShardStage, Unit, run
+
+UNREADABLE = "unreadable"  # shard of the lines without a valid id
+
+# Licences that let the text be passed on. arXiv's own non-exclusive licence and no licence do not.
+OPEN_LICENSES = re.compile(
+    r"//creativecommons\.org/(licenses/(by|by-sa)/|publicdomain/zero/|licenses/publicdomain)"
+)
+
+_WITHDRAWN = re.compile(r"\b(withdrawn|withdraw this|retracted)\b", re.IGNORECASE)
+# "a previous version was withdrawn", "Theorem 3 has been withdrawn": said of something else than this paper.
+_NOT_THIS = re.compile(
+    r"\b(previous|earlier|prior|first|older?|original|another|part|claims?|theorems?|lemmas?|sections?|"
+    r"conjectures?|propositions?|v\d+)\b",
+    re.IGNORECASE,
+)
+_OPENS_AS_WITHDRAWN = re.compile(
+    r"\W*(this|the)?\s*(\w+\s+){0,3}?(paper|article|manuscript|submission|preprint|work|note)?\s*"
+    r"((has|have)\s+been|is|was|are)?\s*(temporarily\s+|being\s+)?(withdrawn|retracted)\b",
+    re.IGNORECASE,
+)
+
+
+class FilterMetadataConfig(Config):
+    """Which papers are wanted."""
+
+    categories: str = "paper"  # a list in configs/categories/
+    match: Literal["primary", "any"] = "primary"  # the primary category decides, or any of them
+    first_year: int = Field(1991, ge=1991)  # of version 1; arXiv opened in 1991
+    last_year: int = Field(9999, ge=1991)
+    licenses: Literal["any", "open"] = "any"
+
+
+class _Version(msgspec.Struct):
+    created: str
+
+
+class _Line(msgspec.Struct):
+    """The fields of a metadata line that are read; the others are skipped while decoding."""
+
+    id: str
+    title: str
+    abstract: str
+    categories: str
+    versions: list[_Version]
+    comments: str | None = None
+    license: str | None = None
+    update_date: str = ""
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Categories to domains, by exact name first and by archive (`math.*`) second."""
+
+    exact: dict[str, str]
+    archives: dict[str, str]
+
+    @classmethod
+    def read(cls, name: str) -> "Domains":
+        """The list configs/categories/<name>.yaml. Raises UserError."""
+        path = CONFIGS / "categories" / f"{name}.yaml"
+        exact: dict[str, str] = {}
+        archives: dict[str, str] = {}
+        for domain, patterns in read_yaml(path).items():
+            for pattern in patterns:
+                table, key = (archives, pattern[:-2]) if pattern.endswith(".*") else (exact, pattern)
+                if table.setdefault(key, domain) != domain:
+                    raise UserError(f"{path}: {pattern} stands under {table[key]} and under {domain}")
+        return cls(exact, archives)
+
+    def of(self, categories: list[str]) -> str | None:
+        """Domain of the first category that has one."""
+        for category in categories:
+            domain = self.exact.get(category) or self.archives.get(category.partition(".")[0])
+            if domain and (category in self.exact or "." in category):
+                return domain
+        return None
+
+
+def is_withdrawn(comments: str | None, abstract: str) -> bool:
+    """Whether the paper itself is withdrawn, told from papers that mention a withdrawal."""
+    if _OPENS_AS_WITHDRAWN.match(abstract):
+        return True
+    sentences = re.split(r"[.;!?]\s", comments or "")
+    return any(_WITHDRAWN.search(s) and not _NOT_THIS.search(s) for s in sentences)
+
+
+def judge(line: _Line, config: FilterMetadataConfig, domains: Domains) -> tuple[str, str, str]:
+    """(domain, date of version 1, reason to drop or "")."""
+    created = _iso_date(line.versions[0].created) if line.versions else ""
+    if not created:
+        return "", "", "malformed_line"
+    categories = line.categories.split()
+    domain = domains.of(categories[:1] if config.match == "primary" else categories)
+    if domain is None:
+        return "", created, "category"
+    if not config.first_year <= int(created[:4]) <= config.last_year:
+        return domain, created, "year"
+    if config.licenses == "open" and not OPEN_LICENSES.search(line.license or ""):
+        return domain, created, "license"
+    if is_withdrawn(line.comments, line.abstract):
+        return domain, created, "withdrawn"
+    return domain, created, ""
+
+
+_MONTHS = {name: i for i, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+
+
+def _iso_date(rfc822: str) -> str:
+    """`Thu, 19 Apr 2007 03:17:42 GMT` as `2007-04-19`, "" if it is no such date (30 x email.utils)."""
+    parts = rfc822.split()
+    try:
+        return datetime.date(int(parts[3]), _MONTHS[parts[2]], int(parts[1])).isoformat()
+    except (IndexError, KeyError, ValueError):
+        return ""
+
+
+def _paragraphs(text: str) -> str:
+    """Metadata text without its line wrapping; an indented line begins a paragraph."""
+    paragraphs = re.split(r"\n(?:[ \t]+|[ \t]*\n\s*)", text.strip())
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+# ---------------------------------------------------------------- the snapshot, by months
+
+
+@dataclass
+class _Month:
+    offsets: array[int] = field(default_factory=lambda: array("q"))  # of each line in the snapshot
+    digest: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
+    n_bytes: int = 0
+
+
+_ID = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
+
+
+def months(snapshot: Path) -> Iterator[Unit]:
+    """A unit of work for each month in the snapshot, holding where its lines begin (8 bytes a paper)."""
+    if not snapshot.is_file():
+        raise UserError(
+            f"{snapshot}: no such file; METADATA= names arXiv's metadata snapshot "
+            "(arxiv-metadata-oai-snapshot.json), see README, 'Real arXiv data'"
+        )
+    found: defaultdict[str, _Month] = defaultdict(_Month)
+    offset = 0
+    with (
+        snapshot.open("rb") as lines,
+        tqdm(total=snapshot.stat().st_size, unit="B", unit_scale=True, desc="  reading snapshot") as bar,
+    ):
+        for line in lines:
+            if not line.isspace():
+                match = _ID.search(line)
+                month = found[(match and month_of(match[1].decode("latin-1"))) or UNREADABLE]
+                month.offsets.append(offset)
+                month.digest.update(line)
+                month.n_bytes += len(line)
+            offset += len(line)
+            bar.update(len(line))
+    if not offset:
+        raise UserError(f"{snapshot}: is empty")
+    if set(found) == {UNREADABLE}:
+        raise UserError(f"{snapshot}: no line holds an arXiv id; is this the metadata snapshot (JSON lines)?")
+    for name, month in found.items():
+        yield Unit(name, (), month.digest.hexdigest(), month.n_bytes, work=(snapshot, month.offsets))
+
+
+def filter_month(unit: Unit, config: FilterMetadataConfig, documents: Documents) -> None:
+    """Judge the lines of one month."""
+    snapshot, offsets = unit.work
+    domains = Domains.read(config.categories)
+    decoder = msgspec.json.Decoder(_Line)
+    newest: dict[str, tuple[str, int]] = {}
+    lines: list[tuple[int, int, _Line | None]] = []
+    with snapshot.open("rb") as file:
+        for offset in offsets:
+            file.seek(offset)
+            raw = file.readline()
+            try:
+                line = decoder.decode(raw) if unit.name != UNREADABLE else None
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                line = None
+            lines.append((offset, len(raw), line))
+            if line is not None:
+                newest[line.id] = max(newest.get(line.id, ("", -1)), (line.update_date, offset))
+    for offset, n_bytes, line in lines:
+        if line is None:
+            documents.drop(f"@{offset}", "malformed_line", n_bytes, f"at byte {offset} of {snapshot.name}")
+            continue
+        if newest[line.id][1] != offset:
+            documents.drop(
+                f"{line.id}@{offset}", "superseded_line", n_bytes, "another line for this id is newer"
+            )
+            continue
+        domain, created, reason = judge(line, config, domains)
+        if reason:
+            documents.drop(line.id, reason, n_bytes, line.categories if reason == "category" else "")
+            continue
+        row = {
+            "id": line.id,
+            "domain": domain,
+            "categories": line.categories,
+            "license": line.license or "",
+            "created": created,
+            "title": _paragraphs(line.title).replace("\n\n", " "),
+            "abstract": _paragraphs(line.abstract),
+        }
+        documents.keep(row, n_bytes, n_bytes, {})
+
+
+def main() -> None:
+    """Run the stage."""
+    job: Job = parse(arguments(__doc__ or "", "filter_metadata"), "filter_metadata")
+    config = job.config(FilterMetadataConfig)
+    lists = CONFIGS / "categories" / f"{config.categories}.yaml"
+    Domains.read(config.categories)
+    stage = ShardStage(
+        "filter_metadata",
+        PAPERS,
+        filter_month,
+        code_hash("filter_metadata.py", "arxiv_id.py") + xxhash.xxh3_64_hexdigest(lists.read_bytes()),
+    )
+    run(stage, job, config, list(months(job.metadata)))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,154 @@
+"""Command line and configuration of a stage: which corpus, where it lies, which share of it.
+
+The recipe of the corpus `main` is configs/corpus.yaml; a variant in configs/corpora/ changes some of its
+keys. A stage whose recipe (its own and all before it) is the base variant's is not computed again.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.loader import (
+    CONFIGS,
+    ConfigT,
+    UserError,
+    default_data_root,
+    merge,
+    parse_overrides,
+    read_yaml,
+    validate,
+)
+
+# The order in which documents pass; a stage depends on all before it.
+STAGES = (
+    "filter_metadata",
+    "validate_archives",
+    "extract_latex",
+    "normalize_text",
+    "filter_quality",
+    "deduplicate",
+    "split_corpus",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of a stage's script: where things lie, which share of the shards, with how many processes."""
+
+    stage: str
+    data: Path
+    variant: str
+    scale: str
+    src: Path
+    metadata: Path
+    shard: tuple[int, int]
+    workers: int
+    recipes: tuple[
+        tuple[str, dict[str, Any]], ...
+    ]  # (variant, merged corpus recipe), from it to its last base
+    overrides: dict[str, Any]
+
+    def folder(self, kind: str, stage: str) -> Path:
+        """`$DATA/<kind>/<variant>/<stage>`, the base variant's where the recipes do not differ."""
+        upto = STAGES[: STAGES.index(stage) + 1]
+        home, recipe = self.recipes[0]
+        for base, base_recipe in self.recipes[1:]:
+            if any(recipe.get(name) != base_recipe.get(name) for name in upto):
+                break
+            home = base
+        return self.data / kind / home / stage
+
+    def corpus(self, stage: str) -> Path:
+        """Folder of a stage's document shards."""
+        return self.folder("corpus", stage)
+
+    def ledger(self, stage: str) -> Path:
+        """Folder of a stage's ledger shards."""
+        return self.folder("ledger", stage)
+
+    def config(self, model: type[ConfigT]) -> ConfigT:
+        """This stage's section of the corpus recipe, with the command line's `key=value` on top."""
+        section = merge(self.recipes[0][1].get(self.stage, {}), self.overrides)
+        return validate(model, section, f"{self.stage} in the recipe of corpus {self.variant!r}")
+
+
+def arguments(doc: str, stage: str) -> argparse.ArgumentParser:
+    """The options that all stages have; `doc` is the script's docstring."""
+    parser = argparse.ArgumentParser(
+        prog=f"preprocess/{stage}.py", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, default=CONFIGS / "corpus.yaml", help="recipe of corpus main")
+    parser.add_argument("--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/SCALE)")
+    parser.add_argument("--variant", default="main", help="a recipe in configs/corpora/ (default: main)")
+    parser.add_argument("--scale", default="full", help="full, mini or demo: default data root, vocabulary")
+    parser.add_argument("--src", type=Path, help="folder of tars and manifest (default: DATA/raw/src)")
+    parser.add_argument("--metadata", type=Path, help="metadata snapshot (default: DATA/raw/metadata.json)")
+    parser.add_argument("--shard", default=_slurm_shard(), help="i/n: take every n-th shard from the i-th")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="over this stage's configuration")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, stage: str) -> Job:
+    """The `Job` that the command line asks for."""
+    args = parser.parse_args()
+    data = args.data or default_data_root(args.scale)
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers}: at least 1")
+    return Job(
+        stage=stage,
+        data=data,
+        variant=args.variant,
+        scale=args.scale,
+        src=args.src or data / "raw" / "src",
+        metadata=args.metadata or data / "raw" / "metadata.json",
+        shard=_parse_shard(args.shard),
+        workers=args.workers,
+        recipes=tuple(_recipes(args.config, args.variant)),
+        overrides=parse_overrides(args.overrides),
+    )
+
+
+def _slurm_shard() -> str:
+    """`--shard` of a Slurm array task. `_MIN` makes arrays that start at 1 work too."""
+    if "SLURM_ARRAY_TASK_ID" not in os.environ:
+        return "0/1"
+    first = int(os.environ.get("SLURM_ARRAY_TASK_MIN", "0"))
+    return f"{int(os.environ['SLURM_ARRAY_TASK_ID']) - first}/{os.environ['SLURM_ARRAY_TASK_COUNT']}"
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UserError(f"--shard {text!r}: expected i/n with 0 <= i < n, for instance 0/4")
+    return int(index), int(count)
+
+
+def _recipes(main: Path, variant: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, merged recipe) of `variant` and then of each variant that it is based on, `main` last."""
+    chain: list[tuple[str, dict[str, Any]]] = []
+    name, path = variant, main
+    while name != "main":
+        path = CONFIGS / "corpora" / f"{name}.yaml"
+        if name in (seen for seen, _ in chain):
+            raise UserError(f"{path}: its bases form a circle")
+        values = read_yaml(path)
+        base = values.pop("base", "main")
+        values.pop("description", None)
+        chain.append((name, values))
+        name = base
+    recipe = read_yaml(main)
+    merged = [("main", recipe)]
+    for name, values in reversed(chain):
+        recipe = merge(recipe, values)
+        merged.append((name, recipe))
+    for name, recipe in merged:
+        unknown = sorted(set(recipe) - set(STAGES))
+        if unknown:
+            raise UserError(
+                f"recipe of corpus {name!r}: no stage is called {unknown[0]!r}; {', '.join(STAGES)}"
+            )
+    return reversed(merged)

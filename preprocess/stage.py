@@ -1,0 +1,134 @@
+"""Running a stage: from shards that stand, the shards that are missing.
+
+A stage reads one shard and writes one shard of documents and one of the ledger, both named after the input
+tar. Shards are independent, so output depends neither on the number of processes nor on how a Slurm array
+divides them. A killed run leaves only whole shards; the next run makes the rest.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Generic
+
+import pyarrow as pa
+import xxhash
+from tqdm import tqdm
+
+from configs.loader import ConfigT, UserError
+from preprocess.job import Job
+from preprocess.ledger import Documents, check_laws
+from preprocess.schema import LEDGER
+from preprocess.shard import ParquetShard, content_hash, footer
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One shard of work. `inputs` and `fingerprint` decide whether it is done again."""
+
+    name: str
+    inputs: tuple[Path, ...] = ()  # Parquet shards; their rows count
+    fingerprint: str = ""  # of whatever else the output depends on
+    n_bytes: int = 0  # for the progress bar
+    newer_than: Path | None = None  # a raw file: done again when it is newer than the shard
+    work: Any = field(default=None, compare=False)  # what `process` needs to know besides
+
+
+@dataclass(frozen=True)
+class ShardStage(Generic[ConfigT]):
+    """How a stage turns one unit into one shard. All of it is pickled to worker processes."""
+
+    name: str
+    schema: pa.Schema
+    process: Callable[[Unit, ConfigT, Documents], None]
+    code: str  # code_hash of the modules that decide the output
+
+
+def run(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> None:
+    """Make the missing shards among this task's share of `units`, then check the laws on it."""
+    out, ledger = job.corpus(stage.name), job.ledger(stage.name)
+    _refuse_strays(out, units)
+    index, count = job.shard
+    share = [unit for i, unit in enumerate(sorted(units, key=lambda unit: unit.name)) if i % count == index]
+    hashes = {unit.name: _input_hash(stage, config, unit) for unit in share}
+    todo = [unit for unit in share if not _is_done(out, ledger, unit, hashes[unit.name])]
+    if len(todo) < len(share):
+        print(f"{stage.name}: {len(share) - len(todo)} of {len(share)} shards are finished, not made again")
+    tasks = [
+        (stage, config, unit, hashes[unit.name], out, ledger)
+        for unit in sorted(todo, key=lambda unit: -unit.n_bytes)  # large ones first: no long tail
+    ]
+    with tqdm(
+        total=sum(unit.n_bytes for unit in todo),
+        unit="B",
+        unit_scale=True,
+        desc=f"{stage.name:>17}",
+        disable=None if todo else True,
+    ) as bar:
+        for unit in run_tasks(_make_shard, tasks, job.workers):
+            bar.update(unit.n_bytes)
+            bar.set_postfix_str(f"{unit.name}", refresh=False)
+    counts = check_laws(ledger, [unit.name for unit in share])
+    kept = counts.pop("kept", 0)
+    reasons = ", ".join(f"{reason} {n}" for reason, n in counts.most_common())
+    print(
+        f"{stage.name}: {kept + counts.total():,} documents in, {kept:,} kept"
+        + (f"; dropped: {reasons}" if reasons else "")
+    )
+
+
+def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Any]:
+    """`function(*task)` for each task in spawned processes; results in the order in which they finish."""
+    if workers == 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield function(*task)
+        return
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(function, *task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker process was killed (out of memory?): run again with fewer --workers; "
+                "finished shards are kept"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _make_shard(
+    stage: ShardStage[ConfigT], config: ConfigT, unit: Unit, input_hash: str, out: Path, ledger: Path
+) -> Unit:
+    # The ledger's name appears before the shard's: a shard that is there has its ledger.
+    with (
+        ParquetShard(out / f"{unit.name}.parquet", stage.schema, input_hash) as kept,
+        ParquetShard(ledger / f"{unit.name}.parquet", LEDGER, input_hash) as rows,
+    ):
+        stage.process(unit, config, Documents(kept, rows, unit.name))
+    return unit
+
+
+def _input_hash(stage: ShardStage[ConfigT], config: ConfigT, unit: Unit) -> str:
+    parts = [stage.name, stage.code, config.model_dump_json(), unit.fingerprint]
+    parts += [content_hash(path) for path in unit.inputs]
+    return xxhash.xxh3_128_hexdigest("\0".join(parts).encode())
+
+
+def _is_done(out: Path, ledger: Path, unit: Unit, input_hash: str) -> bool:
+    shard, rows = (folder / f"{unit.name}.parquet" for folder in (out, ledger))
+    if footer(shard, "input_hash") != input_hash or footer(rows, "input_hash") != input_hash:
+        return False
+    return unit.newer_than is None or unit.newer_than.stat().st_mtime_ns <= shard.stat().st_mtime_ns
+
+
+def _refuse_strays(out: Path, units: Sequence[Unit]) -> None:
+    """Shards without an input would be read by the next stage: the user decides, nothing is deleted here."""
+    strays = sorted({path.stem for path in out.glob("*.parquet")} - {unit.name for unit in units})
+    if strays:
+        raise UserError(
+            f"{out}: {len(strays)} shards ({strays[0]}, …) have no input any more; "
+            "delete them, or use another DATA folder for another source"
+        )
