@@ -156,7 +156,7 @@ def _paragraphs(text: str) -> str:
 
 @dataclass
 class _Month:
-    offsets: array[int] = field(default_factory=lambda: array("q"))  # of each line in the snapshot
+    offsets: "array[int]" = field(default_factory=lambda: array("q"))  # of each line in the snapshot
     digest: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
     n_bytes: int = 0
 
@@ -239,7 +239,7 @@ def filter_month(unit: Unit, config: FilterMetadataConfig, documents: Documents)
 
 def main() -> None:
     """Run the stage."""
-    job: Job = parse(arguments(__doc__ or "", "filter_metadata"), "filter_metadata")
+    job: Job = parse(arguments(__doc__ or "", "filter_metadata", FilterMetadataConfig), "filter_metadata")
     config = job.config(FilterMetadataConfig)
     lists = CONFIGS / "categories" / f"{config.categories}.yaml"
     Domains.read(config.categories)

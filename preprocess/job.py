@@ -13,6 +13,7 @@ from typing import Any
 
 from configs.loader import (
     CONFIGS,
+    Config,
     ConfigT,
     UserError,
     default_data_root,
@@ -75,10 +76,14 @@ class Job:
         return validate(model, section, f"{self.stage} in the recipe of corpus {self.variant!r}")
 
 
-def arguments(doc: str, stage: str) -> argparse.ArgumentParser:
-    """The options that all stages have; `doc` is the script's docstring."""
+def arguments(doc: str, stage: str, config: type[Config]) -> argparse.ArgumentParser:
+    """The options that all stages have; `doc` is the script's docstring, `config` its section's model."""
+    keys = "\n".join(f"  {name}={field.default}" for name, field in config.model_fields.items())
     parser = argparse.ArgumentParser(
-        prog=f"preprocess/{stage}.py", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"preprocess/{stage}.py",
+        description=doc,
+        epilog=f"keys and defaults of {stage} in configs/corpus.yaml:\n{keys}" if keys else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, default=CONFIGS / "corpus.yaml", help="recipe of corpus main")
     parser.add_argument("--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/SCALE)")

@@ -1,0 +1,238 @@
+"""Check the bulk archives: each tar against arXiv's manifest, each item by its content.
+
+    python preprocess/validate_archives.py --src /scratch/arxiv/src --data data
+
+In:  SRC/arXiv_src_*.tar and SRC/arXiv_src_manifest.xml, as arXiv's bucket has them.
+Out: $DATA/corpus/<variant>/validate_archives/<tar>.parquet, a row for each whole item that may hold TeX
+     (where its bytes lie in the tar, of what kind they are), and a ledger row with a verdict for every item.
+A tar whose size or md5 is not the manifest's is quarantined: all its items are dropped as `damaged_tar`,
+unless `salvage=true` keeps those that are whole in themselves.
+"""
+
+import hashlib
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree import ElementTree
+
+try:  # twice as fast as zlib (FACTS: 690-930 against 360-525 MB/s); no wheel on some platforms
+    from isal import isal_zlib
+
+    _decompressobj: Callable[..., Any] = isal_zlib.decompressobj
+    _INFLATE_ERROR: type[Exception] = isal_zlib.error
+except ImportError:
+    _decompressobj, _INFLATE_ERROR = zlib.decompressobj, zlib.error
+
+from configs.loader import Config, UserError, run_main
+from preprocess.arxiv_id import from_member_stem
+from preprocess.job import arguments, parse
+from preprocess.ledger import Documents
+from preprocess.schema import ITEMS
+from preprocess.shard import code_hash
+from preprocess.stage import ShardStage, Unit, run
+
+MANIFEST = "arXiv_src_manifest.xml"
+_GZIP_WRAPPER = 31  # zlib's wbits for a gzip header and trailer
+_CHUNK = 1 << 20
+_HEAD = 1024  # bytes of content that decide the kind: a tar header is 512
+
+
+class ValidateArchivesConfig(Config):
+    """How to treat damage."""
+
+    salvage: bool = False  # keep the whole items of a tar that is not as the manifest says
+    max_item_bytes: int = 4 << 30  # inflated; arXiv's limit for a submission is 50 MB, bombs have none
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the manifest says of a tar."""
+
+    md5: str
+    size: int
+    num_items: int
+
+
+def read_manifest(path: Path) -> dict[str, Listed]:
+    """Tars by file name. Raises UserError where the manifest is missing or is none."""
+    if not path.is_file():
+        raise UserError(f"{path}: no manifest; fetch src/{MANIFEST} from the bucket that the tars come from")
+    text = path.read_bytes()
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise UserError(f"{path}: holds a DTD, which arXiv's manifest does not; refused")
+    try:
+        return {
+            PurePosixPath(entry.findtext("filename", "")).name: Listed(
+                md5=entry.findtext("md5sum", "").strip(),
+                size=int(entry.findtext("size", "")),
+                num_items=int(entry.findtext("num_items", "")),
+            )
+            for entry in ElementTree.fromstring(text).iter("file")  # noqa: S314 (no DTD: checked above)
+        }
+    except (ElementTree.ParseError, ValueError) as error:
+        raise UserError(f"{path}: not a manifest as arXiv writes it ({error}); fetch it again") from None
+
+
+def tar_damage(path: Path, listed: Listed | None) -> str:
+    """A sentence on how a tar differs from its manifest entry, "" if it does not (or is not listed)."""
+    if listed is None:
+        return ""
+    size = path.stat().st_size
+    if size != listed.size:
+        return f"{size} bytes, the manifest says {listed.size}"
+    with path.open("rb") as file:
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return "" if md5 == listed.md5 else f"md5 {md5}, the manifest says {listed.md5}"
+
+
+def judge_item(name: str, data: bytes, max_bytes: int) -> tuple[str, str]:
+    """(kind, reason to drop or "") of an item, by its content: the name decides nothing."""
+    kind = ""
+    head = data[:_HEAD]
+    if head.startswith(b"\x1f\x8b"):
+        head, verdict = _inflate_head(data, max_bytes)
+        if verdict:
+            return "gzip", verdict
+        kind = ".gz"
+    if not head.strip(b"\0 \t\r\n"):
+        return kind, "empty"
+    if head.startswith(b"%PDF"):
+        return kind, "pdf_only"
+    if head.startswith((b"%!PS", b"\x04%!PS", b"\xc5\xd0\xd3\xc6")):
+        return kind, "postscript"
+    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return kind, "html"
+    if head.startswith(b"\x1f\x9d"):
+        return "compress", ""
+    if _is_tar_header(head):
+        return f"tar{kind}", ""
+    if head.startswith((b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8")) or b"\0\0\0\0" in head:
+        return kind, "unknown_format"
+    return f"tex{kind}", ""
+
+
+def _inflate_head(data: bytes, max_bytes: int) -> tuple[bytes, str]:
+    """First bytes of a gzip's content and what is wrong with it; checks every member's CRC in flat memory."""
+    head, n_bytes = b"", 0
+    while data.startswith(b"\x1f\x8b"):  # members may follow each other; other trailing bytes do no harm
+        inflate = _decompressobj(wbits=_GZIP_WRAPPER)
+        try:
+            while not inflate.eof:
+                out = inflate.decompress(data, _CHUNK)
+                data = inflate.unconsumed_tail
+                n_bytes += len(out)
+                head += out[: _HEAD - len(head)]
+                if n_bytes > max_bytes:
+                    return head, "too_large"
+                if not out and not data and not inflate.eof:
+                    return head, "truncated_archive"
+        except _INFLATE_ERROR:
+            return head, "corrupt_archive"
+        data = inflate.unused_data
+    return head, ""
+
+
+def _is_tar_header(block: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(block[:512].ljust(512, b"\0"), "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def items(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Items of a bulk tar in order, folders apart; ends at the first damaged header."""
+    with tarfile.open(path, "r:") as tar:
+        while True:
+            try:
+                member = tar.next()
+            except tarfile.TarError:
+                return
+            if member is None:
+                return
+            tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header: memory would grow
+            if member.isdir():
+                continue
+            tar.fileobj.seek(member.offset_data)  # the tar's own bytes: never through a link
+            yield member, tar.fileobj.read(member.size) if member.isreg() else b""
+
+
+def validate_tar(unit: Unit, config: ValidateArchivesConfig, documents: Documents) -> None:
+    """Verdicts for the items of one tar."""
+    path, listed = unit.work
+    damage = tar_damage(path, listed)
+    seen: set[str] = set()
+    for member, data in items(path):
+        paper_id = from_member_stem(PurePosixPath(member.name).stem)
+        key = paper_id if paper_id and paper_id not in seen else f"{paper_id or ''}@{member.name}"
+        if damage and not config.salvage:
+            documents.drop(key, "damaged_tar", member.size, damage)
+            continue
+        if paper_id is None:
+            documents.drop(key, "no_arxiv_id", member.size, member.name)
+            continue
+        if paper_id in seen:
+            documents.drop(key, "repeated_item", member.size, member.name)
+            continue
+        seen.add(paper_id)
+        if not member.isreg():
+            documents.drop(key, "not_a_file", member.size, member.name)
+            continue
+        if len(data) < member.size:
+            documents.drop(key, "truncated_archive", member.size, "the tar ends inside this item")
+            continue
+        kind, reason = judge_item(member.name, data, config.max_item_bytes)
+        if reason:
+            documents.drop(key, reason, member.size)
+            continue
+        row = {
+            "id": paper_id,
+            "source_tar": unit.name,
+            "member": member.name,
+            "kind": kind,
+            "offset": member.offset_data,
+            "n_bytes": member.size,
+        }
+        documents.keep(row, member.size, member.size, {})
+
+
+def main() -> None:
+    """Run the stage."""
+    job = parse(arguments(__doc__ or "", "validate_archives", ValidateArchivesConfig), "validate_archives")
+    config = job.config(ValidateArchivesConfig)
+    tars = sorted(job.src.glob("*.tar"))
+    if not tars:
+        raise UserError(f"{job.src}: holds no .tar; SRC= names the folder of arXiv's bulk archives")
+    manifest = read_manifest(job.src / MANIFEST)
+    report_completeness({path.name for path in tars}, manifest)
+    units = [
+        Unit(
+            path.stem,
+            fingerprint=f"{path.name} {path.stat().st_size} {manifest.get(path.name)}",
+            n_bytes=path.stat().st_size,
+            newer_than=path,
+            work=(path, manifest.get(path.name)),
+        )
+        for path in tars
+    ]
+    stage = ShardStage(
+        "validate_archives", ITEMS, validate_tar, code_hash("validate_archives.py", "arxiv_id.py")
+    )
+    run(stage, job, config, units)
+
+
+def report_completeness(here: set[str], manifest: dict[str, Listed]) -> None:
+    """Say which tars the manifest lists and are not here, and the other way round."""
+    missing, unlisted = sorted(manifest.keys() - here), sorted(here - manifest.keys())
+    print(f"validate_archives: {len(here)} tars here, {len(manifest)} in the manifest")
+    for names, what in ((missing, "listed but not here"), (unlisted, "here but not listed (not verifiable)")):
+        if names:
+            more = ", …" if len(names) > 3 else ""
+            print(f"validate_archives: {len(names)} {what}: {', '.join(names[:3])}{more}")
+
+
+if __name__ == "__main__":
+    run_main(main)
