@@ -22,7 +22,7 @@ try:  # twice as fast as zlib (FACTS: 690-930 against 360-525 MB/s); no wheel on
     from isal import isal_zlib
 
     _decompressobj: Callable[..., Any] = isal_zlib.decompressobj
-    _INFLATE_ERROR: type[Exception] = isal_zlib.error
+    _INFLATE_ERROR: Any = isal_zlib.error
 except ImportError:
     _decompressobj, _INFLATE_ERROR = zlib.decompressobj, zlib.error
 
