@@ -1,0 +1,150 @@
+"""How every figure of this project looks: sizes, type, colours, axes in tokens, PNG and PDF alike."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+INK, GREY, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
+
+# Okabe & Ito (2008): told apart with every kind of colour blindness, and in grey by their lightness.
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#CC79A7",
+    "#56B4E9",
+)
+RUN_COLOURS = {"run20": BLUE, "run23": VERMILION, "run24": GREEN}
+DOMAIN_COLOURS = {"math": PURPLE, "cs": ORANGE, "physics": SKY}
+
+WIDTH_IN = 6.8  # a text column and a half: legible when a page shows it at two thirds
+MARGIN_IN = {"left": 0.72, "right": 0.78, "top": 0.74, "bottom": 0.86}  # right: room for labels at line ends
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#ebebeb",
+    "grid.linewidth": 0.7,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # text stays text: searchable, editable
+}
+
+
+def new_figure(
+    title: str,
+    subtitle: str,
+    note: str,
+    heights_in: Iterable[float] = (2.9,),
+    columns: int = 1,
+    left_in: float = MARGIN_IN["left"],
+) -> tuple[Figure, list[Axes]]:
+    """A titled figure and its panels, top to bottom (`heights_in`) or left to right (`columns`)."""
+    heights = list(heights_in)
+    gap = 0.22 if columns == 1 else 0.0
+    height = MARGIN_IN["top"] + sum(heights) + gap * (len(heights) - 1) + MARGIN_IN["bottom"]
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(WIDTH_IN, height))
+        grid = figure.add_gridspec(
+            len(heights),
+            columns,
+            height_ratios=heights,
+            left=left_in / WIDTH_IN,
+            right=1 - MARGIN_IN["right"] / WIDTH_IN,
+            top=1 - MARGIN_IN["top"] / height,
+            bottom=MARGIN_IN["bottom"] / height,
+            hspace=gap / (sum(heights) / len(heights)),
+            wspace=0.42,
+        )
+        axes: list[Axes] = []
+        for row in range(len(heights)):
+            for column in range(columns):
+                share = axes[0] if columns == 1 and axes else None
+                axes.append(figure.add_subplot(grid[row, column], sharex=share))
+    for upper in axes[:-1] if columns == 1 else []:
+        upper.tick_params(axis="x", labelbottom=False)
+    x = 0.12 / WIDTH_IN
+    figure.text(x, 1 - 0.12 / height, title, size=12, weight="bold", color=INK, va="top")
+    figure.text(x, 1 - 0.36 / height, subtitle, size=9, color=GREY, va="top")
+    figure.text(x, 0.1 / height, note, size=7, color=GREY, va="bottom", linespacing=1.35)
+    return figure, axes
+
+
+def tokens_axis(axes: Axes, most_tokens: float) -> None:
+    """The x axis in tokens seen, from 0 to `most_tokens`, in the unit that keeps its numbers short."""
+    units = ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands"), (1.0, "single ones"))
+    unit, name = next(((unit, name) for unit, name in units if most_tokens >= 2 * unit), units[-1])
+    axes.set_xlim(0, most_tokens)
+    axes.xaxis.set_major_locator(MaxNLocator(7))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens / unit:g}"))
+    axes.set_xlabel(f"tokens seen ({name})")
+
+
+def log_axis(axes: Axes, label: str) -> None:
+    """A logarithmic y axis with plain numbers: the long tail of a loss shows beside its first fall."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    # Few decades: name more of the numbers between the powers of ten.
+    decades = high / low
+    named = (1, 1.5, 2, 3, 4, 5, 6, 8) if decades < 12 else (1, 2, 5) if decades < 300 else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=named, numticks=30))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylabel(label)
+
+
+def end_labels(axes: Axes, labels: Iterable[tuple[float, str, str]], lines: int = 1) -> None:
+    """Texts (y in data units, text, colour) at the right border, moved apart where they would overlap.
+
+    To be called last: it relies on the limits of both axes. `lines`: lines of text in the tallest label.
+    """
+    size_pt = 8.5
+    height_pt = axes.get_window_extent().height * 72 / axes.figure.dpi
+    to_axes = axes.transData + axes.transAxes.inverted()
+    placed = float("-inf")
+    step = 1.25 * lines * size_pt / height_pt
+    for y, text, colour in sorted(labels):
+        at = max(float(to_axes.transform((axes.get_xlim()[1], y))[1]), placed + step)
+        axes.annotate(
+            text,
+            (1.0, at),
+            xycoords="axes fraction",
+            xytext=(5, 0),
+            textcoords="offset points",
+            color=colour,
+            size=size_pt,
+            va="center",
+            linespacing=1.05,
+        )
+        placed = at
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `stem`.png and `stem`.pdf, free of dates so that the same data gives the same bytes."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
+    with mpl.rc_context(RC):
+        for file in files:
+            figure.savefig(file, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)
+    return files
