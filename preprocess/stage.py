@@ -5,10 +5,13 @@ tar. Shards are independent, so output depends neither on the number of processe
 divides them. A killed run leaves only whole shards; the next run makes the rest.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Generic
@@ -21,7 +24,9 @@ from configs.loader import ConfigT, UserError
 from preprocess.job import Job
 from preprocess.ledger import Documents, check_laws
 from preprocess.schema import LEDGER
-from preprocess.shard import ParquetShard, content_hash, footer
+from preprocess.shard import ParquetShard, content_hash, footer, shards
+
+DONE = "_DONE.json"  # written by a corpus-wide stage after its last shard
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,11 @@ class Unit:
     n_bytes: int = 0  # for the progress bar
     newer_than: Path | None = None  # a raw file: done again when it is newer than the shard
     work: Any = field(default=None, compare=False)  # what `process` needs to know besides
+
+
+def units_of(folder: Path) -> list[Unit]:
+    """A unit for each finished shard of the stage before."""
+    return [Unit(path.stem, (path,), n_bytes=path.stat().st_size) for path in shards(folder)]
 
 
 @dataclass(frozen=True)
@@ -60,13 +70,7 @@ def run(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[U
         (stage, config, unit, hashes[unit.name], out, ledger)
         for unit in sorted(todo, key=lambda unit: -unit.n_bytes)  # large ones first: no long tail
     ]
-    with tqdm(
-        total=sum(unit.n_bytes for unit in todo),
-        unit="B",
-        unit_scale=True,
-        desc=f"{stage.name:>17}",
-        disable=None if todo else True,
-    ) as bar:
+    with progress(stage.name, todo) as bar:
         for unit in run_tasks(_make_shard, tasks, job.workers):
             bar.update(unit.n_bytes)
             bar.set_postfix_str(f"{unit.name}", refresh=False)
@@ -77,6 +81,64 @@ def run(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[U
         f"{stage.name}: {kept + counts.total():,} documents in, {kept:,} kept"
         + (f"; dropped: {reasons}" if reasons else "")
     )
+
+
+def progress(what: str, units: Sequence[Unit]) -> "tqdm[Any]":
+    """A progress bar over the bytes of `units`; a job's log gets a line every 10 s."""
+    return tqdm(
+        total=sum(unit.n_bytes for unit in units),
+        unit="B",
+        unit_scale=True,
+        desc=f"{what:>19}",
+        disable=not units,
+        mininterval=0.1 if sys.stderr.isatty() else 10,
+    )
+
+
+# ---------------------------------------------------------------- stages that look at the whole corpus
+
+
+def is_corpus_done(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> bool:
+    """Whether a corpus-wide stage has finished with just these inputs. Raises UserError in an array task."""
+    if job.shard[1] != 1:
+        raise UserError(f"{stage.name} looks at the whole corpus: run it as one task, without --shard")
+    done = job.corpus(stage.name) / DONE
+    if not done.is_file() or json.loads(done.read_text()) != _corpus_hashes(stage, config, units):
+        return False
+    folders = (job.corpus(stage.name), job.ledger(stage.name))
+    if not all((folder / f"{unit.name}.parquet").is_file() for folder in folders for unit in units):
+        return False
+    print(f"{stage.name}: finished, not made again")
+    return True
+
+
+def finish_corpus(
+    stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit], decisions: Mapping[str, Any]
+) -> None:
+    """Write the shards of a corpus-wide stage from what was decided for each, then `_DONE.json`."""
+    done = job.corpus(stage.name) / DONE
+    done.unlink(missing_ok=True)  # from here to the end the folder is not the whole corpus
+    decided = []
+    for unit in units:
+        fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(decisions[unit.name], sort_keys=True).encode())
+        decided.append(replace(unit, fingerprint=fingerprint, work=decisions[unit.name]))
+    run(stage, job, config, decided)
+    temporary = done.with_name(f".{DONE}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(_corpus_hashes(stage, config, units), indent=1) + "\n")
+    temporary.replace(done)
+
+
+def require_done(folder: Path) -> None:
+    """Raises UserError where a corpus-wide stage has not finished."""
+    if not (folder / DONE).is_file():
+        raise UserError(f"{folder}: not finished; run preprocess/{folder.name}.py (or make preprocess)")
+
+
+def _corpus_hashes(stage: ShardStage[ConfigT], config: ConfigT, units: Sequence[Unit]) -> dict[str, str]:
+    return {unit.name: _input_hash(stage, config, unit) for unit in units}
+
+
+# ---------------------------------------------------------------- processes
 
 
 def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Any]:
