@@ -82,7 +82,7 @@ def arguments(doc: str, stage: str, config: type[Config]) -> argparse.ArgumentPa
     parser = argparse.ArgumentParser(
         prog=f"preprocess/{stage}.py",
         description=doc,
-        epilog=f"keys and defaults of {stage} in configs/corpus.yaml:\n{keys}" if keys else None,
+        epilog=f"keys of {stage} and their defaults:\n{keys}" if keys else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, default=CONFIGS / "corpus.yaml", help="recipe of corpus main")

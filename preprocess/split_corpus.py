@@ -3,8 +3,8 @@
     python preprocess/split_corpus.py --data data
 
 In:  deduplicate's shards, all of them: this stage runs as one task.
-Out: $DATA/corpus/<variant>/split_corpus/<tar>.parquet with the columns `split` (train, val) and `component` (the
-     smallest id among a paper's duplicates: a component is never divided), and `_DONE.json`.
+Out: $DATA/corpus/<variant>/split_corpus/<tar>.parquet with the columns `split` (train, val) and `component`
+     (the smallest id among a paper's duplicates: a component is never divided), and `_DONE.json`.
 In each domain the components with the smallest hash of (seed, component) are validation: a choice that does
 not depend on order, shards or workers.
 """
@@ -37,7 +37,7 @@ def choose_validation(papers: dict[str, list[str]], config: SplitCorpusConfig) -
         n_val = max(config.min_val_papers, round(config.val_share * len(ids)))
         if 2 * n_val > len(ids):
             raise UserError(
-                f"split_corpus: {domain} has {len(ids)} papers, too few to set {n_val} aside; bring more papers, "
+                f"split_corpus: {domain} has {len(ids)} papers, too few to set {n_val} aside; bring more, "
                 "or set min_val_papers=… lower"
             )
         chosen[domain] = sorted(ids, key=lambda paper_id: (_rank(config.seed, paper_id), paper_id))[:n_val]

@@ -123,9 +123,7 @@ def finish_corpus(
         fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(decisions[unit.name], sort_keys=True).encode())
         decided.append(replace(unit, fingerprint=fingerprint, work=decisions[unit.name]))
     run(stage, job, config, decided)
-    temporary = done.with_name(f".{DONE}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(_corpus_hashes(stage, config, units), indent=1) + "\n")
-    temporary.replace(done)
+    write_json(done, _corpus_hashes(stage, config, units))
 
 
 def require_done(folder: Path) -> None:
@@ -136,6 +134,17 @@ def require_done(folder: Path) -> None:
 
 def _corpus_hashes(stage: ShardStage[ConfigT], config: ConfigT, units: Sequence[Unit]) -> dict[str, str]:
     return {unit.name: _input_hash(stage, config, unit) for unit in units}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file aside and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------- processes
