@@ -3,8 +3,8 @@
     python preprocess/tokenize_corpus.py --data data --tokenizer main
 
 In:  split_corpus's shards and $DATA/tokenizers/<tokenizer>/.
-Out: $DATA/tokens/<corpus>-<tokenizer>/<split>/<domain>/<tar>.bin (little-endian uint32, each document followed
-     by the end-of-document token), .idx.parquet (where each document lies) and .json (counts, fingerprints);
+Out: $DATA/tokens/<corpus>-<tokenizer>/<split>/<domain>/<tar>.bin (little-endian uint32, every document ended
+     by its end-of-document token), .idx.parquet (where each document lies) and .json (counts, fingerprints);
      `_DONE.json` once every shard is there.
 """
 

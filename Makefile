@@ -1,0 +1,84 @@
+# Everything a user runs, by name. `make` alone lists the targets.
+# Variables: PYTHON VENV TORCH_INDEX | SRC METADATA DATA VARIANT TOKENIZER WORKERS | SCALE SEED RUNS
+
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,full)
+VARIANT ?= main
+TOKENIZER ?= main
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
+# The default data root as configs/loader.py has it: data, or data/<scale> for another scale than full.
+DATA ?= $(or $(ARXIV_DATA),data$(if $(filter-out full,$(SCALE)),/$(SCALE)))
+RUNS ?= $(or $(ARXIV_RUNS),runs)
+STAGES := filter_metadata validate_archives extract_latex normalize_text filter_quality deduplicate split_corpus
+export SRC METADATA VARIANT SCALE TOKENIZER WORKERS DATA
+export ARXIV_DATA = $(DATA)
+export ARXIV_RUNS = $(RUNS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report publish-logs status
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
+
+setup: $(VENV)/.installed  ## make .venv and install requirements.txt (torch first and alone)
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(PYTHON) -m virtualenv $(VENV); } || { rm -rf $(VENV); \
+	  echo "error: $(PYTHON) can make no virtual environment; on Debian and Ubuntu: apt install python3-venv, elsewhere: $(PYTHON) -m pip install --user virtualenv"; exit 2; }
+	$(PY) -m pip install $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") "$$(grep '^torch==' requirements.txt)"
+	$(PY) -m pip install -r requirements.txt
+	@touch $@
+
+preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= METADATA= DATA= VARIANT= SCALE= WORKERS=: raw archives to corpus, tokenizer and token shards
+	@set -e; set -- --data "$$DATA" --variant "$$VARIANT" --scale "$$SCALE" --workers "$$WORKERS"; \
+	if [ -n "$$SRC" ]; then set -- "$$@" --src "$$SRC"; fi; \
+	if [ -n "$$METADATA" ]; then set -- "$$@" --metadata "$$METADATA"; fi; \
+	for stage in $(STAGES); do $(PY) preprocess/$$stage.py "$$@"; done; \
+	for stage in train_tokenizer tokenize_corpus; do $(PY) preprocess/$$stage.py "$$@" --tokenizer "$$TOKENIZER"; done
+
+demo: preprocess  ## the whole path on a small built-in corpus: archives in, model and figures out
+	@set -e; for run in run20 run23 run24; do \
+	  $(PY) -m torch.distributed.run --standalone --nproc_per_node 2 train/pretrain.py configs/runs/$$run.yaml --scale demo; done
+	@$(PY) train/export_hf.py "$$ARXIV_RUNS/demo/run20/seed0" --out "$$ARXIV_RUNS/demo/run20/seed0/hf"
+	@$(PY) train/generate.py "$$ARXIV_RUNS/demo/run20/seed0" --prompts configs/prompts.txt
+	@$(PY) analysis/yield_report.py --data "$$DATA" --variant "$$VARIANT" --out analysis/out/demo
+	@$(PY) analysis/plot_runs.py --scale demo
+	@printf '\n%s\n' "The demo is done. What it made:" \
+	  "  raw archives, as arXiv packs them   $$DATA/raw/" \
+	  "  documents after each stage          $$DATA/corpus/main/<stage>/*.parquet" \
+	  "  a verdict for every paper           $$DATA/ledger/main/<stage>/*.parquet" \
+	  "  tokenizer, token shards             $$DATA/tokenizers/main/, $$DATA/tokens/main-main/" \
+	  "  configuration, log, checkpoints     $$ARXIV_RUNS/demo/run20/seed0/ (run23, run24 beside it)" \
+	  "  model for transformers              $$ARXIV_RUNS/demo/run20/seed0/hf/" \
+	  "  figures and yield table             analysis/out/demo/"
+
+demo-corpus: setup
+	@$(PY) preprocess/sample_corpus.py --out "$$DATA/raw"
+
+test: setup  ## all tests; REQUIRE=slurm,real,... turns a skip for want of these into a failure
+	$(PY) -m pytest
+
+test-fast: setup  ## the tests that take seconds
+	$(PY) -m pytest -m "not slow and not slurm"
+
+lint: setup  ## ruff, mypy, shellcheck
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/shellcheck -x slurm/*.sh .ci/run
+
+figures: setup  ## SCALE=: the six figures from logs
+	$(PY) analysis/plot_runs.py --scale "$$SCALE"
+
+yield-report: setup  ## DATA= VARIANT=: what each stage kept and dropped, with the laws checked
+	$(PY) analysis/yield_report.py --data "$$DATA" --variant "$$VARIANT"
+
+publish-logs: setup  ## SCALE=: compact the logs of finished runs into logs/
+	$(PY) analysis/publish_logs.py --scale "$$SCALE"
+
+status: setup  ## the runs, their state and when they end
+	@$(PY) analysis/status.py

@@ -1,0 +1,61 @@
+"""What tests need and where they find it; `REQUIRE=slurm,real,…` turns a skip for want of it into a failure."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _missing_real() -> str:
+    folder = os.environ.get("ARXIV_REAL")
+    return "" if folder and Path(folder).is_dir() else "ARXIV_REAL names no folder of real papers"
+
+
+def _missing_slurm() -> str:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "a Slurm for tests is started by root on Linux"
+    have = shutil.which("slurmctld") and shutil.which("munged")
+    return "" if have or shutil.which("apt-get") else "neither slurm-wlm and munge nor apt-get are here"
+
+
+def _missing_gpu() -> str:
+    import torch
+
+    return "" if torch.cuda.is_available() else "no CUDA device"
+
+
+NEEDS = {"real": _missing_real, "slurm": _missing_slurm, "gpu": _missing_gpu}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a marked test whose need is missing, or fail it where REQUIRE names the need."""
+    required = os.environ.get("REQUIRE", "").split(",")
+    for need, missing in NEEDS.items():
+        if item.get_closest_marker(need) and (reason := missing()):
+            (pytest.fail if need in required else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session")
+def arxiv_real() -> Path:
+    """Folder of the real papers; for tests marked `real`."""
+    return Path(os.environ["ARXIV_REAL"])
+
+
+def run_script(*args: object, check: bool = True, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Run one of the project's scripts as a user would, from the root of the checkout."""
+    done = subprocess.run(
+        [sys.executable, *map(str, args)],
+        cwd=ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{args} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done
