@@ -9,12 +9,16 @@ VARIANT ?= main
 TOKENIZER ?= main
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 # The default data root as configs/loader.py has it: data, or data/<scale> for another scale than full.
-DATA ?= $(or $(ARXIV_DATA),data$(if $(filter-out full,$(SCALE)),/$(SCALE)))
-RUNS ?= $(or $(ARXIV_RUNS),runs)
+ifndef DATA
+DATA := $(or $(ARXIV_DATA),data$(if $(filter-out full,$(SCALE)),/$(SCALE)))
+endif
+ifndef RUNS
+RUNS := $(or $(ARXIV_RUNS),runs)
+endif
 STAGES := filter_metadata validate_archives extract_latex normalize_text filter_quality deduplicate split_corpus
 export SRC METADATA VARIANT SCALE TOKENIZER WORKERS DATA
-export ARXIV_DATA = $(DATA)
-export ARXIV_RUNS = $(RUNS)
+export ARXIV_DATA := $(DATA)
+export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report publish-logs status
