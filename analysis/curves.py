@@ -16,8 +16,11 @@ MOST_POINTS_RAW = 4000  # of a raw curve in a figure 6.8 in wide; the smoothed o
 
 
 def window(n_rows: int) -> int:
-    """Rows that a smoothed value averages: 2 % of the run, at least 5, odd so that it is centred."""
-    return max(5, n_rows // 50) | 1
+    """Rows that a smoothed value averages: 2 % of the run within 5 and 101, odd so that it is centred.
+
+    At full scale 2 % is more than the 500 steps of warm-up, in which the loss falls by half.
+    """
+    return min(max(5, n_rows // 50) | 1, 101)
 
 
 def smooth(values: pd.Series, how: Literal["mean", "median"] = "mean") -> pd.Series:
@@ -32,11 +35,12 @@ def over_seeds(
     """Columns `tokens mean low high` over the steps that all seeds have reached; low and high are extremes.
 
     Seeds are smoothed before they are averaged, so the band is the spread between seeds, not the noise of
-    a step.
+    a step. Steps that a guard skipped never reached the weights and are left out.
     """
     seeds, tokens = [], []
     for frame in frames:
-        known = frame[frame[column].notna()].drop_duplicates("step").set_index("step")
+        trained = frame[frame["skipped"] != 1] if "skipped" in frame else frame
+        known = trained[trained[column].notna()].drop_duplicates("step").set_index("step")
         seeds.append(smooth(known[column], smoothing) if smoothing else known[column].astype(float))
         tokens.append(known["tokens_seen"])
     values = pd.concat(seeds, axis=1, join="inner")
@@ -68,14 +72,25 @@ def draw(
     column: str,
     colour: str,
     smoothing: Literal["mean", "median"] | None = "mean",
-    raw: bool = True,
+    raw: str | None = None,
     **line: Any,
 ) -> pd.DataFrame:
-    """Draw `column` over tokens: raw curves faint, smoothed mean, band over seeds. Returns `over_seeds`."""
-    if raw and smoothing:
+    """Draw `column` over tokens: smoothed mean and band over seeds. Returns `over_seeds`.
+
+    `raw`: what the legend calls the unsmoothed values, which are then drawn faintly behind.
+    """
+    if raw:
         for frame in frames:
             thin = frame.iloc[:: len(frame) // MOST_POINTS_RAW + 1]
-            axes.plot(thin["tokens_seen"], thin[column], color=colour, lw=0.5, alpha=0.28, zorder=1.5)
+            axes.plot(
+                thin["tokens_seen"],
+                thin[column],
+                color=colour,
+                lw=0.5,
+                alpha=0.3,
+                zorder=1.5,
+                label=raw if frame is frames[0] else "_",
+            )
     curve = over_seeds(frames, column, smoothing)
     if len(frames) > 1:
         axes.fill_between(
@@ -86,23 +101,17 @@ def draw(
 
 
 MARKS = {  # event → (marker, colour, height in the axes, what the legend calls it)
-    "resume": ("v", "#6b6b6b", 0.985, "resumed from a checkpoint"),
-    "skipped": ("x", "#D55E00", 0.025, "step skipped by the guard"),
-    "spike": ("x", "#D55E00", 0.025, "step skipped by the guard"),
-    "nan": ("X", "#000000", 0.025, "not finite, kept from the weights"),
+    "resume": ("^", "#6b6b6b", 0.0, "resumed"),
+    "spike": ("x", "#D55E00", 0.03, "spike, step skipped"),
+    "nan": ("X", "#000000", 0.03, "not finite, step skipped"),
 }
 
 
 def draw_marks(axes: Axes, logs: Sequence[RunLog]) -> None:
-    """Where training was resumed (top) and where a guard kept a step from the weights (bottom)."""
+    """Where training was resumed, and where a guard kept a step from the weights."""
     named: set[str] = set()
     for log in logs:
-        skipped = log.train[log.train["skipped"] == 1].assign(event="skipped")
-        happened = pd.concat([log.event, skipped])[["step", "tokens_seen", "event"]]
-        # A skipped step is logged both in its row and as an event: one mark, the event's.
-        for name, rows in happened.drop_duplicates("step").groupby("event"):
-            if name not in MARKS:
-                continue
+        for name, rows in log.event[log.event["event"].isin(MARKS)].groupby("event"):
             marker, colour, height, label = MARKS[str(name)]
             axes.plot(
                 rows["tokens_seen"],
@@ -113,6 +122,7 @@ def draw_marks(axes: Axes, logs: Sequence[RunLog]) -> None:
                 color=colour,
                 transform=axes.get_xaxis_transform(),
                 label="_" if label in named else label,
+                clip_on=False,
                 zorder=4,
             )
             named.add(label)

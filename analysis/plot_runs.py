@@ -34,6 +34,7 @@ RUNS = {  # in the order of the paper's figures 1, 2, 3
 PAPER_FINAL_VALIDATION_NATS = 1.438  # arXiv 2602.17288, Run 20; comparable with scale full alone
 OWN = "This project's own run, not the paper's curve."
 LOSS = "loss (nats per token)"
+RAW = "every logged step"
 
 Logs = dict[str, list[RunLog]]  # run → its seeds
 
@@ -73,9 +74,10 @@ def of_run(run: str, draw_run: Callable[[list[RunLog]], Figure], logs: Logs) -> 
 
 def training_loss(logs: list[RunLog]) -> Figure:
     """Figures 1 to 3: the training loss of one run over tokens."""
-    figure, (axes,) = start(logs, "training loss", averaging("loss", logs))
+    figure, (axes,) = start(logs, "training loss")
     colour = style.RUN_COLOURS.get(logs[0].run.run, style.BLUE)
-    curve = draw(axes, [log.train for log in logs], "loss_nats", colour, label=name(logs[0].run.run))
+    train = [log.train for log in logs]
+    curve = draw(axes, train, "loss_nats", colour, raw=RAW, label=averaged("mean", logs))
     finish(axes, logs, f"training {LOSS}")
     last = float(curve["mean"].iloc[-1])
     style.end_labels(axes, [(last, f"{last:.3f}", colour)])
@@ -84,12 +86,15 @@ def training_loss(logs: list[RunLog]) -> Figure:
 
 def validation(logs: list[RunLog]) -> Figure:
     """Figure 4: training and validation loss of the final run, together and by domain."""
-    note = averaging("Training loss", logs) + " Validation: fixed batches, not averaged over time."
-    figure, (left, right) = start(logs, "training and validation loss", note, columns=2)
+    figure, (left, right) = start(
+        logs, "training and validation loss", "Validation is on fixed batches and not averaged.", columns=2
+    )
     colour = style.RUN_COLOURS.get(logs[0].run.run, style.BLUE)
     train = [log.train for log in logs]
-    draw(left, train, "loss_nats", colour, label="training")
-    points: dict[str, Any] = {"marker": "o", "ms": 2.6, "lw": 1.2, "smoothing": None}
+    draw(
+        left, train, "loss_nats", colour, raw="training, " + RAW, label=f"training, {averaged('mean', logs)}"
+    )
+    points: dict[str, Any] = {"marker": "o", "ms": 2.6, "lw": 1.2, "smoothing": None, "markevery": 0.05}
     held_out = draw(
         left,
         [overall_validation(log.val) for log in logs],
@@ -103,14 +108,14 @@ def validation(logs: list[RunLog]) -> Figure:
     for domain in domains:
         colour = style.DOMAIN_COLOURS.get(domain, style.GREY)
         if all(f"loss_nats/{domain}" in frame for frame in train):
-            draw(right, train, f"loss_nats/{domain}", colour, raw=False, lw=0.9, alpha=0.55)
+            draw(right, train, f"loss_nats/{domain}", colour, lw=0.9, alpha=0.55)
         ours = [log.val[log.val["domain"] == domain] for log in logs]
         if all(len(frame) for frame in ours):
             curve = draw(right, ours, "loss_nats", colour, **points)
             last = float(curve["mean"].iloc[-1])
             labels.append((last, f"{domain}\n{last:.3f}", colour))
     right.plot([], [], color=style.GREY, label="validation", marker="o", ms=2.6, lw=1.2)
-    right.plot([], [], color=style.GREY, label="training (faint)", lw=0.9, alpha=0.55)
+    right.plot([], [], color=style.GREY, label=f"training, {averaged('mean', logs)}", lw=0.9, alpha=0.55)
     if logs[0].run.scale == "full":
         left.axhline(PAPER_FINAL_VALIDATION_NATS, color=style.GREY, lw=0.8, ls=(0, (4, 3)))
         left.annotate(
@@ -123,26 +128,27 @@ def validation(logs: list[RunLog]) -> Figure:
             color=style.GREY,
         )
     for axes in (left, right):
-        finish(axes, logs, LOSS)
-    last = float(held_out["mean"].iloc[-1])
-    style.end_labels(left, [(last, f"{last:.3f}", style.INK)])
+        finish(axes, logs, LOSS, marks=axes is left)
+    ends = held_out["mean"].tail(1)  # none where the run was not validated yet
+    style.end_labels(left, [(last, f"{last:.3f}", style.INK) for last in ends])
     style.end_labels(right, labels, lines=2)
     return figure
 
 
 def gradient_norm(logs: list[RunLog]) -> Figure:
     """Figure 5: gradient norm before clipping, and how often it was clipped."""
-    note = averaging("Norm", logs, "median") + " Shaded: warm-up, until the learning rate peaks."
+    note = "Before clipping. Shaded: warm-up, until the learning rate peaks."
     figure, (upper, lower) = start(logs, "gradient norm", note, heights_in=(2.6, 0.8))
     colour = style.RUN_COLOURS.get(logs[0].run.run, style.BLUE)
     train = [log.train for log in logs]
-    curve = draw(upper, train, "grad_norm", colour, smoothing="median", label="before clipping")
+    label = averaged("median", logs)
+    curve = draw(upper, train, "grad_norm", colour, smoothing="median", raw=RAW, label=label)
     clipped = [frame.assign(percent=100.0 * frame["clipped"].astype(float)) for frame in train]
-    draw(lower, clipped, "percent", colour, raw=False)
+    draw(lower, clipped, "percent", colour)
     warm_up_tokens = train[0]["tokens_seen"].iloc[train[0]["lr"].argmax()]
     for axes in (upper, lower):
         axes.axvspan(0, warm_up_tokens, color=style.FAINT, alpha=0.5, lw=0, zorder=0)
-    finish(lower, logs, "clipped\n(% of steps)", log=False, legend=False)
+    finish(lower, logs, "clipped\n(% of steps)", log=False, marks=False, legend=False)
     lower.set_ylim(-4, 104)
     finish(upper, logs, "gradient norm (L2)")
     upper.set_xlabel("")
@@ -157,19 +163,19 @@ def together(logs: Logs) -> Figure:
     title = ", ".join(name(run).removeprefix("Run ") for run in logs)
     figure, panels = style.new_figure(
         f"Run{'s' if len(logs) > 1 else ''} {title} together: loss, learning rate, throughput",
-        subtitle(everything, seeds=" and ".join(sorted({str(len(seeds)) for seeds in logs.values()}))),
-        averaging("Loss and throughput", everything) + "\n" + "Figure 6 has no name in the paper: this "
-        "project's choice. " + OWN,
+        subtitle(everything, seeds="–".join(map(str, sorted({len(seeds) for seeds in logs.values()})))),
+        f"Loss and throughput: {averaged('mean', everything)}. {band(everything)}"
+        f"The paper's sixth figure has no name: this choice is ours. {OWN}",
         heights_in=(2.5, 0.85, 0.85),
     )
     labels = []
     for run, seeds in logs.items():
         colour = style.RUN_COLOURS.get(run, style.GREY)
-        loss = draw(panels[0], [log.train for log in seeds], "loss_nats", colour, raw=False)
+        loss = draw(panels[0], [log.train for log in seeds], "loss_nats", colour)
         draw(panels[1], [log.train for log in seeds], "lr", colour, smoothing=None)
-        draw(panels[2], [log.perf for log in seeds], "tokens_per_s", colour, raw=False)
+        draw(panels[2], [log.perf for log in seeds], "tokens_per_s", colour)
         last = float(loss["mean"].iloc[-1])
-        labels.append((last, f"{name(run)}  {last:.2f}", colour))
+        labels.append((last, f"{name(run)}\n{last:.3f}", colour))
     finish(panels[2], everything, "tokens/s", log=False, marks=False)
     finish(panels[1], everything, "learning rate", log=False, marks=False)
     finish(panels[0], everything, f"training {LOSS}")
@@ -179,7 +185,8 @@ def together(logs: Logs) -> Figure:
         axes.yaxis.set_major_locator(style.MaxNLocator(3))
     for axes in panels[:2]:
         axes.set_xlabel("")
-    style.end_labels(panels[0], labels)
+    style.end_labels(panels[0], labels, lines=2)
+    figure.align_ylabels(panels)
     return figure
 
 
@@ -206,15 +213,22 @@ def short(count: float) -> str:
     return f"{count:.0f}"
 
 
-def averaging(what: str, logs: Sequence[RunLog], how: str = "mean") -> str:
-    """How the lines of a figure were made, as a sentence for its foot."""
-    rows = max(len(log.train) for log in logs)
-    band = "; line: mean of seeds, band: lowest to highest" if len({log.run.seed for log in logs}) > 1 else ""
-    return f"{what}: running {how} over {window(rows)} logged steps, raw values faint{band}."
+def averaged(how: str, logs: Sequence[RunLog]) -> str:
+    """What the legend calls a smoothed line."""
+    return f"running {how} of {window(max(len(log.train) for log in logs))}"
+
+
+def band(logs: Sequence[RunLog]) -> str:
+    """A sentence on the band for a figure with several seeds."""
+    return (
+        "Line: mean of the seeds; band: lowest to highest. "
+        if len({log.run.seed for log in logs}) > 1
+        else ""
+    )
 
 
 def start(
-    logs: list[RunLog], what: str, note: str, heights_in: Sequence[float] = (2.9,), columns: int = 1
+    logs: list[RunLog], what: str, note: str = "", heights_in: Sequence[float] = (2.9,), columns: int = 1
 ) -> tuple[Figure, list[Axes]]:
     """An empty figure about one run, titled and annotated."""
     run = logs[0].run.run
@@ -222,7 +236,7 @@ def start(
     return style.new_figure(
         f"{name(run)}: {what}",
         subtitle(logs, seeds=str(len(logs))) + about,
-        f"{note}\n{OWN}",
+        f"{note} {band(logs)}{OWN}".strip(),
         heights_in,
         columns,
     )
@@ -239,8 +253,8 @@ def finish(
         axes.set_ylabel(label)
     if marks:
         draw_marks(axes, logs)
-    if legend and axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper right")
+    if legend:
+        style.legend(axes)
 
 
 def choose_scale(found: Sequence[str], asked: str | None, roots: Sequence[Path]) -> str:

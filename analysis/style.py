@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 
@@ -24,7 +25,8 @@ RUN_COLOURS = {"run20": BLUE, "run23": VERMILION, "run24": GREEN}
 DOMAIN_COLOURS = {"math": PURPLE, "cs": ORANGE, "physics": SKY}
 
 WIDTH_IN = 6.8  # a text column and a half: legible when a page shows it at two thirds
-MARGIN_IN = {"left": 0.72, "right": 0.78, "top": 0.74, "bottom": 0.86}  # right: room for labels at line ends
+LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.72, 0.78, 0.72, 0.66  # right: room for labels at the ends of lines
+NOTE_LINE_IN, NOTE_CHARACTERS = 0.13, 130
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
@@ -58,22 +60,23 @@ def new_figure(
     note: str,
     heights_in: Iterable[float] = (2.9,),
     columns: int = 1,
-    left_in: float = MARGIN_IN["left"],
 ) -> tuple[Figure, list[Axes]]:
     """A titled figure and its panels, top to bottom (`heights_in`) or left to right (`columns`)."""
     heights = list(heights_in)
     gap = 0.22 if columns == 1 else 0.0
-    height = MARGIN_IN["top"] + sum(heights) + gap * (len(heights) - 1) + MARGIN_IN["bottom"]
+    note_lines = [line for part in note.split("\n") for line in wrap(part, NOTE_CHARACTERS)]
+    bottom = BOTTOM_IN + NOTE_LINE_IN * len(note_lines)
+    height = TOP_IN + sum(heights) + gap * (len(heights) - 1) + bottom
     with mpl.rc_context(RC):
         figure = Figure(figsize=(WIDTH_IN, height))
         grid = figure.add_gridspec(
             len(heights),
             columns,
             height_ratios=heights,
-            left=left_in / WIDTH_IN,
-            right=1 - MARGIN_IN["right"] / WIDTH_IN,
-            top=1 - MARGIN_IN["top"] / height,
-            bottom=MARGIN_IN["bottom"] / height,
+            left=LEFT_IN / WIDTH_IN,
+            right=1 - RIGHT_IN / WIDTH_IN,
+            top=1 - TOP_IN / height,
+            bottom=bottom / height,
             hspace=gap / (sum(heights) / len(heights)),
             wspace=0.42,
         )
@@ -87,16 +90,16 @@ def new_figure(
     x = 0.12 / WIDTH_IN
     figure.text(x, 1 - 0.12 / height, title, size=12, weight="bold", color=INK, va="top")
     figure.text(x, 1 - 0.36 / height, subtitle, size=9, color=GREY, va="top")
-    figure.text(x, 0.1 / height, note, size=7, color=GREY, va="bottom", linespacing=1.35)
+    figure.text(x, 0.1 / height, "\n".join(note_lines), size=7, color=GREY, va="bottom", linespacing=1.35)
     return figure, axes
 
 
 def tokens_axis(axes: Axes, most_tokens: float) -> None:
     """The x axis in tokens seen, from 0 to `most_tokens`, in the unit that keeps its numbers short."""
     units = ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands"), (1.0, "single ones"))
-    unit, name = next(((unit, name) for unit, name in units if most_tokens >= 2 * unit), units[-1])
+    unit, name = next(((unit, name) for unit, name in units if most_tokens >= unit), units[-1])
     axes.set_xlim(0, most_tokens)
-    axes.xaxis.set_major_locator(MaxNLocator(7))
+    axes.xaxis.set_major_locator(MaxNLocator(6 if axes.get_position().width > 0.5 else 4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens / unit:g}"))
     axes.set_xlabel(f"tokens seen ({name})")
 
@@ -107,11 +110,18 @@ def log_axis(axes: Axes, label: str) -> None:
     low, high = axes.get_ylim()
     # Few decades: name more of the numbers between the powers of ten.
     decades = high / low
-    named = (1, 1.5, 2, 3, 4, 5, 6, 8) if decades < 12 else (1, 2, 5) if decades < 300 else (1,)
+    named = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if decades < 12 else (1, 2, 5) if decades < 300 else (1,)
     axes.yaxis.set_major_locator(LogLocator(subs=named, numticks=30))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel(label)
+
+
+def legend(axes: Axes) -> None:
+    """A legend in the upper right corner, where a falling curve leaves room; none if nothing is named."""
+    if axes.get_legend_handles_labels()[0]:
+        with mpl.rc_context(RC):
+            axes.legend(loc="upper right", borderaxespad=0.2, handlelength=1.6)
 
 
 def end_labels(axes: Axes, labels: Iterable[tuple[float, str, str]], lines: int = 1) -> None:
