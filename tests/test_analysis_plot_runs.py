@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_logs import event, header, history, interrupted_run, write
 
 from analysis import plot_runs
 from analysis.curves import over_seeds, overall_validation, smooth
 from analysis.runlog import find_runs, read_run
 from configs.loader import UserError
+from tests.analysis_logs import event, header, history, interrupted_run, write
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-from analysis_logs import event, header, history, interrupted_run, write
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.runlog import Run, find_runs, read_run
 from configs.loader import UserError
+from tests.analysis_logs import event, header, history, interrupted_run, write
 
 RUN = Run("demo", "run20", 0)
 
