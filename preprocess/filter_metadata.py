@@ -45,8 +45,9 @@ _NOT_THIS = re.compile(
     re.IGNORECASE,
 )
 _OPENS_AS_WITHDRAWN = re.compile(
-    r"\W*(this|the)?\s*(\w+\s+){0,3}?(paper|article|manuscript|submission|preprint|work|note)?\s*"
-    r"((has|have)\s+been|is|was|are)?\s*(temporarily\s+|being\s+)?(withdrawn|retracted)\b",
+    r"\W*((this|the)\s+(\w+\s+){0,2}?)?"
+    r"((paper|article|manuscript|submission|preprint|work|note)\s+((has|have)\s+been|is|was)\s+(temporarily\s+|being\s+)?)?"
+    r"(withdrawn|retracted)\b",
     re.IGNORECASE,
 )
 

@@ -127,10 +127,9 @@ def train_model(
     counts: Counter[str], commands: Iterable[str], config: TrainTokenizerConfig, folder: Path
 ) -> Path:
     """Train from counts; the model file in `folder`. Raises UserError where the text is too little."""
-    for command in commands:
-        for unit in (command, " " + command):
-            if unit in counts:
-                counts[unit] *= config.command_boost
+    for command in commands:  # both forms, so that both are learnt: bare and after a blank
+        n = config.command_boost * (counts[command] + counts[" " + command])
+        counts[command] = counts[" " + command] = n
     table = folder / "units.tsv"
     with table.open("w", encoding="utf-8") as file:
         for unit, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])):

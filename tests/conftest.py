@@ -1,4 +1,4 @@
-"""What tests need and where they find it; `REQUIRE=slurm,real,…` turns a skip for want of it into a failure."""
+"""What tests need; `REQUIRE=slurm,real,…` turns a skip for want of it into a failure."""
 
 import os
 import shutil
