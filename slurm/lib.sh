@@ -11,7 +11,7 @@ VENV=$PWD/.venv container=()
 . slurm/site.sh
 export PYTHON=$VENV/bin/python PYTHONPATH=$PWD  # this checkout's code, wherever its environment was made
 run_python() { "${container[@]}" "$PYTHON" "$@"; }
-run_python -c 'import torch' || fail "$PYTHON cannot import torch: run 'make setup' where there is Internet, or set VENV in slurm/site.sh"
+run_python -c 'import configs.loader' || fail "$PYTHON has not what requirements.txt names: run 'make setup' where there is Internet, or set VENV in slurm/site.sh"
 
 # ---------------------------------------------------------------- one torchrun a node
 
@@ -90,7 +90,9 @@ END
   [ -z "${SLURM_JOB_ID:-}" ] || trap 'signalled=1; touch "$folder/STOP"' USR1
   torchrun_everywhere train/pretrain.py "configs/runs/$run.yaml" \
     --scale "$SCALE" --seed "$SEED" --out "$folder" --resume auto "$@" || code=$?
-  [ -n "$signalled" ] && [ ! -e "$folder/DONE" ] || exit "$code"
+  # Requeued only if a checkpoint came after the STOP (torchrun's exit code cannot say so): a run that fails does not
+  # start over and over.
+  [ -n "$signalled" ] && [ ! -e "$folder/DONE" ] && [ "$folder/checkpoints" -nt "$folder/STOP" ] || exit "$code"
   scontrol requeue "$SLURM_JOB_ID"
   exit 75  # stopped to be requeued
 }

@@ -1,0 +1,108 @@
+"""A Slurm for tests, and a checkout in a folder whose name is awkward on purpose."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+CLIENT_TIMEOUT_S = 30  # of sbatch, scontrol, scancel
+ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE"}
+FOLDERS = ("analysis", "configs", "preprocess", "slurm", "train")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The development cluster of this test session."""
+
+    folder: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Environment of Slurm's clients; jobs inherit it."""
+        own = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_", "ARXIV_"))}
+        own |= {"ARXIV_DEVCLUSTER": str(self.folder), "SLURM_CONF": str(self.folder / "slurm.conf")}
+        return own
+
+    def call(self, *command: object, cwd: Path = ROOT, **env: str) -> str:
+        """Output of a command that must succeed."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd,
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            timeout=CLIENT_TIMEOUT_S,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def submit(self, *arguments: object, cwd: Path, **env: str) -> str:
+        """`sbatch` with these arguments; the job's number."""
+        return self.call("sbatch", "--parsable", *arguments, cwd=cwd, **env).strip()
+
+    def job(self, number: str) -> dict[str, str]:
+        """What `scontrol show job` knows; of an array, its first task that has not ended, or has failed."""
+        lines = self.call("scontrol", "show", "job", "-o", number).strip().splitlines()
+        tasks = [dict(re.findall(r"(\w+(?:/\w+)?)=(\S*)", line)) for line in lines]
+        done = [task for task in tasks if task["JobState"] == "COMPLETED"]
+        return next((task for task in tasks if task not in done), tasks[0])
+
+    def wait(self, number: str, timeout_s: float = 120, state: set[str] = ENDED) -> dict[str, str]:
+        """The job once it is in one of these states. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout_s
+        while (job := self.job(number))["JobState"] not in state:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"job {number} is still {job['JobState']} ({job['Reason']}) after {timeout_s} s"
+                )
+            time.sleep(0.3)
+        return job
+
+    def finish(self, number: str, cwd: Path, timeout_s: float = 120) -> str:
+        """The log of a job that must complete."""
+        job = self.wait(number, timeout_s)
+        log = job_log(number, cwd)
+        assert job["JobState"] == "COMPLETED", f"job {number} is {job['JobState']}:\n{log[-4000:]}"
+        return log
+
+
+def job_log(number: str, cwd: Path) -> str:
+    """What a job, or the tasks of an array, have printed."""
+    return "\n".join(path.read_text() for path in sorted(cwd.glob(f"*-{number}.out")))
+
+
+@contextlib.contextmanager
+def dev_cluster() -> Iterator[Cluster]:
+    """slurm/devcluster.sh in a folder of its own, beside a cluster that the user may have started."""
+    # Not pytest's tmp_path: munge refuses a socket below a folder that others may not enter.
+    folder = Path(tempfile.mkdtemp(prefix="arxiv-devcluster-"))
+    folder.chmod(0o755)
+    cluster = Cluster(folder)
+    script = ROOT / "slurm" / "devcluster.sh"
+    try:
+        started = subprocess.run(
+            [script, "start"], env=cluster.env, capture_output=True, text=True, timeout=300
+        )
+        assert started.returncode == 0, started.stderr
+        yield cluster
+    finally:
+        subprocess.run([script, "stop"], env=cluster.env, check=True, timeout=60)
+        shutil.rmtree(folder)
+
+
+def awkward_checkout(parent: Path) -> Path:
+    """The code in a folder with a space and a `$` in its name; its .venv is this interpreter's."""
+    checkout = parent / "a $HOME of papers"
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "out"))
+    (checkout / ".venv").symlink_to(sys.prefix)
+    return checkout
