@@ -1,0 +1,123 @@
+"""A tiny corpus of tokens and ways to run the trainer on it, for the tests of `train`."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from configs.loader import CONFIGS
+
+ROOT = CONFIGS.parent
+# The demo model on short sequences: a step takes a tenth of a second.
+SMALL = {
+    "sequence_length": 32,
+    "global_batch_size": 8,
+    "micro_batch_size": 2,
+    "tokens_total": 20 * 8 * 32,
+    "warmup_tokens": 4 * 8 * 32,
+    "validate_every_tokens": 10 * 8 * 32,
+    "checkpoint_every_tokens": 5 * 8 * 32,
+    "validation_tokens": 400,
+}
+EOD, VOCAB = 2, 2048
+
+
+def write_shard(folder: Path, name: str, documents: dict[str, np.ndarray], vocab_size: int = VOCAB) -> None:
+    """Write the three files of a token shard; `documents` hold no end-of-document tokens yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    closed = [np.append(tokens, EOD).astype("<u4") for tokens in documents.values()]
+    lengths = np.array([len(tokens) for tokens in closed])
+    stream = np.concatenate(closed)
+    stream.tofile(folder / f"{name}.bin")
+    table = {
+        "id": list(documents),
+        "offset": np.cumsum(lengths) - lengths,
+        "n_tokens": lengths,
+        "n_bytes": (lengths - 1) * 4,
+        "math_share": np.zeros(len(lengths), np.float32),
+        "license": [""] * len(lengths),
+    }
+    pq.write_table(pa.table(table), folder / f"{name}.idx.parquet")
+    facts = {
+        "dtype": "uint32",
+        "n_tokens": int(lengths.sum()),
+        "n_documents": len(lengths),
+        "n_bytes": int(sum(table["n_bytes"])),
+        "vocab_size": vocab_size,
+        "eod_id": EOD,
+        "tokenizer_sha256": "0" * 64,
+        "data_sha256": hashlib.sha256(stream.tobytes()).hexdigest(),
+    }
+    (folder / f"{name}.json").write_text(json.dumps(facts))
+
+
+def write_corpus(data: Path, seed: int = 0, n_documents: int = 40, vocab_size: int = VOCAB) -> Path:
+    """Token shards of three domains in two tars each; a document counts through its domain's vocabulary."""
+    random = np.random.default_rng(seed)
+    root = data / "tokens" / "main-main"
+    for number, domain in enumerate(("cs", "math", "physics")):
+        for split, count in (("train", n_documents), ("val", 4)):
+            for tar in range(2):
+                documents = {}
+                for i in range(count):
+                    length, pace = random.integers(20, 200), random.integers(1, 5)
+                    tokens = (random.integers(600) + pace * np.arange(length)) % 600
+                    documents[f"{domain}{split}{tar}.{i}"] = 3 + 600 * number + tokens
+                write_shard(root / split / domain, f"tar_{tar}", documents, vocab_size)
+    (root / "_DONE.json").write_text("{}")
+    return data
+
+
+def pretrain(
+    data: Path,
+    out: Path,
+    *arguments: str,
+    processes: int = 2,
+    run: str = "run20",
+    timeout: int = 120,
+    **values: Any,
+) -> "subprocess.CompletedProcess[str]":
+    """Train configs/runs/<run>.yaml at the demo scale on SMALL, through torchrun where there are 2 processes."""
+    return torchrun(
+        [
+            "train/pretrain.py",
+            f"configs/runs/{run}.yaml",
+            "--scale",
+            "demo",
+            "--data",
+            str(data),
+            "--out",
+            str(out),
+        ]
+        + [*arguments, *(f"{key}={json.dumps(value)}" for key, value in (SMALL | values).items())],
+        processes,
+        timeout,
+    )
+
+
+def torchrun(
+    script_and_arguments: list[str], processes: int = 2, timeout: int = 120
+) -> "subprocess.CompletedProcess[str]":
+    """Run a script in some processes with pinned threads; one process runs without torchrun."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return subprocess.run(
+        [sys.executable, *(launcher if processes > 1 else []), *script_and_arguments],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def read_rows(out: Path, kind: str, restart: int = 0) -> list[dict[str, Any]]:
+    """Rows of one kind in log.<restart>.jsonl."""
+    lines = (out / f"log.{restart}.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]

@@ -1,0 +1,202 @@
+"""What a training run is: recipe defaults < base run < run file < scale < key=value on the command line.
+
+A run file (configs/runs) names its base and changes one thing; a scale (configs/scales) shrinks every run
+by the same factors. Lengths are in tokens, so that a run keeps its meaning when the batch changes; steps
+are derived.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from configs.loader import CONFIGS, Config, UserError, merge, read_yaml, validate
+from train.model import ModelConfig
+
+DOMAINS = ("cs", "math", "physics")
+Domain = Literal["cs", "math", "physics"]
+# Keys that describe a run and are not inherited.
+ABOUT = ("title", "base", "change", "hypothesis", "primary_metric")
+# How a machine carries the run out: may differ when it is resumed, changes results by no more than rounding.
+EXECUTION = ("micro_batch_size", "strategy", "checkpoint_every_tokens", "keep_last", "keep_every")
+
+
+class Recipe(Config):
+    """All that a run file may set. The defaults are Run 23, the root of all runs."""
+
+    # About the run
+    title: str
+    base: str | None
+    change: str
+    hypothesis: str
+    primary_metric: str
+
+    # Data
+    corpus: str = "main"
+    tokenizer: str = "main"
+    sequence_length: int = Field(768, gt=0)  # tokens; the paper trains at 768
+    unique_share: float = Field(1.0, gt=0, le=1)  # of the corpus's windows that are ever seen; they repeat
+    mixture: dict[Domain, float] | None = None  # weight of each domain; null: in proportion to its tokens
+    block_windows: int = Field(64, gt=0)  # windows read in one go: 64 x 768 x 4 B = 197 kB
+    data_seed: int = 0
+
+    # Model
+    model: str = "base"  # the scale says which file that is
+    init_seed: int = 0
+
+    # Length and batch
+    tokens_total: int = Field(52_180_000_000, gt=0)  # the paper's 52.18 B
+    global_batch_size: int = Field(2048, gt=0)  # sequences: the paper's 32 x 32 accumulated x 2 GPUs
+    micro_batch_size: int = Field(16, gt=0)  # sequences on one device; 32 need recomputation on 80 GB
+
+    # Optimiser: AdamW, decay on matrices only
+    lr: float = Field(2e-4, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"  # after the warm-up
+    min_lr_ratio: float = Field(0.1, ge=0, le=1)  # where the cosine ends
+    warmup_tokens: int = Field(786_432_000, ge=0)  # 500 steps
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+    clip_grad_norm: float | None = Field(1.0, gt=0)  # null: no clipping
+
+    # Execution
+    precision: Literal["bf16", "fp32"] = "bf16"  # bf16: master weights, moments and accumulation stay fp32
+    strategy: Literal["zero1", "ddp"] = "zero1"
+    validate_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps
+    validation_tokens: int = Field(2_097_152, gt=0)  # of each domain, in whole documents
+    checkpoint_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps, 2.5 hours at the paper's speed
+    keep_last: int = Field(2, gt=0)  # checkpoints
+    keep_every: int = Field(10, gt=0)  # the 10th, 20th, … of them stay for good
+
+
+class Scale(Config):
+    """A size at which all runs can be carried out."""
+
+    models: dict[str, str]  # a recipe's `model` -> file in configs/models
+    vocab_size_factor: float = Field(1.0, gt=0)  # on the vocabulary in configs/tokenizers
+    multiply: dict[str, float] = Field(default_factory=dict)  # recipe key -> factor
+    set: dict[str, Any] = Field(default_factory=dict)  # recipe key -> value, for what has no factor
+
+
+class Run(Config):
+    """One run at one scale with one seed, all values resolved."""
+
+    name: str
+    scale: str
+    seed: int
+    recipe: Recipe
+    model: ModelConfig
+
+    @property
+    def run_id(self) -> str:
+        """`<scale>/<run>/seed<k>`: also its folder below the root of all runs."""
+        return f"{self.scale}/{self.name}/seed{self.seed}"
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Target tokens of one optimiser step."""
+        return self.recipe.global_batch_size * self.recipe.sequence_length
+
+    def steps_of(self, tokens: int) -> int:
+        """Optimiser steps nearest to a number of tokens, at least one."""
+        return max(1, round(tokens / self.tokens_per_step))
+
+    @property
+    def steps_total(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.steps_of(self.recipe.tokens_total)
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps in which the learning rate rises."""
+        return self.steps_of(self.recipe.warmup_tokens) if self.recipe.warmup_tokens else 0
+
+    def grad_accum_steps(self, world_size: int) -> int:
+        """Micro-batches a rank takes for one step. Raises UserError where they do not come out even."""
+        batch, micro = self.recipe.global_batch_size, self.recipe.micro_batch_size
+        if batch % (micro * world_size):
+            fits = [m for m in range(1, batch // world_size + 1) if batch % (m * world_size) == 0]
+            remedy = (
+                f"with {world_size} processes micro_batch_size can be {', '.join(map(str, fits))}"
+                if fits
+                else f"the number of processes must divide {batch}"
+            )
+            raise UserError(
+                f"{self.run_id}: global_batch_size {batch} is not a multiple of {world_size} processes x "
+                f"micro_batch_size {micro}; {remedy}"
+            )
+        return batch // (micro * world_size)
+
+    def sha256(self) -> str:
+        """Hash of all that decides the run's numbers: what it is about and how it is carried out left out."""
+        recipe = self.recipe.model_dump(mode="json", exclude=set(ABOUT + EXECUTION))
+        content = json.dumps({"recipe": recipe, "model": self.model.model_dump(mode="json")}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def read_run_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(what the file says about itself, recipe values it inherits and changes). Raises UserError."""
+    about: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    seen: list[Path] = []
+    following: Path | None = path
+    while following is not None:
+        if following in seen:
+            raise UserError(f"{following}: is its own base, by way of {', '.join(p.stem for p in seen)}")
+        seen.append(following)
+        own = read_yaml(following)
+        if missing := [key for key in ABOUT if key not in own]:
+            raise UserError(f"{following}: says nothing about {', '.join(missing)}; every run states it")
+        about = about or {key: own[key] for key in ABOUT}
+        values = merge({key: value for key, value in own.items() if key not in ABOUT}, values)
+        following = following.parent / f"{own['base']}.yaml" if own["base"] else None
+    return about, values
+
+
+def read_scale(name: str) -> Scale:
+    """configs/scales/<name>.yaml. Raises UserError."""
+    path = CONFIGS / "scales" / f"{name}.yaml"
+    return validate(Scale, read_yaml(path), str(path))
+
+
+def load_run(path: Path, scale: str = "full", seed: int = 0, overrides: dict[str, Any] | None = None) -> Run:
+    """The run in a file, at a scale, with a seed for initial weights and data order. Raises UserError."""
+    about, values = read_run_file(path)
+    sizes = read_scale(scale)
+    origin = f"{path} at scale {scale}"
+    if lost := sorted(set(values) & set(sizes.set)):
+        raise UserError(f"{origin}: the scale sets {', '.join(lost)} and would undo what the run changes")
+    full = validate(Recipe, about | values, str(path)).model_dump()
+    for key, factor in sizes.multiply.items():
+        if not isinstance(full.get(key), int | float):
+            raise UserError(
+                f"configs/scales/{scale}.yaml: multiply.{key}: no number of this name in a recipe"
+            )
+        full[key] = round(full[key] * factor) if isinstance(full[key], int) else full[key] * factor
+    seeds = {"init_seed": seed, "data_seed": seed}
+    recipe = validate(Recipe, full | sizes.set | seeds | (overrides or {}), origin)
+    if recipe.model not in sizes.models:
+        raise UserError(
+            f"{origin}: model {recipe.model!r}: the scale knows {', '.join(sorted(sizes.models))}"
+        )
+    model_file = CONFIGS / "models" / f"{sizes.models[recipe.model]}.yaml"
+    model = validate(ModelConfig, read_yaml(model_file), str(model_file))
+    if recipe.sequence_length > model.max_position_embeddings:
+        raise UserError(
+            f"{origin}: sequence_length {recipe.sequence_length} is beyond the model's "
+            f"{model.max_position_embeddings} positions"
+        )
+    return Run(name=path.stem, scale=scale, seed=seed, recipe=recipe, model=model)
+
+
+def write_config(path: Path, run: Run) -> None:
+    """The resolved run as YAML."""
+    path.write_text(yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def read_config(path: Path) -> Run:
+    """A resolved run that `write_config` wrote. Raises UserError."""
+    return validate(Run, read_yaml(path), str(path))

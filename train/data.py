@@ -1,0 +1,269 @@
+"""Which tokens a step sees: sample k is a function of the seed and the data alone, not of ranks or restarts.
+
+A sample is a window of T + 1 tokens that overlaps the next by one: every token of a domain's stream but
+the first is a target once an epoch. Domains are interleaved by integer arithmetic (exact counts, nothing
+to store). Within a domain, blocks of neighbouring windows are permuted, and then windows within a pool of
+blocks: a batch is as mixed as the pool, and a shared disk still reads whole blocks in a row.
+"""
+
+import functools
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xxhash
+
+from configs.loader import UserError
+from train.config import Run
+from train.model import IGNORE
+from train.tokens import DomainTokens, TokenSet
+
+# Blocks whose windows are shuffled together. 64 blocks of 64 windows are 4,096 samples of a domain, two
+# steps of the full batch, and 12.6 MB of page cache.
+POOL_BLOCKS = 64
+WEIGHT_UNIT = 1_000_000  # mixture weights are rounded to millionths, so that interleaving is exact
+
+
+def permutation(n: int, key: object) -> np.ndarray:
+    """A permutation of range(n) (int64) that depends on `key` alone: on no library's generator or version.
+
+    It sorts the numbers by SplitMix64 (Steele et al. 2014), a bijection, so that there are no ties.
+    """
+    seed = np.uint64(xxhash.xxh3_64_intdigest(repr(key).encode()))
+    with np.errstate(over="ignore"):
+        x = seed + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.argsort(x ^ (x >> np.uint64(31)), kind="stable")
+
+
+class WindowOrder:
+    """Endless order of one domain's windows, epoch after epoch, any position found in constant time."""
+
+    def __init__(
+        self, n_windows: int, block_windows: int, unique_share: float, key: tuple[object, ...]
+    ) -> None:
+        self.n_windows = max(1, round(n_windows * unique_share))  # of an epoch
+        self.block_windows = block_windows
+        self.key = key
+        # A share takes whole blocks from all over the stream: its beginning would be the oldest papers.
+        chosen = np.arange(-(-n_windows // block_windows))
+        if unique_share < 1 and (n_full := n_windows // block_windows):
+            chosen = permutation(n_full, (*key, "share"))
+            self.n_windows = min(self.n_windows, n_full * block_windows)
+        self._blocks = chosen[: -(-self.n_windows // block_windows)]
+        self._epoch_blocks = functools.lru_cache(maxsize=2)(self._permute_blocks)
+        self._pool_slots = functools.lru_cache(maxsize=4)(self._permute_pool)
+
+    def windows(self, indices: np.ndarray) -> np.ndarray:
+        """Window numbers (int64) at positions `indices` of the order."""
+        epoch, position = np.divmod(indices, self.n_windows)
+        pool_windows = self.block_windows * POOL_BLOCKS
+        pool, slot = np.divmod(position, pool_windows)
+        windows = np.empty_like(position)
+        for e, p in {(int(e), int(p)) for e, p in zip(epoch, pool, strict=True)}:
+            here = (epoch == e) & (pool == p)
+            shuffled = p * pool_windows + self._pool_slots(e, p)[slot[here]]
+            block, offset = np.divmod(shuffled, self.block_windows)
+            windows[here] = self._epoch_blocks(e)[block] * self.block_windows + offset
+        return windows
+
+    def _permute_blocks(self, epoch: int) -> np.ndarray:
+        n_full = self.n_windows // self.block_windows  # a last, shorter block stays at the end
+        order = permutation(n_full, (*self.key, "blocks", epoch))
+        return np.concatenate([self._blocks[order], self._blocks[n_full:]])
+
+    def _permute_pool(self, epoch: int, pool: int) -> np.ndarray:
+        pool_windows = self.block_windows * POOL_BLOCKS
+        size = min(pool_windows, self.n_windows - pool * pool_windows)
+        return permutation(size, (*self.key, "pool", epoch, pool))
+
+
+def interleave(samples: np.ndarray, weights: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """(domain number, index within the domain) of each sample, in proportion to integer weights.
+
+    The first domain takes its share of the samples evenly (Bresenham's line), the next its share of what
+    is left, and so on: among the first sum(weights) samples each domain has exactly its weight, and any k
+    is found at once.
+    """
+    domain = np.full(samples.shape, len(weights) - 1)
+    index = samples.copy()  # among the samples that no earlier domain took
+    open_ = np.ones(samples.shape, dtype=bool)
+    total = sum(weights)
+    for number, weight in enumerate(weights[:-1]):
+        before = index * weight // total
+        takes = open_ & ((index + 1) * weight // total > before)
+        domain[takes] = number
+        index = np.where(takes, before, np.where(open_, index - before, index))
+        open_ &= ~takes
+        total -= weight
+    return domain, index
+
+
+@dataclass
+class Batch:
+    """B sequences of T tokens."""
+
+    input_ids_BT: torch.Tensor  # int64
+    targets_BT: torch.Tensor  # int64, IGNORE where there is none
+    domains_B: torch.Tensor  # int64, numbers in TrainingData.domains
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        return Batch(self.input_ids_BT.to(device), self.targets_BT.to(device), self.domains_B.to(device))
+
+    def target_counts_B(self) -> torch.Tensor:
+        """Targets of each sequence (float64)."""
+        return (self.targets_BT != IGNORE).sum(dim=1, dtype=torch.float64)
+
+
+class TrainingData:
+    """The training samples of a run."""
+
+    def __init__(self, tokens: TokenSet, run: Run) -> None:
+        recipe = run.recipe
+        self.tokens = tokens
+        self.sequence_length = recipe.sequence_length
+        self.domains = list(tokens.domains)
+        self._streams = list(tokens.domains.values())
+        self._orders = []
+        for name, stream in tokens.domains.items():
+            n_windows = (stream.n_tokens - 1) // recipe.sequence_length
+            if n_windows * recipe.unique_share < 1:
+                raise UserError(
+                    f"{stream.folder}: {stream.n_tokens:,} tokens are too few for one window of "
+                    f"{recipe.sequence_length} + 1 at unique_share {recipe.unique_share}; bring more papers"
+                )
+            key = (recipe.data_seed, name)
+            self._orders.append(WindowOrder(n_windows, recipe.block_windows, recipe.unique_share, key))
+        self.weights = [order.n_windows for order in self._orders]
+        if recipe.mixture is not None:
+            weights = {str(name): weight for name, weight in recipe.mixture.items()}
+            if missing := [name for name in weights if name not in tokens.domains]:
+                raise UserError(
+                    f"{tokens.folder}: the mixture names {', '.join(missing)}, which it does not hold"
+                )
+            self.weights = [round(weights.get(name, 0) * WEIGHT_UNIT) for name in self.domains]
+
+    def describe_passes(self, n_samples: int) -> str:
+        """How often a run of `n_samples` sees each domain's unique tokens, for people."""
+        shares = [n_samples * weight / sum(self.weights) for weight in self.weights]
+        return ", ".join(
+            f"{name} {share / order.n_windows:.2f} x {order.n_windows * self.sequence_length:,} tokens"
+            for name, share, order in zip(self.domains, shares, self._orders, strict=True)
+        )
+
+    def locate(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(domain number, position of the window's first token in the domain's stream) of each sample."""
+        domain, index = interleave(samples, self.weights)
+        start = np.empty_like(index)
+        for number, order in enumerate(self._orders):
+            here = domain == number
+            start[here] = order.windows(index[here]) * self.sequence_length
+        return domain, start
+
+    def batch(self, samples: np.ndarray) -> Batch:
+        """Inputs and targets of the samples (int64 numbers)."""
+        domain, start = self.locate(samples)
+        windows = np.empty((len(samples), self.sequence_length + 1), dtype=np.int64)
+        for row, (d, s) in enumerate(zip(domain, start, strict=True)):
+            windows[row] = self._streams[d].read(int(s), self.sequence_length + 1)
+        both = torch.from_numpy(windows)
+        return Batch(both[:, :-1].contiguous(), both[:, 1:].contiguous(), torch.from_numpy(domain))
+
+    def spans(self, samples: np.ndarray) -> np.ndarray:
+        """What the samples train on, in order: rows of (id hash, first, end), positions within a document.
+
+        uint64, shape (spans, 3). A document's end-of-document token counts as its last.
+        """
+        rows = []
+        for d, s in zip(*self.locate(samples), strict=True):
+            documents = self._streams[d].documents
+            first, end = int(s) + 1, int(s) + 1 + self.sequence_length
+            low, high = np.searchsorted(documents.start, [first, end - 1], side="right")
+            here = slice(low - 1, high)
+            start, stop = documents.start[here], documents.start[here] + documents.n_tokens[here]
+            within = np.stack([np.maximum(first, start) - start, np.minimum(end, stop) - start], axis=1)
+            rows.append(np.column_stack([documents.id_hash[here], within.astype(np.uint64)]))
+        return np.concatenate(rows)
+
+    def span_hash(self, samples: np.ndarray) -> str:
+        """Hash of `spans`: two runs with equal hashes at a step saw the same text in it."""
+        return xxhash.xxh3_128_hexdigest(self.spans(samples).astype("<u8").tobytes())
+
+
+def step_samples(step: int, run: Run) -> np.ndarray:
+    """Sample numbers of step 1, 2, … on all ranks together."""
+    batch = run.recipe.global_batch_size
+    return np.arange((step - 1) * batch, step * batch)
+
+
+def rank_batches(
+    data: TrainingData, run: Run, rank: int, world_size: int, after_step: int
+) -> Iterator[Batch]:
+    """A rank's micro-batches of all steps after `after_step`: an equal share of each step's samples."""
+    micro = run.recipe.micro_batch_size
+    for step in range(after_step + 1, run.steps_total + 1):
+        share = np.split(step_samples(step, run), world_size)[rank]
+        for samples in np.split(share, len(share) // micro):
+            yield data.batch(samples)
+
+
+def prefetch(items: Iterable[Batch], depth: int = 4) -> Iterator[Batch]:
+    """The same items, made ahead of time in a thread (reading releases the interpreter's lock)."""
+    done = object()
+    ready: queue.Queue[object] = queue.Queue(depth)
+
+    def work() -> None:
+        try:
+            for item in items:
+                ready.put(item)
+            ready.put(done)
+        except BaseException as error:  # whatever it is, it belongs to whoever waits for the batch
+            ready.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    while (item := ready.get()) is not done:
+        if isinstance(item, BaseException):
+            raise item
+        assert isinstance(item, Batch)
+        yield item
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Fixed windows of one domain: whole documents, so that their bytes are known exactly."""
+
+    input_ids_WT: torch.Tensor  # int64
+    targets_WT: torch.Tensor  # int64, the last window filled up with IGNORE
+    n_tokens: int  # targets
+    n_bytes: int  # UTF-8 bytes of the text that the targets spell
+
+
+def validation_set(stream: DomainTokens, eod_id: int, n_tokens: int, sequence_length: int) -> ValidationSet:
+    """Whole documents of a domain, at least one, until there are `n_tokens`.
+
+    Documents come in the order of their ids' hashes: a sample of all years, and nearly the same one when
+    the corpus grows. An end-of-document token stands before the first, so that every token is a target;
+    the end-of-document tokens are predicted and paid for, and spell no bytes.
+    """
+    documents = stream.documents
+    order = np.argsort(documents.id_hash, kind="stable")
+    n_documents = int(np.searchsorted(np.cumsum(documents.n_tokens[order]), n_tokens)) + 1
+    chosen = order[:n_documents]
+    text = [stream.read(int(documents.start[i]), int(documents.n_tokens[i])) for i in chosen]
+    tokens = np.concatenate([[eod_id], *text]).astype(np.int64)
+    n_targets = len(tokens) - 1
+    n_windows = -(-n_targets // sequence_length)
+    inputs = np.full(n_windows * sequence_length, eod_id, dtype=np.int64)
+    targets = np.full(n_windows * sequence_length, IGNORE, dtype=np.int64)
+    inputs[:n_targets], targets[:n_targets] = tokens[:-1], tokens[1:]
+    return ValidationSet(
+        torch.from_numpy(inputs).view(n_windows, sequence_length),
+        torch.from_numpy(targets).view(n_windows, sequence_length),
+        n_targets,
+        int(documents.n_bytes[chosen].sum()),
+    )

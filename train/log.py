@@ -1,0 +1,120 @@
+"""The run's log: append-only JSON lines, a header and then rows of kind train, perf, val and event.
+
+Rows say what happened and are never changed. A restart writes a file of its own; its `resume` event voids
+what earlier files hold beyond that step.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from configs.loader import CONFIGS
+
+SCHEMA_VERSION = 1
+
+
+class Log:
+    """Writer of log.<restart>.jsonl; `enabled=False` (all ranks but the first) writes nothing."""
+
+    def __init__(self, folder: Path, enabled: bool, tokens_per_step: int) -> None:
+        self.restart_index = len(list(folder.glob("log.*.jsonl")))
+        self.tokens_per_step = tokens_per_step
+        self.began = time.monotonic()
+        # One line a write, so that a killed run leaves whole lines but perhaps for the last.
+        self._file = (folder / f"log.{self.restart_index}.jsonl").open("x", buffering=1) if enabled else None
+
+    def header(self, **values: Any) -> None:
+        """The first row: what this start of the run is."""
+        fixed = {"kind": "header", "schema_version": SCHEMA_VERSION, "restart_index": self.restart_index}
+        self._write(fixed | git_state() | {"slurm_job_id": os.environ.get("SLURM_JOB_ID")} | values)
+
+    def row(self, kind: str, step: int, **values: Any) -> None:
+        """A row of kind train, perf, val or event, as of the end of `step`."""
+        common = {
+            "kind": kind,
+            "step": step,
+            "tokens_seen": step * self.tokens_per_step,
+            "time_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "wall_s": round(time.monotonic() - self.began, 3),
+        }
+        self._write(common | values)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self._file:
+            # NaN is not JSON: what has no value is left out by the caller, never written.
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+class Clock:
+    """Where the time between two perf rows went."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._reset()
+
+    @contextmanager
+    def waiting_for_data(self) -> Iterator[None]:
+        """Training time in which no batch was there."""
+        began = time.perf_counter()
+        yield
+        self._data_wait_s += time.perf_counter() - began
+
+    @contextmanager
+    def paused(self, checkpoint: bool = False) -> Iterator[None]:
+        """Time that is not training: validation, checkpoints."""
+        began = time.perf_counter()
+        yield
+        spent = time.perf_counter() - began
+        self._paused_s += spent
+        self._checkpoint_s += spent if checkpoint else 0.0
+
+    def read(self, steps: int, tokens_per_step: int) -> dict[str, float]:
+        """Fields of a perf row for the `steps` since the last reading; what was not measured is absent."""
+        step_s = (time.perf_counter() - self._began - self._paused_s) / steps
+        fields = {
+            "tokens_per_s": tokens_per_step / step_s,
+            "step_s": step_s,
+            "data_wait_s": self._data_wait_s / steps,
+            "mem_peak_gib": self._peak_bytes() / 2**30,
+        }
+        if self._checkpoint_s:
+            fields["checkpoint_s"] = self._checkpoint_s
+        self._reset()
+        return fields
+
+    def _reset(self) -> None:
+        self._began = time.perf_counter()
+        self._paused_s = self._data_wait_s = self._checkpoint_s = 0.0
+
+    def _peak_bytes(self) -> float:
+        """Of this rank since its start: memory of the GPU, or of the process where there is none."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        # Kilobytes on Linux, bytes on macOS (getrusage(2) of each).
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of this checkout and whether files differ from it; None where there is no git."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", CONFIGS, *arguments], capture_output=True, text=True, timeout=30
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain", "--untracked-files=no")
+    return {"git_sha": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}

@@ -1,0 +1,257 @@
+"""Train a run.
+
+    torchrun --nproc_per_node 2 train/pretrain.py configs/runs/run20.yaml --scale demo [key=value ...]
+
+In:  token shards in $DATA/tokens (preprocess/tokenize_corpus.py).
+Out: in --out (default $RUNS/<scale>/<run>/seed<k>): config.yaml, log.<restart>.jsonl,
+     checkpoints/step_<n>/, and DONE at the end.
+Started again, it goes on from the newest intact checkpoint. A file STOP in the run's folder makes it save
+and leave with exit code 75 (torchrun itself then ends with 1: DONE tells a finished run).
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from configs.loader import EXIT_REQUEUE, UserError, default_data_root, default_runs_root, parse_overrides
+from train.checkpoint import (
+    TrainState,
+    list_checkpoints,
+    load_checkpoint,
+    newest_intact,
+    refuse_changes,
+    save_checkpoint,
+)
+from train.config import Run, load_run, write_config
+from train.data import TrainingData, prefetch, rank_batches, step_samples
+from train.log import Clock, Log
+from train.model import build_model
+from train.optimizer import learning_rate, make_optimizer
+from train.parallel import make_strategy
+from train.tokens import TokenSet, open_tokens
+from train.validation import validate_model, validation_sets
+from train.world import World, run_world, start_world
+
+PERF_EVERY_STEPS = 10  # the throughput of a single step is noise
+# Dense bf16 FLOP/s by the vendor's data sheets; a device that is not listed gets no MFU.
+PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
+
+
+def main() -> int:
+    """Train to the end or to a STOP; returns the exit code."""
+    arguments = parse_arguments()
+    run = load_run(arguments.run, arguments.scale, arguments.seed, parse_overrides(arguments.overrides))
+    recipe = run.recipe
+    folder: Path = arguments.out or default_runs_root() / run.run_id
+    checkpoints = folder / "checkpoints"
+
+    # ------------------------------------------------------------ what a user can have wrong, before any work
+    data_root: Path = arguments.data or default_data_root(run.scale)
+    train_tokens = open_tokens(data_root, recipe.corpus, recipe.tokenizer, "train")
+    val_tokens = open_tokens(data_root, recipe.corpus, recipe.tokenizer, "val")
+    check_tokens(train_tokens, run)
+    data = TrainingData(train_tokens, run)
+
+    def state_at(step: int) -> TrainState:
+        return TrainState(
+            step=step,
+            tokens_seen=step * run.tokens_per_step,
+            config_sha256=run.sha256(),
+            data_fingerprint=train_tokens.fingerprint,
+            tokenizer_sha256=train_tokens.tokenizer_sha256,
+        )
+
+    written = list_checkpoints(checkpoints)
+    if written:
+        refuse_changes(written[-1], state_at(0))
+    if arguments.resume == "none" and any(folder.glob("log.*.jsonl")):
+        raise UserError(f"{folder}: holds a run: go on with --resume auto, or name another folder with --out")
+    world = start_world()
+    if written and (folder / "DONE").is_file():
+        if world.is_main:
+            print(f"{run.run_id}: finished already, not trained again ({folder})")
+        return 0
+    grad_accum_steps = run.grad_accum_steps(world.size)
+
+    # ------------------------------------------------------------ model, optimiser, state
+    model = build_model(run.model, recipe.init_seed).to(world.device)
+    params_total = sum(parameter.numel() for parameter in model.parameters())
+    strategy = make_strategy(model, make_optimizer(model, run, world.device), world, run, grad_accum_steps)
+    val_sets = validation_sets(val_tokens, run)
+    resume_from = find_resume(checkpoints, world)
+    step = load_checkpoint(resume_from, strategy).step if resume_from else 0
+
+    # ------------------------------------------------------------ log
+    if world.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_config(folder / "config.yaml", run)
+    log = Log(folder, world.is_main, run.tokens_per_step)
+    device_name = torch.cuda.get_device_name() if world.device.type == "cuda" else "cpu"
+    log.header(
+        run_id=run.run_id,
+        title=recipe.title,
+        seed=run.seed,
+        config_sha256=run.sha256(),
+        data_fingerprint=train_tokens.fingerprint,
+        tokenizer_sha256=train_tokens.tokenizer_sha256,
+        params_total=params_total,
+        strategy=strategy.name,
+        world_size=world.size,
+        device=device_name,
+        torch_version=torch.__version__,
+    )
+    if log.restart_index:
+        log.row("event", step, event="resume")
+    if world.is_main:
+        print(f"{run.run_id}: {recipe.title}")
+        print(
+            f"  {params_total:,} parameters, {recipe.precision}; {strategy.name} on {world.size} x {device_name}"
+        )
+        print(f"  {run.steps_total:,} steps of {run.tokens_per_step:,} tokens")
+        print(
+            f"  {recipe.global_batch_size} sequences of {recipe.sequence_length} a step: {world.size} processes "
+            f"x {recipe.micro_batch_size} at a time x {grad_accum_steps} accumulated"
+        )
+        print(f"  passes over the data: {data.describe_passes(run.steps_total * recipe.global_batch_size)}")
+        if step:
+            print(f"  going on from step {step}")
+
+    # ------------------------------------------------------------ the loop
+    flops_per_step = run.model.flops_per_token(params_total, recipe.sequence_length) * run.tokens_per_step
+    peak_flops = next((peak for name, peak in PEAK_FLOPS.items() if name in device_name), None)
+    validate_every = run.steps_of(recipe.validate_every_tokens)
+    checkpoint_every = run.steps_of(recipe.checkpoint_every_tokens)
+    batches = prefetch(rank_batches(data, run, world.rank, world.size, step))
+    bar = tqdm(total=run.steps_total, initial=step, desc=run.run_id, unit="step", disable=not world.is_main)
+    clock = Clock(world.device)
+    last_read, stop = step, False
+    while step < run.steps_total and not stop:
+        step += 1
+
+        # Loss sum and target tokens of each domain, and whether there is a STOP: one exchange a step.
+        n_domains = len(data.domains)
+        totals = torch.zeros(2 * n_domains + 1, dtype=torch.float64, device=world.device)
+        for micro_step in range(grad_accum_steps):
+            with clock.waiting_for_data():
+                batch = next(batches).to(world.device)
+            losses_B = strategy.backward(batch, run.tokens_per_step, last=micro_step == grad_accum_steps - 1)
+            totals.index_add_(0, batch.domains_B, losses_B.double())
+            totals.index_add_(0, batch.domains_B + n_domains, batch.target_counts_B())
+        totals[-1] = float(world.is_main and (folder / "STOP").exists())
+        *sums, stop_flag = world.sum(totals).tolist()
+        nats, tokens = sums[:n_domains], sums[n_domains:]
+        assert sum(tokens) == run.tokens_per_step
+        loss_nats, stop = sum(nats) / run.tokens_per_step, bool(stop_flag)
+        refuse_non_finite(loss_nats, "loss", step, log, run)
+
+        lr = learning_rate(run, step)
+        grad_norm = strategy.step(lr)
+        refuse_non_finite(grad_norm, "gradient norm", step, log, run)
+        if world.is_main:
+            seen = [i for i, n in enumerate(tokens) if n]
+            log.row(
+                "train",
+                step,
+                loss_nats=loss_nats,
+                lr=lr,
+                grad_norm=grad_norm,
+                clipped=recipe.clip_grad_norm is not None and grad_norm > recipe.clip_grad_norm,
+                skipped=False,
+                span_hash=data.span_hash(step_samples(step, run)),
+                **{f"loss_nats/{data.domains[i]}": nats[i] / tokens[i] for i in seen},
+                **{f"tokens/{data.domains[i]}": int(tokens[i]) for i in seen},
+            )
+        bar.update()
+        if step % PERF_EVERY_STEPS == 0 or step == run.steps_total:
+            perf = clock.read(step - last_read, run.tokens_per_step)
+            last_read = step
+            shown = {"loss": f"{loss_nats:.3f}", "tokens/s": f"{perf['tokens_per_s']:,.0f}"}
+            if peak_flops:
+                perf["mfu"] = flops_per_step / perf["step_s"] / (peak_flops * world.size)
+                shown["MFU"] = f"{perf['mfu']:.1%}"
+            log.row("perf", step, **perf)
+            bar.set_postfix(shown, refresh=False)
+
+        if step % validate_every == 0 or step == run.steps_total:
+            with clock.paused():
+                for result in validate_model(strategy, val_sets):
+                    log.row("val", step, **result.row())
+        if step % checkpoint_every == 0 or step == run.steps_total or stop:
+            with clock.paused(checkpoint=True):
+                save_checkpoint(checkpoints, strategy, state_at(step), run)
+            log.row("event", step, event="checkpoint")
+    bar.close()
+
+    # ------------------------------------------------------------ done, or stopped to be requeued
+    finished = step == run.steps_total
+    if not finished:
+        log.row("event", step, event="preempt")
+    if world.is_main:
+        if finished:
+            (folder / "DONE").write_text(f"{step} steps\n")
+        (folder / "STOP").unlink(missing_ok=True)
+        outcome = "done" if finished else "stopped"
+        print(f"{run.run_id}: {outcome} at step {step} of {run.steps_total} ({folder})")
+    world.barrier()
+    return 0 if finished else EXIT_REQUEUE
+
+
+def check_tokens(tokens: TokenSet, run: Run) -> None:
+    """Raise UserError where the tokens do not fit the model or are fewer than a step takes."""
+    if tokens.vocab_size > run.model.vocab_size:
+        raise UserError(
+            f"{tokens.folder}: its tokenizer has {tokens.vocab_size:,} pieces, the model only "
+            f"{run.model.vocab_size:,}: tokens and run belong to different scales (this run's is {run.scale})"
+        )
+    n_tokens = sum(stream.n_tokens for stream in tokens.domains.values())
+    if n_tokens * run.recipe.unique_share < run.tokens_per_step:
+        raise UserError(
+            f"{tokens.folder}: {n_tokens:,} tokens x unique_share {run.recipe.unique_share} are too few: one "
+            f"step takes {run.tokens_per_step:,}; bring more papers or lower global_batch_size"
+        )
+
+
+def find_resume(checkpoints: Path, world: World) -> Path | None:
+    """The newest intact checkpoint, chosen by the main process for all; damaged ones are named."""
+    newest = None
+    if world.is_main:
+        newest, problems = newest_intact(checkpoints)
+        for problem in problems:
+            print(f"damaged checkpoint, the one before is taken: {problem}")
+    chosen = world.from_main(str(newest) if newest else "")
+    return Path(chosen) if chosen else None
+
+
+def refuse_non_finite(value: float, what: str, step: int, log: Log, run: Run) -> None:
+    """Stop a run that can only get worse, before a checkpoint holds it."""
+    if not math.isfinite(value):
+        log.row("event", step, event="nan", where=what)
+        raise UserError(
+            f"{run.run_id}: the {what} of step {step} is {value}; the newest checkpoint is from before it: "
+            f"go on from there with a smaller lr, or look at the step's data"
+        )
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="configs/runs/<run>.yaml")
+    parser.add_argument("--scale", default="full", help="a file in configs/scales")
+    parser.add_argument("--seed", type=int, default=0, help="of initial weights and data order")
+    parser.add_argument(
+        "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
+    )
+    parser.add_argument("--out", type=Path, help="run folder (default: $ARXIV_RUNS/<scale>/<run>/seed<k>)")
+    parser.add_argument("--resume", choices=("auto", "none"), default="auto")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values")
+    # Overrides may stand between options.
+    return parser.parse_intermixed_args()
+
+
+if __name__ == "__main__":
+    run_world(main)

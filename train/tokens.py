@@ -1,0 +1,138 @@
+"""Token shards on disk: $DATA/tokens/<corpus>-<tokenizer>/<split>/<domain>/<tar>.{bin,idx.parquet,json}.
+
+`.bin` holds little-endian uint32 tokens, every document closed by its end-of-document token;
+`.idx.parquet` one row a document; `.json` counts and fingerprints. A domain is the stream of its shards
+in the order of their names.
+"""
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import xxhash
+
+from configs.loader import UserError
+from train.config import DOMAINS
+
+DTYPE = np.dtype("<u4")
+REMEDY = "run `make preprocess` (for the demo: `make demo`)"
+# Open maps a domain: each costs a file descriptor, of which a process has 1,024; a large corpus has more
+# shards.
+OPEN_SHARDS = 128
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Documents of a domain in stream order: arrays of one length."""
+
+    id_hash: np.ndarray  # uint64, xxh3_64 of the arXiv id
+    start: np.ndarray  # int64, position of the first token in the domain's stream
+    n_tokens: np.ndarray  # int64, with the end-of-document token
+    n_bytes: np.ndarray  # int64, of the UTF-8 text
+
+
+class DomainTokens:
+    """One domain's stream of tokens."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shards = sorted(folder / path.name.removesuffix(".bin") for path in folder.glob("*.bin"))
+        self.facts: list[dict[str, Any]] = []
+        for shard in self.shards:
+            facts = _read_facts(shard)
+            size = Path(f"{shard}.bin").stat().st_size
+            if size != facts["n_tokens"] * DTYPE.itemsize:
+                raise UserError(
+                    f"{shard}.bin: {size:,} bytes, but its .json counts {facts['n_tokens']:,} tokens of "
+                    f"{DTYPE.itemsize} bytes: the file is truncated; delete it and {REMEDY}"
+                )
+            self.facts.append(facts)
+        self._ends = np.cumsum([facts["n_tokens"] for facts in self.facts], dtype=np.int64)
+        self._map = functools.lru_cache(maxsize=OPEN_SHARDS)(self._open)
+
+    @property
+    def n_tokens(self) -> int:
+        """Length of the stream."""
+        return int(self._ends[-1]) if self.shards else 0
+
+    def read(self, start: int, n_tokens: int) -> np.ndarray:
+        """`n_tokens` tokens (uint32) from position `start`, across shards where need be."""
+        parts = []
+        shard = int(np.searchsorted(self._ends, start, side="right"))
+        while n_tokens:
+            tokens = self._map(shard)
+            first = start - (int(self._ends[shard]) - len(tokens))
+            part = tokens[first : first + n_tokens]
+            parts.append(part)
+            start, n_tokens, shard = start + len(part), n_tokens - len(part), shard + 1
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    @functools.cached_property
+    def documents(self) -> Documents:
+        """Index of all documents (32 bytes each)."""
+        ids: list[np.ndarray] = []
+        columns: dict[str, list[np.ndarray]] = {"start": [], "n_tokens": [], "n_bytes": []}
+        for shard, end, facts in zip(self.shards, self._ends, self.facts, strict=True):
+            table = pq.read_table(f"{shard}.idx.parquet", columns=["id", "offset", "n_tokens", "n_bytes"])
+            hashes = [xxhash.xxh3_64_intdigest(paper_id.encode()) for paper_id in table["id"].to_pylist()]
+            ids.append(np.array(hashes, np.uint64))
+            columns["start"].append(table["offset"].to_numpy() + (end - facts["n_tokens"]))
+            columns["n_tokens"].append(table["n_tokens"].to_numpy())
+            columns["n_bytes"].append(table["n_bytes"].to_numpy())
+        joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+        return Documents(id_hash=np.concatenate(ids), **joined)
+
+    def _open(self, shard: int) -> np.ndarray:
+        return np.memmap(f"{self.shards[shard]}.bin", dtype=DTYPE, mode="r")
+
+
+def _read_facts(shard: Path) -> dict[str, Any]:
+    try:
+        return json.loads(Path(f"{shard}.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shard}.json: {error}; delete the shard and {REMEDY}") from None
+
+
+@dataclass(frozen=True)
+class TokenSet:
+    """All domains of one split, and what they were made with."""
+
+    folder: Path
+    domains: dict[str, DomainTokens]
+    vocab_size: int
+    eod_id: int
+    tokenizer_sha256: str
+    fingerprint: str  # of the tokens themselves: same fingerprint, same batches
+
+
+def open_tokens(data: Path, corpus: str, tokenizer: str, split: str) -> TokenSet:
+    """Open the shards of a split. Raises UserError where they are missing, unfinished or of two kinds."""
+    root = data / "tokens" / f"{corpus}-{tokenizer}"
+    if not (root / "_DONE.json").is_file():
+        state = "is unfinished" if root.is_dir() else "is missing"
+        raise UserError(f"{root}: {state}: there are no tokens to read; {REMEDY}")
+    found = {name: DomainTokens(root / split / name) for name in DOMAINS if (root / split / name).is_dir()}
+    domains = {name: tokens for name, tokens in found.items() if tokens.n_tokens}
+    if not domains:
+        raise UserError(f"{root / split}: holds no tokens of {', '.join(DOMAINS)}; {REMEDY}")
+    digest = hashlib.sha256()
+    made_with: dict[tuple[int, int, str], Path] = {}
+    for name, tokens in domains.items():
+        for shard, facts in zip(tokens.shards, tokens.facts, strict=True):
+            made_with[(facts["vocab_size"], facts["eod_id"], facts["tokenizer_sha256"])] = shard
+            digest.update(f"{split}/{name}/{shard.name} {facts['data_sha256']}\n".encode())
+    if len(made_with) > 1:
+        one, other, *_ = made_with.values()
+        raise UserError(f"{one} and {other} were made with different tokenizers; delete {root} and {REMEDY}")
+    vocab_size, eod_id, sha256 = next(iter(made_with))
+    model = data / "tokenizers" / tokenizer / "tokenizer.model"
+    if model.is_file() and hashlib.sha256(model.read_bytes()).hexdigest() != sha256:
+        raise UserError(
+            f"{model}: is not the tokenizer that {root} was made with; delete {root} and {REMEDY}"
+        )
+    return TokenSet(root / split, domains, vocab_size, eod_id, sha256, digest.hexdigest())
