@@ -75,31 +75,26 @@ def write_corpus(data: Path, seed: int = 0, n_documents: int = 40, vocab_size: i
     return data
 
 
+def pretrain_command(data: Path, out: Path, *arguments: str, run: str = "run20", **values: Any) -> list[str]:
+    """Script and arguments that train a run at the demo scale and SMALL."""
+    overrides = [f"{key}={json.dumps(value)}" for key, value in (SMALL | values).items()]
+    places = ["--data", str(data), "--out", str(out)]
+    return [
+        "train/pretrain.py",
+        f"configs/runs/{run}.yaml",
+        "--scale",
+        "demo",
+        *places,
+        *arguments,
+        *overrides,
+    ]
+
+
 def pretrain(
-    data: Path,
-    out: Path,
-    *arguments: str,
-    processes: int = 2,
-    run: str = "run20",
-    timeout: int = 120,
-    **values: Any,
+    data: Path, out: Path, *arguments: str, processes: int = 2, **values: Any
 ) -> "subprocess.CompletedProcess[str]":
-    """Train configs/runs/<run>.yaml at the demo scale on SMALL, through torchrun where there are 2 processes."""
-    return torchrun(
-        [
-            "train/pretrain.py",
-            f"configs/runs/{run}.yaml",
-            "--scale",
-            "demo",
-            "--data",
-            str(data),
-            "--out",
-            str(out),
-        ]
-        + [*arguments, *(f"{key}={json.dumps(value)}" for key, value in (SMALL | values).items())],
-        processes,
-        timeout,
-    )
+    """Train a small run and wait for its end."""
+    return torchrun(pretrain_command(data, out, *arguments, **values), processes)
 
 
 def torchrun(

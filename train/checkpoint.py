@@ -10,6 +10,7 @@
 State is kept under the model's own names, whole: it fits any strategy and any number of processes.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,7 +23,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from configs.loader import Config, UserError, validate
-from train.config import Run, write_config
+from train.config import Run, read_config, write_config
+from train.model import PretrainModel, build_model
 from train.parallel import DataParallel, State
 
 MANIFEST = "manifest.json"
@@ -151,6 +153,30 @@ def read_state(checkpoint: Path) -> TrainState:
     """state.json of a checkpoint."""
     path = checkpoint / "state.json"
     return validate(TrainState, json.loads(path.read_text()), str(path))
+
+
+def load_model(checkpoint: Path) -> tuple[PretrainModel, Run]:
+    """Model (fp32, on the CPU) and run of a checkpoint."""
+    run = read_config(checkpoint / "config.yaml")
+    model = build_model(run.model, run.recipe.init_seed)
+    weights = load_file(checkpoint / "weights.safetensors")
+    with torch.no_grad():
+        for name, weight in model.named_weights().items():
+            weight.copy_(weights[name])
+    return model, run
+
+
+def tokenizer_folder(checkpoint: Path, data_root: Path, run: Run) -> Path:
+    """The tokenizer that a checkpoint was trained with. Raises UserError where it is gone or another one."""
+    folder = data_root / "tokenizers" / run.recipe.tokenizer
+    path = folder / "tokenizer.model"
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file; name the run's data root with --data or run `make preprocess`"
+        )
+    if hashlib.sha256(path.read_bytes()).hexdigest() != read_state(checkpoint).tokenizer_sha256:
+        raise UserError(f"{path}: is not the tokenizer that {checkpoint} was trained with; name its --data")
+    return folder
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

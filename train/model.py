@@ -155,10 +155,3 @@ def count_parameters(config: ModelConfig) -> int:
 def rope_frequencies(model: nn.Module) -> dict[str, Tensor]:
     """The rotary frequencies of a model by buffer name. They must stay fp32: bf16 has 8 bits for an angle."""
     return {name: buffer for name, buffer in model.named_buffers() if name.endswith("inv_freq")}
-
-
-def load_weights(model: PretrainModel, weights: dict[str, Tensor]) -> None:
-    """Copy `weights` (names as in `named_weights`) into the model, converting the dtype."""
-    with torch.no_grad():
-        for name, parameter in model.named_weights().items():
-            parameter.copy_(weights[name])

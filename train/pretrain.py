@@ -28,7 +28,7 @@ from train.checkpoint import (
 from train.config import Run, load_run, write_config
 from train.data import TrainingData, prefetch, rank_batches, step_samples
 from train.log import Clock, Log
-from train.model import build_model
+from train.model import build_model, count_parameters
 from train.optimizer import learning_rate, make_optimizer
 from train.parallel import make_strategy
 from train.tokens import TokenSet, open_tokens
@@ -78,7 +78,7 @@ def main() -> int:
 
     # ------------------------------------------------------------ model, optimiser, state
     model = build_model(run.model, recipe.init_seed).to(world.device)
-    params_total = sum(parameter.numel() for parameter in model.parameters())
+    params_total = count_parameters(run.model)
     strategy = make_strategy(model, make_optimizer(model, run, world.device), world, run, grad_accum_steps)
     val_sets = validation_sets(val_tokens, run)
     resume_from = find_resume(checkpoints, world)
@@ -107,13 +107,12 @@ def main() -> int:
         log.row("event", step, event="resume")
     if world.is_main:
         print(f"{run.run_id}: {recipe.title}")
-        print(
-            f"  {params_total:,} parameters, {recipe.precision}; {strategy.name} on {world.size} x {device_name}"
-        )
+        print(f"  {params_total:,} parameters, {recipe.precision}")
+        print(f"  {world.size} x {device_name}, {strategy.name}")
         print(f"  {run.steps_total:,} steps of {run.tokens_per_step:,} tokens")
         print(
-            f"  {recipe.global_batch_size} sequences of {recipe.sequence_length} a step: {world.size} processes "
-            f"x {recipe.micro_batch_size} at a time x {grad_accum_steps} accumulated"
+            f"  {recipe.global_batch_size} sequences of {recipe.sequence_length} a step: {world.size} x "
+            f"{recipe.micro_batch_size} at a time, {grad_accum_steps} times"
         )
         print(f"  passes over the data: {data.describe_passes(run.steps_total * recipe.global_batch_size)}")
         if step:

@@ -1,0 +1,48 @@
+"""Evaluate a checkpoint on fixed whole documents of each domain.
+
+    python train/evaluate.py runs/full/run20/seed0 --split val
+
+In:  a checkpoint, or a run's folder (its newest intact one), and the token shards it was trained with.
+Out: on standard output, one JSON line a domain: loss_nats, perplexity, bits_per_byte, n_tokens, n_bytes.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from configs.loader import default_data_root, run_main
+from train.checkpoint import find_checkpoint, load_model
+from train.parallel import DataParallel
+from train.tokens import open_tokens
+from train.validation import validate_model, validation_sets
+from train.world import World
+
+
+def main() -> None:
+    """Print the evaluation of each domain."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("checkpoint", type=Path, help="checkpoints/step_<n> or the run's folder")
+    parser.add_argument("--split", choices=("train", "val"), default="val")
+    parser.add_argument(
+        "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
+    )
+    parser.add_argument("--tokens", type=int, help="of each domain (default: as in the run)")
+    arguments = parser.parse_args()
+    model, run = load_model(find_checkpoint(arguments.checkpoint))
+    if arguments.tokens:
+        recipe = run.recipe.model_copy(update={"validation_tokens": arguments.tokens})
+        run = run.model_copy(update={"recipe": recipe})
+    data_root = arguments.data or default_data_root(run.scale)
+    tokens = open_tokens(data_root, run.recipe.corpus, run.recipe.tokenizer, arguments.split)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    world = World(rank=0, size=1, device=device)
+    # The optimiser is never stepped: a strategy alone knows how to run the model in the run's precision.
+    strategy = DataParallel(model.to(device), torch.optim.SGD(model.parameters()), world, run, 1)
+    for result in validate_model(strategy, validation_sets(tokens, run)):
+        print(json.dumps({"run_id": run.run_id, "split": arguments.split, **result.row()}))
+
+
+if __name__ == "__main__":
+    run_main(main)

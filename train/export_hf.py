@@ -1,0 +1,53 @@
+"""Export a checkpoint as a folder that plain transformers (vLLM, lm-eval, …) loads.
+
+    python train/export_hf.py runs/demo/run20/seed0 --out runs/demo/run20/seed0/hf
+
+In:  a checkpoint, or a run's folder (its newest intact one), and the run's tokenizer in $DATA/tokenizers.
+Out: model.safetensors (in the run's precision; a tied head is left out, as transformers expects),
+     config.json, generation_config.json and the tokenizer's files. The folder is written aside and renamed.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, GenerationConfig
+
+from configs.loader import default_data_root, run_main
+from train.checkpoint import find_checkpoint, load_model, tokenizer_folder
+
+
+def main() -> None:
+    """Write the folder."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("checkpoint", type=Path, help="checkpoints/step_<n> or the run's folder")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
+    )
+    arguments = parser.parse_args()
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    model, run = load_model(checkpoint)
+    data_root = arguments.data or default_data_root(run.scale)
+    tokenizer = tokenizer_folder(checkpoint, data_root, run)
+    eod_id = AutoTokenizer.from_pretrained(tokenizer).eos_token_id
+    llama = model.llama.to(dtype=torch.bfloat16 if run.recipe.precision == "bf16" else torch.float32)
+    llama.config.eos_token_id = eod_id
+    llama.config.use_cache = True
+    llama.generation_config = GenerationConfig(eos_token_id=eod_id, pad_token_id=eod_id)
+    out: Path = arguments.out
+    temporary = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    llama.save_pretrained(temporary)
+    for path in sorted(tokenizer.iterdir()):
+        if path.is_file() and path.name != "report.json":
+            shutil.copyfile(path, temporary / path.name)
+    shutil.rmtree(out, ignore_errors=True)
+    temporary.rename(out)
+    print(f"{checkpoint}: exported to {out}")
+
+
+if __name__ == "__main__":
+    run_main(main)
