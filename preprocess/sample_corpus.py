@@ -1,0 +1,191 @@
+"""Write the built-in sample: a corpus of our own making in arXiv's packaging, from a seed alone.
+
+    python preprocess/sample_corpus.py --out data/demo/raw --seed 0 --papers 320
+
+In:  nothing. The papers are made by grammars (sample_grammars/): mathematics, computer science, physics.
+Out: OUT/src/arXiv_src_YYMM_NNN.tar and OUT/src/arXiv_src_manifest.xml, as in arXiv's bucket;
+     OUT/metadata.json as the metadata snapshot, one JSON object a line;
+     OUT/planted.tsv: which oddity was planted under which id, which stage must drop it and for which reason ("-", "kept": none may).
+The same seed and number of papers give the same bytes on every machine. The folder is made aside and renamed:
+it is whole or absent. A finished one is left alone; one of another seed or of older code is replaced.
+"""
+
+import argparse
+import datetime
+import json
+import random
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from tqdm import tqdm
+
+from configs.loader import UserError, run_main
+from preprocess.sample_archive import (
+    Item,
+    bulk_tar,
+    manifest,
+    manifest_entry,
+    metadata_line,
+    package,
+)
+from preprocess.sample_grammar import GRAMMARS, SUBJECTS
+from preprocess.sample_manuscript import write_manuscript
+from preprocess.sample_planted import planted_papers
+from preprocess.sample_source import write_source
+from preprocess.sample_submission import Submission, month_start, record_of
+from preprocess.shard import code_hash
+
+# Old ids, four digits, five digits: the three schemes of https://arxiv.org/help/arxiv_identifier.
+MONTHS = ("9901", "0306", "0704", "1207", "1501", "2105")
+# Weights by year: plain TeX and LaTeX 2.09 died out.
+_DIALECTS = {
+    "9901": ("latex209", "latex209", "latex2e", "latex2e", "plain", "amstex"),
+    "0306": ("latex2e",) * 7 + ("latex209", "plain"),
+}
+_SIZES = (6000, 8000, 9000, 10000, 12000, 14000, 16000, 20000, 28000)  # bytes of TeX aimed at
+_ITEMS_A_TAR = 40  # arXiv cuts at 500 MB; a month has to give several tars here too
+DONE = "_DONE.json"  # written last
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The whole corpus in memory, as files by their path under OUT, and what was planted."""
+
+    files: dict[str, bytes]
+    submissions: tuple[Submission, ...]  # each with its id
+
+
+def ordinary_papers(seed: int, n_papers: int) -> Iterator[Submission]:
+    """Papers without a trap, spread over subjects and months. Paper i depends on the seed and i alone."""
+    for i in range(n_papers):
+        rng = random.Random(f"{seed}/ordinary/{i}")
+        yymm = MONTHS[i // len(SUBJECTS) % len(MONTHS)]
+        dialect = rng.choice(_DIALECTS.get(yymm, ("latex2e",)))
+        illustrated = dialect in ("latex2e", "latex209") and rng.random() < 0.5
+        manuscript = write_manuscript(rng, SUBJECTS[i % len(SUBJECTS)], rng.choice(_SIZES), illustrated)
+        layout = "split" if rng.random() < 0.4 else "single"
+        source = write_source(rng, manuscript, month_start(yymm).year, dialect, layout)
+        yield Submission(yymm, record_of(rng, manuscript, yymm), package(source.files))
+
+
+def number(seed: int, submissions: list[Submission]) -> list[Submission]:
+    """The submissions in the order of their ids, the planted ones among the others."""
+    shuffled = random.Random(f"{seed}/order").sample(submissions, len(submissions))
+    counters: Counter[str] = Counter()
+    numbered = []
+    for n, submission in enumerate(shuffled):
+        yymm, archive = submission.yymm, submission.record.categories.split()[0].partition(".")[0]
+        prefix = f"{archive}/{yymm}" if yymm in MONTHS[:2] else f"{yymm}."
+        counters[prefix] += 1
+        digits = 3 if "/" in prefix else 4 if yymm < "1501" else 5
+        moment = month_start(yymm) + datetime.timedelta(minutes=25 * n)
+        record = replace(submission.record, id=f"{prefix}{counters[prefix]:0{digits}d}", created=moment)
+        numbered.append(replace(submission, record=record))
+    return sorted(numbered, key=lambda submission: submission.record.id)
+
+
+def make_sample(seed: int, n_papers: int) -> Sample:
+    """The sample of a seed with `n_papers` ordinary papers; the planted ones are always there."""
+    papers = list(tqdm(ordinary_papers(seed, n_papers), "writing papers", n_papers, unit=" papers"))
+    submissions = number(seed, papers + list(planted_papers(seed)))
+    metadata, rows = _metadata(submissions)
+    rows += [
+        f"{s.record.id}\t{s.kind}\t{s.verdict.stage}\t{s.verdict.reason}"
+        for s in submissions
+        if s.kind != "ordinary"
+    ]
+    planted = "\n".join(["id\tkind\tstage\treason", *rows]) + "\n"
+    files = _bulk_archives(submissions) | {"metadata.json": metadata, "planted.tsv": planted.encode()}
+    return Sample(files, tuple(submissions))
+
+
+def _metadata(submissions: list[Submission]) -> tuple[bytes, list[str]]:
+    """(the snapshot, rows of planted.tsv for lines that are no paper: named @<byte> as in the ledger)."""
+    lines: list[bytes] = []
+    rows: list[str] = []
+    for submission in submissions:
+        record = submission.record
+        if submission.metadata_lines > 1:  # the paper as it was announced; the newer line counts
+            rows.append(
+                f"{record.id}@{sum(map(len, lines))}\tolder_metadata_line\tfilter_metadata\tsuperseded_line"
+            )
+            lines.append(metadata_line(replace(record, title="An old title", versions=1)).encode() + b"\n")
+            record = replace(record, versions=2)
+        if submission.metadata_lines:
+            lines.append(metadata_line(record).encode() + b"\n")
+    broken = metadata_line(replace(submissions[0].record, id="2105.99999")).encode()[:200]
+    rows.append(f"@{sum(map(len, lines))}\tbroken_metadata_line\tfilter_metadata\tmalformed_line")
+    return b"".join([*lines, broken + b"\n"]), rows
+
+
+def _bulk_archives(submissions: list[Submission]) -> dict[str, bytes]:
+    """Bulk tars and their manifest by path under OUT."""
+    items = [Item(s.record.id, s.yymm, s.suffix, s.data, s.record.created) for s in submissions]
+    items.sort(key=lambda item: (MONTHS.index(item.yymm), item.stem))
+    files: dict[str, bytes] = {}
+    entries = []
+    for yymm, group in groupby(items, key=lambda item: item.yymm):
+        month = list(group)
+        for seq_num, start in enumerate(range(0, len(month), _ITEMS_A_TAR), 1):
+            name = f"arXiv_src_{yymm}_{seq_num:03d}.tar"
+            part = month[start : start + _ITEMS_A_TAR]
+            files[f"src/{name}"] = bulk_tar(part)
+            entries.append(manifest_entry(name, seq_num, part, files[f"src/{name}"]))
+    return files | {"src/arXiv_src_manifest.xml": manifest(entries).encode()}
+
+
+def write_sample(out: Path, seed: int, n_papers: int) -> bool:
+    """Write the sample to `out`; False if it stands there already. Raises UserError for a folder not ours."""
+    recipe = {"seed": seed, "papers": n_papers, "code": _code()}
+    if (out / DONE).is_file():
+        if (out / DONE).read_text(encoding="utf-8") == json.dumps(recipe):
+            return False
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(
+            f"{out}: holds something else than a sample; choose an empty or a new folder for --out"
+        )
+    aside = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    (aside / "src").mkdir(parents=True)
+    for name, data in make_sample(seed, n_papers).files.items():
+        (aside / name).write_bytes(data)
+    (aside / DONE).write_text(json.dumps(recipe), encoding="utf-8")
+    if out.exists():
+        shutil.rmtree(out)  # a sample of another seed or of older code
+    aside.rename(out)
+    return True
+
+
+def _code() -> str:
+    """Hash of everything that decides the sample's bytes."""
+    here = GRAMMARS.parent
+    files = [*here.glob("sample_*.py"), *GRAMMARS.glob("*.txt")]
+    return code_hash(*sorted(str(file.relative_to(here)) for file in files))
+
+
+def main() -> None:
+    """Run the script."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, for instance data/demo/raw")
+    parser.add_argument("--seed", type=int, default=0, help="of all choices (default %(default)s)")
+    parser.add_argument(
+        "--papers", type=int, default=320, help="ordinary papers, the planted apart (default %(default)s)"
+    )
+    options = parser.parse_args()
+    if options.papers < 0:
+        raise UserError(f"--papers {options.papers}: a number of papers is expected, 0 or more")
+    written = write_sample(options.out, options.seed, options.papers)
+    done = "written" if written else "is finished, not made again"
+    print(
+        f"sample_corpus: {options.out} {done} (seed {options.seed}, {options.papers} papers + planted ones)"
+    )
+
+
+if __name__ == "__main__":
+    run_main(main)
