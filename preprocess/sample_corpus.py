@@ -5,7 +5,8 @@
 In:  nothing. The papers are made by grammars (sample_grammars/): mathematics, computer science, physics.
 Out: OUT/src/arXiv_src_YYMM_NNN.tar and OUT/src/arXiv_src_manifest.xml, as in arXiv's bucket;
      OUT/metadata.json as the metadata snapshot, one JSON object a line;
-     OUT/planted.tsv: which oddity was planted under which id, which stage must drop it and for which reason ("-", "kept": none may).
+     OUT/planted.tsv: which oddity was planted under which id, which stage must drop it and for which reason
+     ("-", "kept": none may).
 The same seed and number of papers give the same bytes on every machine. The folder is made aside and renamed:
 it is whole or absent. A finished one is left alone; one of another seed or of older code is replaced.
 """
@@ -47,7 +48,7 @@ _DIALECTS = {
     "0306": ("latex2e",) * 7 + ("latex209", "plain"),
 }
 _SIZES = (6000, 8000, 9000, 10000, 12000, 14000, 16000, 20000, 28000)  # bytes of TeX aimed at
-_ITEMS_A_TAR = 40  # arXiv cuts at 500 MB; a month has to give several tars here too
+_ITEMS_A_TAR = 20  # arXiv cuts at 500 MB; a month has to give several tars here too
 DONE = "_DONE.json"  # written last
 
 

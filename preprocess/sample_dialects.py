@@ -10,6 +10,7 @@ from preprocess.sample_manuscript import Manuscript
 
 # LaTeX 2.09 and plain TeX have no amsmath; authors defined what they missed.
 _OLD_ALPHABETS = {"mathbb": "bf", "mathfrak": "bf", "mathcal": "cal", "mathrm": "rm", "mathbf": "bf"}
+_EMPH = re.compile(r"\\emph\{((?:[^{}]|\{[^{}]*\})*)\}")
 _MISSING_IN_PLAIN = r"""\def\frac#1#2{{#1\over #2}}
 \def\binom#1#2{{#1\choose #2}}
 \def\qed{\hfill\vrule height6pt width5pt depth0pt}"""
@@ -27,7 +28,7 @@ def to_latex209(text: str) -> str:
     text = re.sub(r"\\includegraphics\[[^]]*\]\{(\w+)\}", r"\\epsffile{\1.eps}", text)
     text = re.sub(r"\\eqref\{([^}]*)\}", r"(\\ref{\1})", text)
     text = re.sub(r"\\binom\{([^{}]*)\}\{([^{}]*)\}", r"{\1 \\choose \2}", text)
-    text = re.sub(r"\\emph\{([^{}]*)\}", r"{\\em \1\\/}", text)
+    text = _EMPH.sub(r"{\\em \1\\/}", text)
     text = re.sub(
         r"\\begin\{align\*\}(.*?)\\end\{align\*\}",
         lambda m: "\\begin{eqnarray*}" + re.sub(r"&(=|\\\w+)", r"& \1 &", m[1]) + "\\end{eqnarray*}",
@@ -71,13 +72,8 @@ def to_amstex(manuscript: Manuscript, macros: str) -> str:
         f"\\ref\\no{i}\\paper {_amstex_text(entry, numbers)}\\endref"
         for i, (_, entry) in enumerate(manuscript.references, 1)
     )
-    macros = (
-        macros.replace("\\mathbb{", "\\Bbb{")
-        .replace("\\mathfrak{", "\\frak{")
-        .replace("\\mathcal{", "\\Cal{")
-    )
     return (
-        f"\\input amstex\n\\documentstyle{{amsppt}}\n{macros}\n\\topmatter\n"
+        f"\\input amstex\n\\documentstyle{{amsppt}}\n{_amstex_alphabets(macros)}\n\\topmatter\n"
         f"\\title {manuscript.title}\\endtitle\n"
         f"\\author {', '.join(manuscript.authors)}\\endauthor\n"
         f"\\abstract {_amstex_text(manuscript.abstract, numbers)}\\endabstract\n"
@@ -131,7 +127,7 @@ def _plain_text(text: str, numbers: dict[str, str]) -> str:
     )
     text = _claims(text, numbers, "\\proclaim {title}. ", "\\par", "\\noindent{{\\it Proof.}} ", "\\qed")
     text = re.sub(r"\\footnote\{", r"\\footnote{*}{", text)
-    return _old_alphabets(re.sub(r"\\emph\{([^{}]*)\}", r"{\\it \1\\/}", _items(text)))
+    return _old_alphabets(_EMPH.sub(r"{\\it \1\\/}", _items(text)))
 
 
 def _amstex_text(text: str, numbers: dict[str, str]) -> str:
@@ -148,8 +144,14 @@ def _amstex_text(text: str, numbers: dict[str, str]) -> str:
     text = _claims(
         text, numbers, "\\proclaim{{{title}}} ", "\\endproclaim", "\\demo{{Proof}} ", "\\qed\\enddemo"
     )
-    text = re.sub(r"\\math(rm|bf)\{([^{}]*)\}", r"{\\\1 \2}", text).replace("\\mathcal{", "\\Cal{")
-    return re.sub(r"\\emph\{([^{}]*)\}", r"{\\it \1\\/}", _items(text))
+    return _amstex_alphabets(_EMPH.sub(r"{\\it \1\\/}", _items(text)))
+
+
+def _amstex_alphabets(text: str) -> str:
+    text = re.sub(r"\\math(rm|bf)\{([^{}]*)\}", r"{\\\1 \2}", text)
+    return (
+        text.replace("\\mathbb{", "\\Bbb{").replace("\\mathfrak{", "\\frak{").replace("\\mathcal{", "\\Cal{")
+    )
 
 
 def _claims(text: str, numbers: dict[str, str], claim: str, end: str, proof: str, qed: str) -> str:

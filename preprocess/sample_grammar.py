@@ -2,11 +2,12 @@ r"""A small context-free grammar engine for the built-in sample; the grammars li
 
 A grammar is text: `name: alternative | alternative`, continued on indented lines. `<name>` in an alternative
 is expanded at random; `<Name>` begins with a capital; `<names>` is the plural of `<name>`; `a(n)` becomes a
-or an. No rule leads back to itself, so every expansion ends. Formulas are balanced because
-every alternative is.
+or an. No rule leads back to itself, so every expansion ends. Formulas are balanced
+because every alternative is.
 
 english.txt holds what any theoretical paper may say; the file of a subject, named after its arXiv category,
-adds its words and formulas: area person adj object invariant part method state fact sym limit range op lhs term.
+adds its words (area person adj object invariant part method state fact) and its formulas (sym limit range op
+lhs term).
 """
 
 import random

@@ -39,8 +39,8 @@ _STORED: tuple[tuple[str, str, str, Verdict, Callable[[Source], bytes]], ...] = 
     ("crlf", "0306", "quant-ph", KEPT, tricks.crlf),
     ("utf8_bom", "1501", "cs.LO", KEPT, tricks.utf8_bom),
 )
-# Papers whose categories decide: kind, month, category of the text, categories in the metadata, verdict (by
-# the list `paper`). physics.soc-ph is no cs, although its name holds the letters; a cross-list does not count.
+# Papers whose categories decide: kind, month, category of the text, categories in the metadata, verdict by
+# the list `paper`. physics.soc-ph is no cs, although its name holds the letters; a cross-list does not count.
 _CATEGORIES = (
     ("category_astro", "0306", "gr-qc", "astro-ph", _CATEGORY),
     ("category_biology", "1501", "math.AP", "q-bio.PE", _CATEGORY),
