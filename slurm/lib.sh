@@ -10,6 +10,7 @@ VENV=$PWD/.venv container=()
 # shellcheck source=slurm/site.sh
 . slurm/site.sh
 export PYTHON=$VENV/bin/python PYTHONPATH=$PWD  # this checkout's code, wherever its environment was made
+export TQDM_MININTERVAL=30 TQDM_ASCII=1  # in a log: a line now and then, of characters that srun does not cut in two
 run_python() { "${container[@]}" "$PYTHON" "$@"; }
 run_python -c 'import configs.loader' || fail "$PYTHON has not what requirements.txt names: run 'make setup' where there is Internet, or set VENV in slurm/site.sh"
 
@@ -27,17 +28,27 @@ look_at_allocation() {
 
 # Single quotes: SLURM_NODEID must be expanded on each node; expanded here, every node would be node 0.
 # shellcheck disable=SC2016
-ON_EACH_NODE='
-  if [ "${SLURM_GPUS_ON_NODE:-0}" != "$RANKS_PER_NODE" ]; then
-    echo "slurm: $SLURMD_NODENAME has ${SLURM_GPUS_ON_NODE:-0} GPUs, the first node $RANKS_PER_NODE:" \
-      "ask for as many on every node, with --nodes=N --gres=gpu:M" >&2
-    exit 2
-  fi
+CHECK_NODE='
+  complain() { echo "slurm: $SLURMD_NODENAME $*" >&2; exit 2; }
+  [ -x "$PYTHON" ] || complain "does not see $PYTHON: the checkout must lie where all nodes see it"
+  [ "${SLURM_GPUS_ON_NODE:-0}" = "$RANKS_PER_NODE" ] || complain "has ${SLURM_GPUS_ON_NODE:-0} GPUs, the first node" \
+    "$RANKS_PER_NODE: ask for as many on every node, with --nodes=N --gres=gpu:M"'
+# shellcheck disable=SC2016
+START_NODE='
   cpus=$(nproc)  # a cluster that does not bind tasks to their cores shows all of the node
   if [ "$SLURM_CPUS_PER_TASK" -lt "$cpus" ]; then cpus=$SLURM_CPUS_PER_TASK; fi
   export OMP_NUM_THREADS=$((cpus < RANKS_PER_NODE ? 1 : cpus / RANKS_PER_NODE))
+  first=$((SLURM_NODEID * RANKS_PER_NODE))
+  echo "$SLURMD_NODENAME: ranks $first to $((first + RANKS_PER_NODE - 1)), $OMP_NUM_THREADS threads each"
   exec "$PYTHON" -m torch.distributed.run --nnodes="$NODES" --node-rank="$SLURM_NODEID" \
     --nproc-per-node="$RANKS_PER_NODE" --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" "$@"'
+
+# on_each_node SCRIPT [ARGUMENT ...]: one task a node, whatever the job's headers say
+on_each_node() {
+  # Without --kill-on-bad-exit the other nodes outlive a dead one, and wait for it until the time limit.
+  srun --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=1 --label \
+    "${container[@]}" bash -c "$@"
+}
 
 # torchrun_everywhere SCRIPT [ARGUMENT ...]: after look_at_allocation
 torchrun_everywhere() {
@@ -50,12 +61,11 @@ torchrun_everywhere() {
   MASTER_PORT=$((10000 + SLURM_JOB_ID % 20000))  # jobs that share a node do not meet; below the ephemeral ports
   export EXPECTED_WORLD_SIZE=$((NODES * RANKS_PER_NODE))  # train/pretrain.py refuses any other
   echo "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)): $NODES x $RANKS_PER_NODE ranks on $SLURM_JOB_NODELIST"
-  # One task a node, whatever the job's headers say; without --kill-on-bad-exit the others outlive a dead one.
-  srun --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=1 --label \
-    "${container[@]}" bash -c "$ON_EACH_NODE" torchrun "$@" &
-  local srun=$!
-  while kill -0 "$srun" 2>/dev/null; do wait "$srun" || true; done  # a signal to this shell ends `wait`, not srun
-  wait "$srun"
+  on_each_node "$CHECK_NODE" || exit
+  on_each_node "$START_NODE" torchrun "$@" &
+  local nodes=$!
+  while kill -0 "$nodes" 2>/dev/null; do wait "$nodes" || true; done  # a signal to this shell ends `wait`, not srun
+  wait "$nodes"
 }
 
 # ---------------------------------------------------------------- training that outlives its job

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,14 +58,8 @@ class Cluster:
 
     def wait(self, number: str, timeout_s: float = 120, state: set[str] = ENDED) -> dict[str, str]:
         """The job once it is in one of these states. Raises TimeoutError."""
-        deadline = time.monotonic() + timeout_s
-        while (job := self.job(number))["JobState"] not in state:
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"job {number} is still {job['JobState']} ({job['Reason']}) after {timeout_s} s"
-                )
-            time.sleep(0.3)
-        return job
+        wait_until(lambda: self.job(number)["JobState"] in state, timeout_s)
+        return self.job(number)
 
     def finish(self, number: str, cwd: Path, timeout_s: float = 120) -> str:
         """The log of a job that must complete."""
@@ -75,9 +69,18 @@ class Cluster:
         return log
 
 
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
+    """Ask again and again. Raises TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not so after {timeout_s} s")
+        time.sleep(0.3)
+
+
 def job_log(number: str, cwd: Path) -> str:
     """What a job, or the tasks of an array, have printed."""
-    return "\n".join(path.read_text() for path in sorted(cwd.glob(f"*-{number}.out")))
+    return "\n".join(path.read_text(errors="replace") for path in sorted(cwd.glob(f"*-{number}.out")))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,133 @@
+"""Training jobs on the two-node development cluster, submitted as a user submits them."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm_support import Cluster, awkward_checkout, dev_cluster, job_log, wait_until
+from tests.train_support import SMALL, read_rows, write_corpus
+
+pytestmark = pytest.mark.slurm
+
+STEPS = 12
+VALUES = [f"{key}={value}" for key, value in (SMALL | {"tokens_total": STEPS * 8 * 32}).items()]
+
+# A rank's place as torchrun tells it, and a sum over all ranks: that they have met.
+RANK_TABLE = """
+import os, socket
+import torch
+import torch.distributed as dist
+dist.init_process_group("gloo")
+ranks = torch.tensor(dist.get_rank())
+dist.all_reduce(ranks)
+place = (socket.gethostname(), *(int(os.environ[name]) for name in ("GROUP_RANK", "LOCAL_RANK", "RANK")))
+print(f"place {place}, {dist.get_world_size()} ranks, sum {ranks.item()}\\n", end="", flush=True)
+dist.barrier()
+os._exit(0)  # as train/world.py: torch may abort while it tears the group down
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with dev_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with tokens in its data/demo; its path has a space and a `$`."""
+    checkout = awkward_checkout(tmp_path_factory.mktemp("slurm"))
+    write_corpus(checkout / "data" / "demo")
+    return checkout
+
+
+def losses(folder: Path, restart: int = 0) -> dict[int, float]:
+    return {row["step"]: row["loss_nats"] for row in read_rows(folder, "train", restart)}
+
+
+@pytest.fixture(scope="module")
+def one_node(cluster: Cluster, checkout: Path) -> Path:
+    """Folder of a run by the sbatch file as it is: one node, two ranks."""
+    job = cluster.submit("slurm/train_run20.sh", *VALUES, cwd=checkout, SCALE="demo")
+    log = cluster.finish(job, checkout)
+    assert "n0: ranks 0 to 1, 1 threads each" in log
+    return checkout / "runs" / "demo" / "run20" / "seed0"
+
+
+def test_the_files_run_unchanged(one_node: Path) -> None:
+    assert (one_node / "DONE").is_file()
+    assert len(losses(one_node)) == STEPS
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_four_ranks_compute_the_same_on_one_node_and_on_two(
+    cluster: Cluster, checkout: Path, one_node: Path, nodes: int
+) -> None:
+    shape = (f"--nodes={nodes}", f"--gres=gpu:a100:{4 // nodes}")
+    runs = f"runs {nodes} nodes"
+    job = cluster.submit(*shape, "slurm/train_run20.sh", *VALUES, cwd=checkout, SCALE="demo", ARXIV_RUNS=runs)
+    log = cluster.finish(job, checkout)
+    last = 4 // nodes - 1
+    assert f"n0: ranks 0 to {last}" in log
+    assert ("n1: ranks 2 to 3" in log) == (nodes == 2)
+    folder = checkout / runs / "demo" / "run20" / "seed0"
+    header = json.loads((folder / "log.0.jsonl").read_text().splitlines()[0])
+    assert (header["world_size"], header["slurm_job_id"]) == (4, job)
+    assert losses(folder) == pytest.approx(losses(one_node), rel=1e-5)
+
+
+def test_ranks_stand_where_torchrun_puts_them(cluster: Cluster, checkout: Path) -> None:
+    (checkout / "rank_table.py").write_text(RANK_TABLE)
+    body = ". slurm/lib.sh; look_at_allocation; torchrun_everywhere rank_table.py"
+    job = cluster.submit(
+        "--nodes=2", "--gres=gpu:a100:4", "--output=%x-%j.out", "--wrap", f"bash -c '{body}'", cwd=checkout
+    )
+    log = cluster.finish(job, checkout)
+    for rank in range(8):
+        place = (f"n{rank // 4}", rank // 4, rank % 4, rank)
+        assert f"place {place}, 8 ranks, sum 28" in log
+
+
+def test_time_limit_saves_requeues_and_goes_on(cluster: Cluster, checkout: Path) -> None:
+    more = [*VALUES, f"tokens_total={4 * STEPS * 8 * 32}"]
+    job = cluster.submit("slurm/train_run20.sh", *more, cwd=checkout, SCALE="demo", SEED="1")
+    folder = checkout / "runs" / "demo" / "run20" / "seed1"
+    cluster.wait(job, 60, {"RUNNING"})
+    wait_until(lambda: any(folder.glob("checkpoints/step_*")), 60)
+    cluster.call("scancel", "--batch", "--signal=USR1", job)
+    log = cluster.finish(job, checkout)
+    assert cluster.job(job)["Restarts"] == "1"
+    stopped = read_rows(folder, "event")[-1]
+    assert stopped["event"] == "preempt"
+    assert min(losses(folder, restart=1)) == stopped["step"] + 1
+    assert "start 1:" in log
+    assert "start 2:" in log
+    assert (folder / "DONE").is_file()
+    assert not (folder / "STOP").exists()
+    assert not math.isnan(losses(folder, 1)[4 * STEPS])
+
+
+class TestRefusals:
+    """A job that cannot be what it should stops at once and says why."""
+
+    def test_nodes_with_different_numbers_of_gpus(self, cluster: Cluster, checkout: Path) -> None:
+        shape = ("--nodes=2", "--gres=none", "--gpus=3")
+        log = self.fails(cluster, checkout, *shape, "slurm/train_run20.sh", *VALUES)
+        assert "n1 has 1 GPUs, the first node 2: ask for as many on every node" in log
+
+    def test_no_gpu(self, cluster: Cluster, checkout: Path) -> None:
+        log = self.fails(cluster, checkout, "--gres=none", "slurm/train_run20.sh", *VALUES)
+        assert "slurm: this job has no GPU: submit with --gres=gpu:2" in log
+
+    def test_ranks_that_do_not_divide_the_batch(self, cluster: Cluster, checkout: Path) -> None:
+        log = self.fails(cluster, checkout, "--gres=gpu:a100:3", "slurm/train_run20.sh", *VALUES)
+        assert "global_batch_size 8 is not a multiple of 3 processes" in log
+
+    def fails(self, cluster: Cluster, checkout: Path, *arguments: str) -> str:
+        job = cluster.submit(*arguments, cwd=checkout, SCALE="demo", SEED="9")
+        ended = cluster.wait(job, 60)
+        assert (ended["JobState"], ended["ExitCode"]) == ("FAILED", "2:0")
+        return job_log(job, checkout)
