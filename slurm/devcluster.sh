@@ -18,9 +18,9 @@ export SLURM_CONF=$dir/slurm.conf
 
 die() { echo "devcluster: $*" >&2; exit 1; }
 
-running() {  # running PROGRAM NAME: is the pid in NAME.pid this program, and not a zombie or a reused number?
-  local pid exe
-  pid=$(cat "$dir/$2.pid" 2>/dev/null) && exe=$(readlink "/proc/$pid/exe") && [ "${exe##*/}" = "$1" ]
+running() {  # running PROGRAM NAME: is the number in NAME.pid this program, not a zombie, not given to another?
+  local pid
+  pid=$(cat "$dir/$2.pid" 2>/dev/null) && readlink "/proc/$pid/exe" >/dev/null && [ "$(cat "/proc/$pid/comm")" = "$1" ]
 }
 
 write_conf() {

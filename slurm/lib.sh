@@ -10,7 +10,7 @@ VENV=$PWD/.venv container=()
 # shellcheck source=slurm/site.sh
 . slurm/site.sh
 export PYTHON=$VENV/bin/python PYTHONPATH=$PWD  # this checkout's code, wherever its environment was made
-export TQDM_MININTERVAL=30 TQDM_ASCII=1  # in a log: a line now and then, of characters that srun does not cut in two
+export TQDM_MININTERVAL=30 TQDM_ASCII=' #'  # in a log: a line now and then, of characters that srun does not cut in two
 run_python() { "${container[@]}" "$PYTHON" "$@"; }
 run_python -c 'import configs.loader' || fail "$PYTHON has not what requirements.txt names: run 'make setup' where there is Internet, or set VENV in slurm/site.sh"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 CLIENT_TIMEOUT_S = 30  # of sbatch, scontrol, scancel
+PATIENCE_S = 240  # a job that takes 20 s alone, on a machine with much else to do
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE"}
 FOLDERS = ("analysis", "configs", "preprocess", "slurm", "train")
 
@@ -56,12 +57,12 @@ class Cluster:
         done = [task for task in tasks if task["JobState"] == "COMPLETED"]
         return next((task for task in tasks if task not in done), tasks[0])
 
-    def wait(self, number: str, timeout_s: float = 120, state: set[str] = ENDED) -> dict[str, str]:
+    def wait(self, number: str, timeout_s: float = PATIENCE_S, state: set[str] = ENDED) -> dict[str, str]:
         """The job once it is in one of these states. Raises TimeoutError."""
         wait_until(lambda: self.job(number)["JobState"] in state, timeout_s)
         return self.job(number)
 
-    def finish(self, number: str, cwd: Path, timeout_s: float = 120) -> str:
+    def finish(self, number: str, cwd: Path, timeout_s: float = PATIENCE_S) -> str:
         """The log of a job that must complete."""
         job = self.wait(number, timeout_s)
         log = job_log(number, cwd)
@@ -69,7 +70,7 @@ class Cluster:
         return log
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     """Ask again and again. Raises TimeoutError."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -95,8 +95,7 @@ def test_time_limit_saves_requeues_and_goes_on(cluster: Cluster, checkout: Path)
     more = [*VALUES, f"tokens_total={4 * STEPS * 8 * 32}"]
     job = cluster.submit("slurm/train_run20.sh", *more, cwd=checkout, SCALE="demo", SEED="1")
     folder = checkout / "runs" / "demo" / "run20" / "seed1"
-    cluster.wait(job, 60, {"RUNNING"})
-    wait_until(lambda: any(folder.glob("checkpoints/step_*")), 60)
+    wait_until(lambda: any(folder.glob("checkpoints/step_*")))
     cluster.call("scancel", "--batch", "--signal=USR1", job)
     log = cluster.finish(job, checkout)
     assert cluster.job(job)["Restarts"] == "1"
@@ -128,6 +127,6 @@ class TestRefusals:
 
     def fails(self, cluster: Cluster, checkout: Path, *arguments: str) -> str:
         job = cluster.submit(*arguments, cwd=checkout, SCALE="demo", SEED="9")
-        ended = cluster.wait(job, 60)
+        ended = cluster.wait(job)
         assert (ended["JobState"], ended["ExitCode"]) == ("FAILED", "2:0")
         return job_log(job, checkout)
