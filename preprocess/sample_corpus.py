@@ -47,8 +47,10 @@ _DIALECTS = {
     "9901": ("latex209", "latex209", "latex2e", "latex2e", "plain", "amstex"),
     "0306": ("latex2e",) * 7 + ("latex209", "plain"),
 }
-_SIZES = (6000, 8000, 9000, 10000, 12000, 14000, 16000, 20000, 28000)  # bytes of TeX aimed at
+_SIZES = (5000, 6000, 8000, 9000, 10000, 12000, 14000, 18000, 24000)  # bytes of TeX aimed at
 _ITEMS_A_TAR = 20  # arXiv cuts at 500 MB; a month has to give several tars here too
+_MONTH_S = 27 * 24 * 3600  # seconds: submissions of a month stay within the shortest one
+_MAX_PAPERS = 15_000  # old ids number an archive's papers of a month with three digits
 DONE = "_DONE.json"  # written last
 
 
@@ -83,7 +85,7 @@ def number(seed: int, submissions: list[Submission]) -> list[Submission]:
         prefix = f"{archive}/{yymm}" if yymm in MONTHS[:2] else f"{yymm}."
         counters[prefix] += 1
         digits = 3 if "/" in prefix else 4 if yymm < "1501" else 5
-        moment = month_start(yymm) + datetime.timedelta(minutes=25 * n)
+        moment = month_start(yymm) + datetime.timedelta(seconds=_MONTH_S * n // len(shuffled))
         record = replace(submission.record, id=f"{prefix}{counters[prefix]:0{digits}d}", created=moment)
         numbered.append(replace(submission, record=record))
     return sorted(numbered, key=lambda submission: submission.record.id)
@@ -179,8 +181,8 @@ def main() -> None:
         "--papers", type=int, default=320, help="ordinary papers, the planted apart (default %(default)s)"
     )
     options = parser.parse_args()
-    if options.papers < 0:
-        raise UserError(f"--papers {options.papers}: a number of papers is expected, 0 or more")
+    if not 0 <= options.papers <= _MAX_PAPERS:
+        raise UserError(f"--papers {options.papers}: a number from 0 to {_MAX_PAPERS} is expected")
     written = write_sample(options.out, options.seed, options.papers)
     done = "written" if written else "is finished, not made again"
     print(

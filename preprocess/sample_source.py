@@ -51,6 +51,7 @@ _ENVIRONMENTS = {
     "remark": "rem",
     "example": "ex",
 }
+_ARGUMENT = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
 _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0308": '"', "\u030b": "H", "\u030c": "v"}
 _LETTERS = {"ø": "{\\o}", "Ø": "{\\O}", "ß": "{\\ss}", "ı": "{\\i}"}
 
@@ -90,6 +91,18 @@ def tex_accent(character: str) -> str:
         return _LETTERS[character]
     letter = unicodedata.normalize("NFD", character)
     return f"\\{_ACCENTS[letter[1]]}{{{letter[0]}}}"
+
+
+def expand_macros(text: str) -> str:
+    """`text` without the macros above, as authors have to write an abstract for the metadata."""
+    for name, (n_arguments, template) in MACROS.items():
+        use = re.compile(rf"\\{name}(?![A-Za-z])" + _ARGUMENT * n_arguments)
+        while match := use.search(text):
+            body = template
+            for i, argument in enumerate(match.groups(), 1):
+                body = body.replace(f"#{i}", argument)
+            text = text[: match.start()] + body + text[match.end() :]
+    return re.sub(rf"\\({'|'.join(OPERATORS)})(?![A-Za-z])", r"\\operatorname{\1}", text)
 
 
 def write_source(rng: random.Random, manuscript: Manuscript, year: int, dialect: str, layout: str) -> Source:
@@ -257,7 +270,8 @@ class _Latex:
         command, macros = self.rng.choice(
             (("\\input", "\\input{macros}"), ("\\include", "\\usepackage{notation}"))
         )
-        names = [f"{folder}{self.rng.choice(('part', 'sec'))}{i}" for i in range(len(self.sections))]
+        stem = self.rng.choice(("part", "sec"))
+        names = [f"{folder}{stem}{i}" for i in range(len(self.sections))]
         inputs = "\n".join(f"{command}{{{name}}}" for name in names)
         end = self._end().replace("{bibliography}", "\\bibliographystyle{plain}\n\\bibliography{refs}\n")
         files = {

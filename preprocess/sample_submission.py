@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from preprocess.sample_archive import Record
 from preprocess.sample_manuscript import Manuscript
+from preprocess.sample_source import expand_macros
 
 _ARXIV_LICENSE = "http://arxiv.org/licenses/nonexclusive-distrib/1.0/"
 _LICENSES = (
@@ -54,7 +55,7 @@ def record_of(rng: random.Random, manuscript: Manuscript, yymm: str) -> Record:
         id="",
         title=manuscript.title,
         authors=manuscript.authors,
-        abstract=manuscript.abstract,
+        abstract=expand_macros(manuscript.abstract),
         categories=manuscript.category,
         comments=rng.choice((None, f"{pages} pages", figures)),
         license=rng.choice(_LICENSES) if created.year >= 2007 else None,
