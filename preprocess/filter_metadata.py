@@ -110,9 +110,9 @@ class Domains:
 
 def is_withdrawn(comments: str | None, abstract: str) -> bool:
     """Whether the paper itself is withdrawn, told from papers that mention a withdrawal."""
-    if _OPENS_AS_WITHDRAWN.match(abstract):
-        return True
     sentences = re.split(r"[.;!?]\s", comments or "")
+    if any(_OPENS_AS_WITHDRAWN.match(text) for text in (abstract, *sentences)):
+        return True
     return any(_WITHDRAWN.search(s) and not _NOT_THIS.search(s) for s in sentences)
 
 

@@ -71,6 +71,7 @@ def test_paper_categories_are_matched_exactly(categories: str, domain: str | Non
     [
         ("This paper has been withdrawn by the author", "We show that", True),
         ("withdrawn", "We show that", True),
+        ("This paper has been withdrawn by the author due to a crucial error in Lemma 4", "We show", True),
         ("12 pages; paper withdrawn due to a crucial error in equation 3", "We show that", True),
         (None, "This paper has been withdrawn by the author due to an error.", True),
         (None, "Withdrawn.", True),
