@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Raw archives to token shards as a chain of jobs, one a stage: make preprocess on a cluster, with the same bytes.
-#   SRC=/scratch/arxiv/src METADATA=/scratch/arxiv/metadata.json TASKS=64 bash slurm/preprocess.sh
-# Called without a stage it submits itself for each of them. A stage waits for the whole stage before it, since its
-# array shares out the shards that it finds. After a failure call it again: finished shards are not made again.
+#   SRC=/scratch/arxiv/src METADATA=/scratch/arxiv/metadata.json TASKS=64 bash slurm/preprocess.sh [sbatch option ...]
+# It submits itself once for each STAGE. A stage waits for the whole stage before it, since its array shares out the
+# shards that it finds. After a failure call it again: finished shards are not made again.
 # From the environment, as with make: SRC METADATA DATA VARIANT SCALE TOKENIZER; TASKS is the size of an array.
 #SBATCH --nodes=1               # a stage is one process pool; more machines are more tasks of its array
 #SBATCH --ntasks=1
@@ -16,37 +16,31 @@
 [ -n "${SLURM_JOB_ID:-}" ] || cd "$(dirname "$0")/.."
 [ -f slurm/lib.sh ] || { echo "$PWD holds no slurm/lib.sh: call it in the root of the checkout" >&2; exit 2; }
 . slurm/lib.sh
-TASKS=${TASKS:-64}  # 50 of arXiv's tars each
 
-submit() {  # submit STAGE [OPTION ...]: prints the job's number
-  local stage=$1
-  shift
-  sbatch --parsable --job-name="$stage" --kill-on-invalid-dep=yes "$@" slurm/preprocess.sh "$stage" | cut -d';' -f1
-}
-
-submit_all() {
+submit_all() {  # submit_all [SBATCH OPTION ...]: each stage after the one before it
   command -v sbatch >/dev/null || fail "no sbatch here: on one machine it is make preprocess"
-  local stage job='' options
-  for stage in filter_metadata validate_archives extract_latex normalize_text filter_quality \
+  local job='' last_task=$((${TASKS:-64} - 1))  # 64: 50 of arXiv's tars each
+  for STAGE in filter_metadata validate_archives extract_latex normalize_text filter_quality \
     deduplicate split_corpus train_tokenizer tokenize_corpus; do
-    options=()
-    case $stage in  # the others look at the whole corpus, or read one file
+    local options=(--parsable --job-name="$STAGE" --kill-on-invalid-dep=yes)
+    [ -z "$job" ] || options+=(--dependency=afterok:"$job")
+    case $STAGE in  # the others read one file, or look at the whole corpus
       validate_archives | extract_latex | normalize_text | filter_quality | tokenize_corpus)
-        options+=(--array="0-$((TASKS - 1))") ;;
+        options+=(--array="0-$last_task") ;;
     esac
-    job=$(submit "$stage" "${options[@]}" ${job:+--dependency=afterok:"$job"})
-    echo "$stage: job $job"
+    job=$(STAGE=$STAGE sbatch "${options[@]}" "$@" slurm/preprocess.sh)
+    job=${job%%;*}  # JOB;CLUSTER where there are several clusters
+    echo "$STAGE: job $job"
   done
 }
 
-run_stage() {  # an array's task reads its share from SLURM_ARRAY_TASK_ID and _COUNT
-  local stage=$1
-  local arguments=(--variant "${VARIANT:-main}" --scale "$SCALE" --workers "$SLURM_CPUS_PER_TASK")
+run_stage() {  # the task of an array reads its share from SLURM_ARRAY_TASK_ID and _COUNT
+  local arguments=(--variant "${VARIANT:-main}" --scale "$SCALE" --workers "${SLURM_CPUS_PER_TASK:-1}")
   [ -z "${SRC:-}" ] || arguments+=(--src "$SRC")
   [ -z "${METADATA:-}" ] || arguments+=(--metadata "$METADATA")
-  case $stage in *token*) arguments+=(--tokenizer "${TOKENIZER:-main}") ;; esac
-  run_python "preprocess/$stage.py" "${arguments[@]}"
+  case $STAGE in *token*) arguments+=(--tokenizer "${TOKENIZER:-main}") ;; esac
+  run_python "preprocess/$STAGE.py" "${arguments[@]}"
 }
 
 [ -z "${DATA:-}" ] || export ARXIV_DATA=$DATA
-if [ $# -eq 0 ]; then submit_all; else run_stage "$1"; fi
+if [ -z "${STAGE:-}" ]; then submit_all "$@"; else run_stage; fi

@@ -108,5 +108,6 @@ def awkward_checkout(parent: Path) -> Path:
     checkout = parent / "a $HOME of papers"
     for name in FOLDERS:
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "out"))
+    shutil.copy(ROOT / "Makefile", checkout)
     (checkout / ".venv").symlink_to(sys.prefix)
     return checkout
