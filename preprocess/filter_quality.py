@@ -8,6 +8,7 @@ Out: $DATA/corpus/<variant>/filter_quality/<tar>.parquet: the kept documents wit
      without reading anything again; the ledger's detail names the measure that dropped a document.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -22,7 +23,9 @@ from preprocess.schema import MEASURED
 from preprocess.shard import code_hash, read_rows
 from preprocess.stage import ShardStage, Unit, run, units_of
 
-LANGUAGE_SAMPLE = 500  # words from the middle (3,000 characters): right for 248 of 250 English papers
+# Five samples vote: on 601 real papers 2 of 520 English ones are lost and 1 of 80 others is kept, where one
+# sample of the middle loses 5 and keeps 4 (an English abstract, a page of code or of names misleads it).
+LANGUAGE_SAMPLES, SAMPLE_WORDS = 5, 200
 LONG_LINE = 20  # characters: shorter lines (`\begin{equation}`, `\]`) repeat in every paper
 
 
@@ -67,13 +70,21 @@ def measure(text: str) -> Measures:
 
 
 def detect_language(found: Sequence[str]) -> tuple[str, float]:
-    """(ISO 639-1 code, score) of the middle of a document's words; ("", 0) where there are none."""
-    if not found:
+    """(ISO 639-1 code, its share of the votes) of a document's words; ("", 0) where there are none.
+
+    Samples from all over the document vote with their scores.
+    """
+    votes: defaultdict[str, float] = defaultdict(float)
+    for k in range(LANGUAGE_SAMPLES if found else 0):
+        middle = (2 * k + 1) * len(found) // (2 * LANGUAGE_SAMPLES)
+        start = max(0, middle - SAMPLE_WORDS // 2)
+        # "lite" is the bundled model; the default one would be downloaded at run time.
+        best = detect(" ".join(found[start : start + SAMPLE_WORDS]), model="lite", k=1)[0]
+        votes[str(best["lang"])] += float(best["score"])
+    if not votes:
         return "", 0.0
-    start = max(0, len(found) // 2 - LANGUAGE_SAMPLE // 2)
-    # "lite" is the bundled model; the default one would be downloaded at run time.
-    best = detect(" ".join(found[start : start + LANGUAGE_SAMPLE]), model="lite", k=1)[0]
-    return str(best["lang"]), float(best["score"])
+    language, score = max(votes.items(), key=lambda vote: (vote[1], vote[0]))
+    return language, score / sum(votes.values())
 
 
 def repetition(text: str) -> float:
