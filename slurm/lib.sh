@@ -6,7 +6,7 @@ set -euo pipefail
 fail() { echo "slurm: $*" >&2; exit 2; }  # 2: the user can mend it (configs/loader.py)
 
 SCALE=${SCALE:-full} SEED=${SEED:-0}
-VENV=$PWD/.venv container=()
+VENV=$PWD/.venv container=(env)  # a command to put before others; env changes nothing
 # shellcheck source=slurm/site.sh
 . slurm/site.sh
 export PYTHON=$VENV/bin/python PYTHONPATH=$PWD  # this checkout's code, wherever its environment was made

@@ -89,9 +89,8 @@ class TestRefusals:
         assert "call sbatch in the root of the checkout" in done.stderr
 
     def test_preprocessing_without_slurm(self, tmp_path: Path) -> None:
-        (tmp_path / "dirname").symlink_to(
-            shutil.which("dirname") or ""
-        )  # all that the script needs until then
+        for program in ("dirname", "env"):  # all that the script needs until then
+            (tmp_path / program).symlink_to(shutil.which(program) or "")
         done = bash(ROOT / "slurm" / "preprocess.sh", PATH=str(tmp_path))
         assert done.returncode == 2
         assert done.stderr == "slurm: no sbatch here: on one machine it is make preprocess\n"
