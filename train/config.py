@@ -38,7 +38,7 @@ class Recipe(Config):
     corpus: str = "main"
     tokenizer: str = "main"
     sequence_length: int = Field(768, gt=0)  # tokens; the paper trains at 768
-    unique_share: float = Field(1.0, gt=0, le=1)  # of the corpus's windows that are ever seen; they repeat
+    unique_tokens: int = Field(52_180_000_000, gt=0)  # ever seen, then repeated: 200 GB at 3.8 bytes a token
     mixture: dict[Domain, float] | None = None  # weight of each domain; null: in proportion to its tokens
     block_windows: int = Field(64, gt=0)  # windows read in one go: 64 x 768 x 4 B = 197 kB
     data_seed: int = 0

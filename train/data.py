@@ -94,6 +94,8 @@ def interleave(samples: np.ndarray, weights: list[int]) -> tuple[np.ndarray, np.
     open_ = np.ones(samples.shape, dtype=bool)
     total = sum(weights)
     for number, weight in enumerate(weights[:-1]):
+        if not total:
+            break
         before = index * weight // total
         takes = open_ & ((index + 1) * weight // total > before)
         domain[takes] = number
@@ -130,15 +132,17 @@ class TrainingData:
         self.domains = list(tokens.domains)
         self._streams = list(tokens.domains.values())
         self._orders = []
-        for name, stream in tokens.domains.items():
-            n_windows = (stream.n_tokens - 1) // recipe.sequence_length
-            if n_windows * recipe.unique_share < 1:
+        windows = {name: (s.n_tokens - 1) // recipe.sequence_length for name, s in tokens.domains.items()}
+        unique_share = min(1.0, recipe.unique_tokens / max(1, sum(windows.values()) * recipe.sequence_length))
+        for name, n_windows in windows.items():
+            if not n_windows:
+                stream = tokens.domains[name]
                 raise UserError(
-                    f"{stream.folder}: {stream.n_tokens:,} tokens are too few for one window of "
-                    f"{recipe.sequence_length} + 1 at unique_share {recipe.unique_share}; bring more papers"
+                    f"{stream.folder}: holds {stream.n_tokens:,} tokens, one window takes "
+                    f"{recipe.sequence_length} + 1; bring more papers"
                 )
             key = (recipe.data_seed, name)
-            self._orders.append(WindowOrder(n_windows, recipe.block_windows, recipe.unique_share, key))
+            self._orders.append(WindowOrder(n_windows, recipe.block_windows, unique_share, key))
         self.weights = [order.n_windows for order in self._orders]
         if recipe.mixture is not None:
             weights = {str(name): weight for name, weight in recipe.mixture.items()}
@@ -147,6 +151,13 @@ class TrainingData:
                     f"{tokens.folder}: the mixture names {', '.join(missing)}, which it does not hold"
                 )
             self.weights = [round(weights.get(name, 0) * WEIGHT_UNIT) for name in self.domains]
+            if min(self.weights) < 0 or not sum(self.weights):
+                raise UserError(f"mixture: {weights}: weights are positive, or 0 for a domain to leave out")
+
+    @property
+    def unique_tokens(self) -> int:
+        """Targets that are ever seen: one epoch of every domain."""
+        return sum(order.n_windows for order in self._orders) * self.sequence_length
 
     def describe_passes(self, n_samples: int) -> str:
         """How often a run of `n_samples` sees each domain's unique tokens, for people."""

@@ -11,7 +11,6 @@ import argparse
 import shutil
 from pathlib import Path
 
-import torch
 from transformers import AutoTokenizer, GenerationConfig
 
 from configs.loader import default_data_root, run_main
@@ -32,7 +31,9 @@ def main() -> None:
     data_root = arguments.data or default_data_root(run.scale)
     tokenizer = tokenizer_folder(checkpoint, data_root, run)
     eod_id = AutoTokenizer.from_pretrained(tokenizer).eos_token_id
-    llama = model.llama.to(dtype=torch.bfloat16 if run.recipe.precision == "bf16" else torch.float32)
+    llama = model.llama
+    if run.recipe.precision == "bf16":
+        llama.bfloat16()
     llama.config.eos_token_id = eod_id
     llama.config.use_cache = True
     llama.generation_config = GenerationConfig(eos_token_id=eod_id, pad_token_id=eod_id)

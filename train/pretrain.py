@@ -205,11 +205,11 @@ def check_tokens(tokens: TokenSet, run: Run) -> None:
             f"{tokens.folder}: its tokenizer has {tokens.vocab_size:,} pieces, the model only "
             f"{run.model.vocab_size:,}: tokens and run belong to different scales (this run's is {run.scale})"
         )
-    n_tokens = sum(stream.n_tokens for stream in tokens.domains.values())
-    if n_tokens * run.recipe.unique_share < run.tokens_per_step:
+    n_tokens = min(sum(stream.n_tokens for stream in tokens.domains.values()), run.recipe.unique_tokens)
+    if n_tokens < run.tokens_per_step:
         raise UserError(
-            f"{tokens.folder}: {n_tokens:,} tokens x unique_share {run.recipe.unique_share} are too few: one "
-            f"step takes {run.tokens_per_step:,}; bring more papers or lower global_batch_size"
+            f"{tokens.folder}: {n_tokens:,} unique tokens are too few: one step takes "
+            f"{run.tokens_per_step:,}; bring more papers or lower global_batch_size"
         )
 
 
