@@ -10,8 +10,8 @@ Out: $DATA/corpus/<variant>/extract_latex/<tar>.parquet with the text, the main 
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import Field
@@ -19,71 +19,67 @@ from pydantic import Field
 from configs.loader import Config, UserError, run_main
 from preprocess.arxiv_id import month_of
 from preprocess.job import arguments, parse
-from preprocess.latex.archive import Dropped, Limits, unpack
-from preprocess.latex.encoding import declared_encoding, to_utf8
-from preprocess.latex.flatten import flatten
-from preprocess.latex.mainfile import choose_main_file, tex_files
+from preprocess.latex.archive import MAX_BYTES, unpack
+from preprocess.latex.flatten import Flattener
+from preprocess.latex.mainfile import cause_unused, choose_main_file
+from preprocess.latex.outcome import Dropped
 from preprocess.ledger import Documents
 from preprocess.schema import DOCUMENTS
 from preprocess.shard import code_hash, content_hash, read_rows, shards
 from preprocess.stage import ShardStage, Unit, run
 
+MAX_LISTED = 100  # file names in a record; a paper with more is a book
+
 
 class ExtractLatexConfig(Config):
     """What a paper may cost (arXiv's own limit for a submission is 50 MB packed)."""
 
-    max_bytes: int = Field(512 << 20, gt=0)  # unpacked
-    max_files: int = Field(20_000, gt=0)
-    max_text_bytes: int = Field(64 << 20, gt=0)  # flattened
+    max_bytes: int = Field(MAX_BYTES, gt=0)  # unpacked
+    max_text_bytes: int = Field(48 << 20, gt=0)  # flattened
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """A paper's flattened text and how it came about."""
+    """A paper's flattened text and how it came about. `removed`: bytes by cause, signed."""
 
     text: bytes
     main_file: str
     record: dict[str, Any]
-    bytes_in: int
-    removed: Counter[str] = field(default_factory=Counter)
+    bytes_in: int  # of all files of the archive
+    removed: Counter[str]
 
 
-def extract_paper(item: bytes, limits: Limits) -> Extracted | tuple[Dropped, int]:
-    """Flattened LaTeX of an item of a bulk tar, or why there is none and how many bytes were looked at."""
-    source = unpack(item, limits)
-    if isinstance(source, Dropped):
-        return source, len(item)
-    removed = source.removed
-    tex = tex_files(source.files)
-    declared = declared_encoding(tex)
-    encodings: Counter[str] = Counter()
-    files: dict[str, bytes] = {}
-    for name, data in source.files.items():
-        files[name] = data
-        if name in tex or name.lower().endswith((".bbl", ".sty", ".cls", ".pstex_t", ".tikz", ".pgf")):
-            files[name], encoding = to_utf8(data, declared, removed)
-            encodings[encoding] += 1
-    main = choose_main_file(files)
+def extract_paper(item: bytes, name: str, config: ExtractLatexConfig) -> Extracted | Dropped:
+    """Flattened LaTeX of one item of a bulk tar; a bare file is called `name`."""
+    unpacked = unpack(item, name, config.max_bytes)
+    if isinstance(unpacked, Dropped):
+        return unpacked
+    main = choose_main_file(unpacked.files)
     if isinstance(main, Dropped):
-        return main, source.bytes_in
-    flat = flatten(files, main, limits.max_text_bytes, removed)
+        return replace(main, bytes_in=unpacked.n_bytes)
+    flat = Flattener(unpacked.files, main.path).run()
+    if len(flat.text) > config.max_text_bytes:
+        return Dropped("too_large", f"{len(flat.text)} bytes of text", unpacked.n_bytes)
+    removed = Counter(flat.removed)
+    removed.update(unpacked.skipped)
+    for path in unpacked.files.keys() - set(flat.files):
+        removed[cause_unused(path)] += len(unpacked.files[path])
     record = {
-        "files": flat.used[:200],
-        "n_files": len(files),
-        "candidates": main.candidates,
         "reason": main.reason,
         "dialect": main.dialect,
-        "encodings": sorted(encodings - Counter({"utf-8": encodings["utf-8"]})),
-        "unresolved": flat.unresolved[:50],
-        "flags": source.flags + flat.flags,
+        "candidates": [[c.path, c.score, " ".join(c.evidence)] for c in main.candidates],
+        "files": flat.files[:MAX_LISTED],
+        "n_files": len(unpacked.files),
+        "unresolved": flat.unresolved[:MAX_LISTED],
+        "codecs": flat.codecs,
+        "flags": [*unpacked.flags, *sorted(flat.flags)],
     }
-    return Extracted(flat.text, main.name, record, source.bytes_in, removed)
+    return Extracted(flat.text, main.path, record, unpacked.n_bytes, removed)
 
 
 def extract_tar(unit: Unit, config: ExtractLatexConfig, documents: Documents) -> None:
     """Extract the chosen papers of one tar."""
     tar, metadata, metadata_ledger = unit.work
-    limits = Limits(config.max_bytes, config.max_files, config.max_text_bytes)
     items = list(read_rows(unit.inputs[0]))
     months = {month for item in items if (month := month_of(item["id"]))}
     papers = {row["id"]: row for month in months for row in _rows(metadata / f"{month}.parquet")}
@@ -98,12 +94,13 @@ def extract_tar(unit: Unit, config: ExtractLatexConfig, documents: Documents) ->
                 documents.drop(item["id"], "not_selected", item["n_bytes"], why)
                 continue
             file.seek(item["offset"])
-            extracted = extract_paper(file.read(item["n_bytes"]), limits)
-            if not isinstance(extracted, Extracted):
-                dropped, n_bytes = extracted
-                documents.drop(item["id"], dropped.reason, n_bytes, dropped.detail)
+            stem = PurePosixPath(item["member"]).stem
+            extracted = extract_paper(file.read(item["n_bytes"]), f"{stem}.tex", config)
+            if isinstance(extracted, Dropped):
+                documents.drop(
+                    item["id"], extracted.reason, extracted.bytes_in or item["n_bytes"], extracted.detail
+                )
                 continue
-            # Lone surrogates and other ill-formed UTF-8 cannot be: to_utf8 has decoded every byte.
             row = paper | {
                 "source_tar": unit.name,
                 "main_file": extracted.main_file,
@@ -143,7 +140,7 @@ def main() -> None:
     run(ShardStage("extract_latex", DOCUMENTS, extract_tar, code), job, config, units)
 
 
-EXTRACTION_MODULES = ("archive", "encoding", "flatten", "includes", "mainfile")
+EXTRACTION_MODULES = ("archive", "encoding", "flatten", "lexer", "mainfile", "outcome")
 
 
 if __name__ == "__main__":

@@ -4,41 +4,46 @@
 
 In:  extract_latex's shards.
 Out: $DATA/corpus/<variant>/normalize_text/<tar>.parquet. A document is its title, its abstract (both from the
-     metadata) and its body, paragraphs apart by one empty line. Comments, preamble, conditionals, the author's
-     macros, layout, graphics and the bibliography are resolved or removed; what each of them cost in bytes stands in
-     the ledger. Mathematics, sections, theorems, tables, citations and footnotes stay as they were written.
+     metadata) and its body, paragraphs apart by one empty line. Comments, preamble, conditionals, the
+     author's macros, layout, drawings and the bibliography are resolved or removed; what each of them cost in
+     bytes stands in the ledger. Mathematics, sections, theorems, tables, citations, notes stay as written.
 """
 
 import json
 import re
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from configs.loader import Config, run_main
 from preprocess.job import arguments, parse
-from preprocess.latex.archive import Dropped
-from preprocess.latex.environments import Policy, tidy_environments
-from preprocess.latex.lexer import Protected, resolve_conditionals, strip_comments
-from preprocess.latex.macros import Expander
+from preprocess.latex.comments import Held, strip_comments
+from preprocess.latex.conditionals import resolve_conditionals
+from preprocess.latex.environments import tidy_environments
+from preprocess.latex.expand import Expander
+from preprocess.latex.outcome import Dropped
 from preprocess.ledger import Documents
 from preprocess.schema import DOCUMENTS
 from preprocess.shard import code_hash, read_rows
 from preprocess.stage import ShardStage, Unit, run, units_of
 
-_BEGIN_DOCUMENT = re.compile(rb"\\begin\s*\{\s*document\s*\}")
-_END_DOCUMENT = re.compile(rb"\\end\s*\{\s*document\s*\}")
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_BLANKS = re.compile(rb"[ \t]*\n[ \t]*(?:\n\s*)?|[ \t]{2,}|\t")
+# \document and \enddocument are AmSTeX's; plain TeX has neither, and no preamble.
+_BEGIN_DOCUMENT = re.compile(rb"\\(?:begin\s*\{\s*document\s*\}|document(?![A-Za-z]))")
+_END_DOCUMENT = re.compile(
+    rb"\\(?:end\s*\{\s*document\s*\}|enddocument(?![A-Za-z])|bye(?![A-Za-z])|end\s*\Z)"
+)
+_CONTROL_CHARACTERS = bytes(code for code in (*range(0x20), 0x7F) if code not in b"\t\n")
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
+_PARAGRAPH_IN_ABSTRACT = re.compile(r"\n(?:[ \t]*\n|[ \t]{2,})\s*")  # arXiv indents a new paragraph by two
 # SentencePiece writes a space as U+2581, so that a literal one would come back as a space.
-_SPACE_MARK, _LOOKALIKE = "\u2581", "\u005f"
+_SPACE_MARK, _NEXT_BLOCK = "\u2581", "\u2582"
 
 
 class NormalizeTextConfig(Config):
     """What becomes of the parts of a paper."""
 
+    raw: bool = False  # Run 01: the flattened LaTeX as it is, without title and abstract in front
     expand_macros: bool = True  # Run 02 switches it off
     figures: Literal["keep", "captions", "drop"] = "captions"
     tables: Literal["keep", "captions", "drop"] = "keep"
@@ -50,8 +55,8 @@ class Normalized:
     """A clean document. `removed`: bytes by cause, signed; `facts`: for the extraction record."""
 
     text: str
-    removed: Counter[str] = field(default_factory=Counter)
-    facts: dict[str, Any] = field(default_factory=dict)
+    removed: Counter[str]
+    facts: dict[str, Any]
 
 
 def normalize_document(
@@ -59,59 +64,73 @@ def normalize_document(
 ) -> Normalized | Dropped:
     """Clean text of a flattened paper (UTF-8, LF line ends)."""
     removed: Counter[str] = Counter()
-    protected = Protected(removed)
-    plain = _CONTROL.sub(b"", text)
-    removed["control_characters"] += len(text) - len(plain)
-    plain = strip_comments(plain, protected, removed)
+    plain = text.translate(None, _CONTROL_CHARACTERS)  # hereafter NUL is free to mark what is held apart
+    removed["control_characters"] = len(text) - len(plain)
+    if config.raw:
+        return Normalized(_tidy_unicode(plain, removed), removed, {})
+    held = Held(removed)
+    plain = strip_comments(plain, held, removed)
     plain = resolve_conditionals(plain, removed)
-
-    expander = Expander(plain, removed)
-    if opening := _BEGIN_DOCUMENT.search(plain):
-        removed["preamble"] += opening.end()
-        if config.expand_macros:
-            expander.learn(plain[: opening.start()])
-        plain = plain[opening.end() :]
-    if closing := _END_DOCUMENT.search(plain):
-        removed["after_end_document"] += len(plain) - closing.start()
-        plain = plain[: closing.start()]
+    preamble, plain = _split_document(plain, removed)
+    expander = Expander(len(plain), removed)
     if config.expand_macros:
+        expander.learn(preamble)
         plain = expander.expand(plain)
-    policy = Policy(config.figures, config.tables, config.bibliography)
-    plain = tidy_environments(plain, policy, bool(abstract), removed)
-    plain = _tidy_blanks(plain, removed)
-    if not _LETTER.search(plain):
-        return Dropped("no_document_body", f"{len(text)} bytes of LaTeX leave no text")
-    plain = protected.restore(plain)
-    head = "".join(f"{part}\n\n" for part in (title, abstract) if part)
-    removed["title_and_abstract"] -= len(head.encode())
-    return Normalized(
-        _tidy_unicode(head + plain.decode("utf-8", "replace"), len(head.encode()) + len(plain), removed),
-        removed,
-        {"macro_uses": expander.uses, "macros_left": expander.left},
+    plain = tidy_environments(
+        plain, config.figures, config.tables, config.bibliography, bool(title and abstract), removed
     )
+    plain = tidy_blanks(plain, removed)
+    if not _LETTER.search(plain):
+        return Dropped("no_document_body", f"{len(text)} bytes of LaTeX leave no text", len(text))
+    head = f"{' '.join(title.split())}\n\n{_tidy_abstract(abstract)}\n\n".lstrip().encode("utf-8", "replace")
+    removed["title_and_abstract"] = -len(head)
+    facts = {
+        "macro_uses": expander.uses,
+        "macros_left": expander.left,
+        "left_most": [name.decode("utf-8", "replace") for name, _ in expander.left_names.most_common(5)],
+    }
+    return Normalized(_tidy_unicode(head + held.release(plain), removed), removed, facts)
 
 
-def _tidy_blanks(text: bytes, removed: Counter[str]) -> bytes:
-    """One blank for several, no blanks at a line's ends, one empty line between paragraphs, none around."""
-
-    def replacement(match: re.Match[bytes]) -> bytes:
-        blanks = match[0]
-        new = b" " if b"\n" not in blanks else b"\n\n" if blanks.count(b"\n") > 1 else b"\n"
-        removed["white_space"] += len(blanks) - len(new)
-        return new
-
-    tidied = _BLANKS.sub(replacement, text)
-    stripped = tidied.strip()
-    removed["white_space"] += len(tidied) - len(stripped) - 1
-    return stripped + b"\n"
+def _split_document(text: bytes, removed: Counter[str]) -> tuple[bytes, bytes]:
+    """(preamble, body) of a text without comments."""
+    preamble = b""
+    if opening := _BEGIN_DOCUMENT.search(text):
+        preamble, text = text[: opening.start()], text[opening.end() :]
+        removed["preamble"] += opening.end()
+    if closing := _END_DOCUMENT.search(text):
+        removed["after_end_document"] += len(text) - closing.start()
+        text = text[: closing.start()]
+    return preamble, text
 
 
-def _tidy_unicode(text: str, n_bytes: int, removed: Counter[str]) -> str:
-    """NFC, without U+2581. `n_bytes`: of `text` in UTF-8 before."""
+def _tidy_abstract(abstract: str) -> str:
+    """An abstract from the metadata: paragraphs apart by an empty line, lines without indentation."""
+    paragraphs = _PARAGRAPH_IN_ABSTRACT.split(abstract.strip())
+    return "\n\n".join("\n".join(line.strip() for line in part.split("\n")) for part in paragraphs)
+
+
+def tidy_blanks(text: bytes, removed: Counter[str]) -> bytes:
+    """One blank for several, none at the ends of lines, one empty line between paragraphs."""
+    before = len(text)
+    text = text.replace(b"\t", b" ")
+    while b"  " in text:  # halves the runs: as many rounds as the longest run has binary digits
+        text = text.replace(b"  ", b" ")
+    text = text.replace(b" \n", b"\n").replace(b"\n ", b"\n")
+    while b"\n\n\n" in text:
+        text = text.replace(b"\n\n\n", b"\n\n")
+    text = text.strip() + b"\n"
+    removed["white_space"] += before - len(text)
+    return text
+
+
+def _tidy_unicode(text: bytes, removed: Counter[str]) -> str:
+    """The text in NFC and without U+2581."""
+    decoded = text.decode("utf-8", "replace")
     if text.isascii():
-        return text
-    tidied = unicodedata.normalize("NFC", text).replace(_SPACE_MARK, _LOOKALIKE)
-    removed["unicode"] += n_bytes - len(tidied.encode())
+        return decoded
+    tidied = unicodedata.normalize("NFC", decoded).replace(_SPACE_MARK, _NEXT_BLOCK)
+    removed["unicode"] += len(text) - len(tidied.encode())
     return tidied
 
 

@@ -1,149 +1,180 @@
-"""What does not belong into a text for reading: layout commands, graphics, front matter, the bibliography.
+r"""What only typesetting needs goes: layout commands, drawings, front matter, the bibliography.
 
-What stays, stays as written: sections, theorems, mathematics, citations and labels, footnotes, tables.
+What stays, stays as written: sections, theorems, lists, mathematics, tables, citations and labels. Nothing is
+named here that occurs in mathematics, so that formulas need not be told from prose.
 """
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from functools import lru_cache
 
-from preprocess.latex.braces import Braces
+from preprocess.latex.lexer import Groups, Rewriter, escaped, trie
 
-# Drawings and front matter: no reader of text misses them.
-_DROPPED_ENVIRONMENTS = (
-    "tikzpicture picture pspicture pgfpicture asy feynmangraph fmffile fmfgraph fmfgraph* forest "
-    "keyword keywords frontmatter CCSXML acronym"
-).split()
-_BIBLIOGRAPHIES = ["thebibliography", "references", "biblist", "bibdiv"]
-_FIGURES = ["figure", "figure*", "wrapfigure", "SCfigure", "sidewaysfigure", "floatingfigure", "teaserfigure"]
-_TABLES = ["table", "table*", "wraptable", "sidewaystable", "sidewaystable*"]
-
-# Commands that go, with the number of {arguments} that go with them ([options] always do).
-_DROPPED_COMMANDS = {
-    0: "maketitle tableofcontents listoffigures listoftables newpage clearpage cleardoublepage pagebreak nopagebreak "
-    "noindent indent centering raggedright raggedleft bigskip medskip smallskip vfill vfil newline linebreak "
-    "nolinebreak samepage sloppy fussy appendixpage frenchspacing onecolumn twocolumn singlespacing doublespacing "
-    "onehalfspacing allowdisplaybreaks phantomsection printindex makeindex printbibliography balance xspace "
-    "eject vglue hfil hfill topmatter endtopmatter document enddocument bye makeatletter makeatother null protect "
-    "FloatBarrier acknowledgmentstrue loadmsbm loadeufm nologo NoBlackBoxes leavevmode mainmatter frontmatter "
-    "backmatter",
-    1: "vspace includegraphics bibliographystyle bibliography pagestyle thispagestyle pagenumbering index "
-    "usepackage RequirePackage author date address email affiliation affil institute institution thanks "
-    "curraddr urladdr subjclass pacs hypersetup graphicspath theoremstyle title shorttitle subtitle dedicatory "
-    "numberwithin geometry usetikzlibrary tikzset pgfplotsset captionsetup epsfbox epsffile psfig epsfig "
-    "acknowledgmentsname baselineskip newlength newcounter stepcounter usebox newsavebox addbibresource "
-    "documentclass documentstyle lstset sisetup authorrunning titlerunning offprints ead cortext fntext "
-    "correspondingauthor orcid city country state postcode department",
-    2: "setcounter addtocounter setlength addtolength markboth settowidth fontsize titleformat",
-    3: "addcontentsline rule definecolor titlespacing",
-}
-_ARGUMENTS = {name.encode(): n for n, names in _DROPPED_COMMANDS.items() for name in names.split()}
-# TeX's own assignments: \parskip=3pt plus 1pt, \magnification=1200.
-_ASSIGNMENT = re.compile(
-    rb"\\(?:parskip|parindent|baselineskip|hsize|vsize|hoffset|voffset|textwidth|textheight|oddsidemargin|evensidemargin"
-    rb"|topmargin|headheight|headsep|footskip|magnification|tolerance|hfuzz|vfuzz|columnsep|mathsurround|pageno)"
-    rb"\s*=?\s*(?:-?[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)?(?:\s+(?:plus|minus)\s+[\d.]+\s*\w+)*"
-    rb"|\\magstep(?:half|\d)?|[\d.]*\\\w+)"
+FIGURES = tuple(
+    b"""
+    figure figure* wrapfigure wrapfigure* SCfigure sidewaysfigure sidewaysfigure* floatingfigure
+    teaserfigure marginfigure mfigure subfigures psfigure figwindow
+    """.split()
 )
-_CAPTION = re.compile(rb"\\caption(?:of)?\*?(?![A-Za-z])")
+TABLES = tuple(
+    b"""
+    table table* wraptable sidewaystable sidewaystable* margintable deluxetable deluxetable*
+    """.split()
+)
+_DRAWINGS = tuple(
+    b"""
+    tikzpicture picture pspicture pspicture* pgfpicture asy fmffile fmfgraph fmfgraph* feynman
+    feynmandiagram forest axis animateinline sagesilent
+    """.split()
+)
+_BIBLIOGRAPHIES = (b"thebibliography", b"references", b"biblist", b"bibdiv")
+_FRONT_MATTER = tuple(
+    b"""
+    abstract abstract* keyword keywords IEEEkeywords CCSXML titlepage AMS altabstract
+    """.split()
+)
+
+# Commands that go with their arguments: {group} and [option] as many as there are directly behind.
+_LAYOUT = tuple(
+    b"""
+    noindent indent vspace newpage clearpage cleardoublepage pagebreak nopagebreak bigskip medskip
+    smallskip vfill vfil vskip bigbreak medbreak smallbreak goodbreak centering raggedright raggedleft
+    sloppy fussy samepage tableofcontents listoffigures listoftables listofalgorithms maketitle
+    pagestyle thispagestyle pagenumbering markboth markright setcounter addtocounter setlength
+    addtolength addcontentsline addtocontents index glossary printindex makeindex newcounter newlength
+    newtheorem theoremstyle numberwithin usepackage RequirePackage hypersetup graphicspath captionsetup
+    lstset tikzset usetikzlibrary pgfplotsset definecolor geometry makeatletter makeatother
+    phantomsection allowdisplaybreaks onecolumn twocolumn singlespacing doublespacing onehalfspacing
+    frontmatter mainmatter backmatter balance FloatBarrier flushbottom raggedbottom enlargethispage
+    includegraphics epsfbox epsffile epsfig psfig psfrag includepdf linebreak nolinebreak nobreak eject
+    NoBlackBoxes loadmsbm loadeufm nologo linenumbers nolinenumbers modulolinenumbers bibliographystyle
+    newif DeclareGraphicsExtensions fancyhead fancyfoot fancyhf lhead rhead chead cfoot lfoot rfoot
+    ifpdf
+    """.split()
+)
+_TITLE = tuple(
+    b"""
+    title titlerunning shorttitle author authors authorrunning address email affiliation affil institute
+    institution date thanks curraddr urladdr subjclass pacs keywords dedicatory altaffiliation homepage
+    preprint received revised accepted abstract ead cortext fntext cortitle offprints orcidID orcid
+    correspondingauthor icmltitle icmlauthor icmladdress markfirst tocauthor toctitle subtitle
+    collaboration noaffiliation slugcomment shortauthors altaffiltext altaffilmark
+    """.split()
+)
+_BIBLIOGRAPHY = rb"bibliography printbibliography nocite addbibresource".split()
+_MAY_HAVE_LENGTH = (b"vskip", b"vspace")  # plain TeX's form has no braces
+
+# TeX's own assignments: \parskip=3pt plus 1pt, \magnification=1200, \baselineskip 12pt.
+_ASSIGNMENT = (
+    rb"(?:parskip|parindent|baselineskip|hsize|vsize|hoffset|voffset|textwidth|textheight|oddsidemargin|evensidemargin"
+    rb"|topmargin|headheight|headsep|footskip|magnification|tolerance|hfuzz|vfuzz|columnsep|mathsurround|pageno"
+    rb"|baselinestretch|leftskip|rightskip|topskip|overfullrule|footline|headline)(?![A-Za-z])\s*+(?:=\s*+)?"
+    rb"(?:-?[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)?(?:\s*(?:plus|minus)\s*[\d.]+\s*[a-z]{2,4})*"
+    rb"|\\magstep(?:half|\s*\d)|(?:-?[\d.]+)?\\[a-z]+|\{[^{}]{0,300}\})"
+)
+_LENGTH = re.compile(
+    rb"\s*-?[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)(?:\s*(?:plus|minus)\s*[\d.]+\s*[a-z]{2,4})*"
+)
+_CAPTION = re.compile(rb"\\(?:caption(?:of\s*\{\w+\})?|tablecaption|figcaption|label)\*?(?![A-Za-z])")
+_TOPMATTER_END = b"\\endtopmatter"
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What becomes of floats and of the bibliography."""
-
-    figures: str = "captions"  # keep, captions, drop
-    tables: str = "keep"
-    bibliography: str = "drop"  # keep, drop
-
-
-def _treatments(policy: Policy, drop_abstract: bool) -> dict[bytes, str]:
-    groups = (
-        (_DROPPED_ENVIRONMENTS, "drop"),
-        (_BIBLIOGRAPHIES, policy.bibliography),
-        (_FIGURES, policy.figures),
-        (_TABLES, policy.tables),
-        (["abstract"], "drop" if drop_abstract else "keep"),
+@lru_cache(maxsize=8)
+def _pattern(environments: frozenset[bytes], commands: frozenset[bytes]) -> re.Pattern[bytes]:
+    names = trie(sorted(environments))
+    return re.compile(
+        rb"\\(?:begin\s*\{(?P<begin>" + names + rb")\}|end\s*\{(?P<end>" + names + rb")\}"
+        rb"|(?P<command>" + trie(sorted(commands)) + rb")(?![A-Za-z@])|(?P<assignment>" + _ASSIGNMENT + rb")"
+        rb"|(?P<topmatter>topmatter)(?![A-Za-z]))"
     )
-    return {name.encode(): how for names, how in groups for name in names if how != "keep"}
 
 
-def _pattern(treatments: dict[bytes, str]) -> re.Pattern[bytes]:
-    listed = rb"|".join(re.escape(name) for name in sorted(treatments, key=lambda name: (-len(name), name)))
-    commands = rb"|".join(sorted(_ARGUMENTS, key=lambda name: (-len(name), name)))
-    return re.compile(rb"\\(?:\\|begin\s*\{(" + listed + rb")\}|(" + commands + rb")\*?(?![A-Za-z@]))")
+def tidy_environments(
+    text: bytes, figures: str, tables: str, bibliography: str, drop_front_matter: bool, removed: Counter[str]
+) -> bytes:
+    """`text` without what only typesetting needs.
 
+    `figures`, `tables` are `keep`, `captions` or `drop`, `bibliography` is `keep` or `drop`.
+    """
+    treatment = dict.fromkeys(_DRAWINGS, ("drop", "drawings"))
+    commands = dict.fromkeys(_LAYOUT, "layout")
+    for names, how, cause in (
+        (FIGURES, figures, "figures"),
+        (TABLES, tables, "tables"),
+        (_BIBLIOGRAPHIES, bibliography, "bibliography"),
+        (_FRONT_MATTER, "drop" if drop_front_matter else "keep", "front_matter"),
+    ):
+        if how != "keep":
+            treatment |= dict.fromkeys(names, (how, cause))
+    if drop_front_matter:
+        commands |= dict.fromkeys(_TITLE, "front_matter")
+    if bibliography == "drop":
+        commands |= dict.fromkeys(_BIBLIOGRAPHY, "bibliography")
 
-def tidy_environments(text: bytes, policy: Policy, drop_abstract: bool, removed: Counter[str]) -> bytes:
-    """Text without what a reader does not read. `drop_abstract`: the metadata's abstract stands before it."""
-    treatments = _treatments(policy, drop_abstract)
-    pattern = _pattern(treatments)
-    braces = Braces(text, 2 * len(text) + 100_000)
-    out: list[bytes] = []
-    start = position = 0
+    groups, out = Groups(text), Rewriter(text, removed)
     unclosed: set[bytes] = set()
-    while match := pattern.search(text, position):
-        begin, position = match.span()
-        if (environment := match[1]) is not None:
-            closer = b"\\end{" + environment + b"}"
-            close = -1 if environment in unclosed else text.find(closer, position)
+    for match in _pattern(frozenset(treatment), frozenset(commands)).finditer(text):
+        start, end = match.span()
+        if start < out.at or (text[start - 1 : start] == b"\\" and escaped(text, start)):
+            continue
+        kind = match.lastgroup
+        if kind == "begin":
+            name = match["begin"]
+            closer = b"\\end{" + name + b"}"
+            close = -1 if name in unclosed else text.find(closer, end)
             if close < 0:
-                unclosed.add(environment)
+                unclosed.add(name)
                 continue
-            position = close + len(closer)
-            kept = b""
-            if treatments[environment] == "captions":
-                kept = _captions(text[begin:position], environment)
-            out += (text[start:begin], kept)
-            removed[f"environment_{environment.decode().rstrip('*')}"] += position - begin - len(kept)
-            start = position
-        elif (command := match[2]) is not None:
-            end = _end_of_arguments(braces, position, _ARGUMENTS[command])
-            if end is None:
-                continue
-            position = end
-            out.append(text[start:begin])
-            removed["layout_and_front_matter"] += end - begin
-            if text[end : end + 1].isalpha():  # what stood before must not run into what follows
-                out.append(b" ")
-                removed["layout_and_front_matter"] -= 1
-            start = end
-    out.append(text[start:])
-    joined = b"".join(out)
-    return _ASSIGNMENT.sub(lambda match: _count(match[0], "layout_and_front_matter", removed), joined)
+            how, cause = treatment[name]
+            close += len(closer)
+            kept = _captions(text, groups, end, close) if how == "captions" else b""
+            if kept:
+                new = match[0] + b"\n" + kept + b"\n" + closer
+                out.replace(start, close, new, cause)
+            else:
+                out.cut(start, close, cause)
+        elif kind == "end":  # left over from one environment inside another of its name
+            out.cut(start, end, treatment[match["end"]][1])
+        elif kind == "command":
+            name = match["command"]
+            out.cut(start, _behind_arguments(groups, end, name), commands[name])
+        elif kind == "assignment":
+            out.cut(start, end, "layout")
+        elif drop_front_matter and _TOPMATTER_END not in unclosed:
+            close = text.find(_TOPMATTER_END, end)
+            if close < 0:
+                unclosed.add(_TOPMATTER_END)
+            else:
+                out.cut(start, close + len(_TOPMATTER_END), "front_matter")
+    return out.finish()
 
 
-def _count(span: bytes, cause: str, removed: Counter[str]) -> bytes:
-    removed[cause] += len(span)
-    return b""
+def _captions(text: bytes, groups: Groups, start: int, end: int) -> bytes:
+    r"""The captions and labels between `start` and `end`, a line each; b"" where there is no caption."""
+    kept, has_caption, at = [], False, start
+    while match := _CAPTION.search(text, at, end):
+        at = match.end()
+        option = groups.optional(at)
+        group = groups.group(option[1] if option else at)
+        if group is None or group[1] > end:
+            continue
+        is_label = match[0].startswith(b"\\label")
+        has_caption = has_caption or (not is_label and bool(group[0].strip()))
+        at = group[1]
+        kept.append((b"\\label{" if is_label else b"\\caption{") + group[0] + b"}")
+    return b"\n".join(kept) if has_caption else b""
 
 
-def _end_of_arguments(braces: Braces, position: int, n_args: int) -> int | None:
-    """Position after `[options]` and `n_args` {groups}; None where a group is missing."""
-    for _ in range(n_args):
-        while option := braces.optional(position):
-            position = option[1]
-        group = braces.group(position)
-        if group is None:
-            return None
-        position = group[1]
-    if n_args == 0 and (option := braces.optional(position)) and b"\n" not in option[0]:
-        return option[1] if re.fullmatch(rb"[\s\d.\-]*", option[0]) else position
-    return position
-
-
-def _captions(float_text: bytes, environment: bytes) -> bytes:
-    """The float with nothing but its captions and labels, "" if it has none."""
-    braces = Braces(float_text, 2 * len(float_text) + 1000)
-    captions = []
-    position = 0
-    while match := _CAPTION.search(float_text, position):
-        position = match.end()
-        option = braces.optional(position)
-        if group := braces.group(option[1] if option else position):
-            captions.append(b"\\caption{" + group[0].strip() + b"}")
-            position = group[1]
-    if not captions:
-        return b""
-    lines = [b"\\begin{" + environment + b"}", *captions, b"\\end{" + environment + b"}"]
-    return b"\n".join(lines)
+def _behind_arguments(groups: Groups, at: int, name: bytes) -> int:
+    """The offset behind a command's star, [options] and {groups}, all directly behind it."""
+    text = groups.text
+    if text[at : at + 1] == b"*":
+        at += 1
+    if name in _MAY_HAVE_LENGTH and (length := _LENGTH.match(text, at)):
+        return length.end()
+    while text[at : at + 1] in (b"{", b"["):
+        given = groups.optional(at) if text[at : at + 1] == b"[" else groups.group(at)
+        if given is None:
+            break
+        at = given[1]
+    return at

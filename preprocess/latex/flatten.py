@@ -1,201 +1,215 @@
-"""One text from a paper's files: what `\\input`, `\\include` and their relatives bring in.
+r"""One text from many files: `\input` and its relatives followed within the archive, the bibliography put in.
 
-Everything else stays as it was written, comments and preamble included. Commands inside comments and
-verbatim text, and after `\\endinput` or the end of the document, bring in nothing.
+Names are resolved among the archive's own members and nowhere else, relative to the main file as TeX does.
+Every byte that is put in or left out is counted under its cause.
 """
 
 import posixpath
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from preprocess.latex.includes import INCLUDE, include_target, resolve
-from preprocess.latex.mainfile import TEX_SUFFIXES, MainFile
+from preprocess.latex.archive import kind_of
+from preprocess.latex.encoding import to_utf8
+from preprocess.latex.lexer import VERBATIM_ENVIRONMENTS, Groups, events, opaque_pattern
 
-MAX_DEPTH = 20  # of includes within includes; TeX itself stops at 15 open files
-VERBATIM = (
-    rb"verbatim\*?|Verbatim\*?|BVerbatim|LVerbatim|lstlisting|minted|alltt|comment|filecontents\*?|code"
+MAX_DEPTH = 40  # of files in files; TeX itself opens 15 to 128 at a time
+MAX_REPEATED_BYTES = 8 << 20  # of files put in again: without a limit thirty small ones make 2^30 copies
+MAX_PACKAGE_BYTES = 64 << 10  # a larger style file is a publisher's, not the author's macros
+
+_NAME = rb"\s*\{\s*\"?(?P<%b>[^{}\"%%\\#\n]*?)\"?\s*\}"
+_LIVE = opaque_pattern(
+    (*VERBATIM_ENVIRONMENTS, "comment"),
+    rb"(?P<input>(?:input|include|subfile|subfileinclude|@input|InputIfFileExists)(?![A-Za-z@])(?:"
+    + _NAME % b"braced"
+    + rb"|[ \t]*\"(?P<quoted>[^\"\n]+)\"|[ \t]+(?P<bare>[^\s{}\\%\"#]+)))"
+    + rb"|(?P<import>(?:sub)?(?:import|inputfrom|includefrom)\*?"
+    + _NAME % b"folder"
+    + _NAME % b"file"
+    + rb")|(?P<bibliography>bibliography\s*\{[^{}]*\})"
+    rb"|(?P<package>(?:usepackage|RequirePackage)\s*(?:\[[^\]]*\])?\s*\{(?P<packages>[^{}\\#]*)\})"
+    rb"|(?P<begin_document>begin\s*\{document\})"
+    rb"|(?P<end_document>end\s*\{document\})"
+    rb"|(?P<endinput>endinput(?![A-Za-z@]))",
 )
-_STOP = re.compile(
-    rb"%[^\n]*|\\(?:[\\%]|begin\s*\{(" + VERBATIM + rb")\}|verb\*?([^A-Za-z*\s])|end\s*\{\s*document\s*\}"
-    rb"|(?:input|include|subfile|import|subimport|InputIfFileExists|subfileinclude|includefrom|subincludefrom|loadfile"
-    rb"|endinput|bibliography|printbibliography|url|path|href|lstinline)(?![A-Za-z@]))"
+# A file without any of these is taken as it stands; most end with \end{document}, which alone is none.
+_NEEDS_READING = re.compile(
+    rb"\\(?=[@iIsbuRe])(?:@?input|include|subfile|(?:sub)?(?:import|inputfrom|includefrom)|InputIfFileExists"
+    rb"|bibliography(?![A-Za-z])|usepackage|RequirePackage|endinput|end\s*\{document\}(?!\s*\Z))"
 )
-_BEGIN_DOCUMENT = re.compile(rb"^[^%\n]*?\\begin\s*\{\s*document\s*\}[ \t]*\n?", re.MULTILINE)
-_BIBLIOGRAPHY = re.compile(rb"\\(?:bibliography\s*\{[^{}]*\}|printbibliography(?:\s*\[[^\]]*\])?)")
-_URL_ARGUMENT = re.compile(rb"\s*(?:\{[^{}\n]{0,2000}\}|\|[^|\n]{0,2000}\|)")
+_CLASS = re.compile(rb"\\document(?:class|style)(?![A-Za-z@])")
+_OPENING_BRACE = re.compile(rb"\s*\{")
+_REST_OF_LINE = re.compile(rb"[ \t]*\n")
 
 
 @dataclass
 class Flattened:
-    """A paper's text, and how it came about."""
+    """The text of a paper, with what happened on the way."""
 
-    text: bytes
-    used: list[str]  # files in the order in which they were first read
-    unresolved: list[str]  # names that no file of the archive answers to
-    flags: list[str]
-
-
-@dataclass
-class _Reader:
-    files: dict[str, bytes]
-    removed: Counter[str]
-    max_bytes: int
-    bbl: str | None
-    out: list[bytes] = field(default_factory=list)
-    used: list[str] = field(default_factory=list)
+    text: bytes = b""
+    files: list[str] = field(default_factory=list)
+    codecs: dict[str, str] = field(default_factory=dict)  # of the files that were not UTF-8
     unresolved: list[str] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
-    n_bytes: int = 0
-    ended: bool = False  # \end{document} was read
+    flags: set[str] = field(default_factory=set)
+    removed: Counter[str] = field(default_factory=Counter)
 
-    def flag(self, name: str) -> None:
-        if name not in self.flags:
-            self.flags.append(name)
 
-    def emit(self, piece: bytes) -> None:
-        self.out.append(piece)
-        self.n_bytes += len(piece)
+class Flattener:
+    """Reads the members of one archive into one text."""
 
-    def read(self, name: str, folder: str, opened: tuple[str, ...]) -> None:
-        """Emit a file with what it includes. `folder`: where `\\import` has put the base of names."""
-        text = self.files[name]
-        if name in self.used:
-            self.removed["file_included_again"] -= len(text)
+    def __init__(self, members: Mapping[str, memoryview], main: str, codec: str | None = None) -> None:
+        self.members, self.main, self.codec = members, main, codec
+        self.root = posixpath.dirname(main)
+        self.result = Flattened()
+        self._read: dict[str, bytes] = {}
+        self._open: list[str] = []
+        self._repeated = 0
+        self._by_lower_case: dict[str, str] | None = None
+
+    def run(self) -> Flattened:
+        """The text of the main file with all that it includes."""
+        self.result.text = self._follow(self.main, self.root)
+        return self.result
+
+    def _follow(self, path: str, base: str) -> bytes:
+        """The text of `path` with its includes followed."""
+        text = self._load(path)
+        is_main = not self._open
+        self._open.append(path)
+        if _NEEDS_READING.search(text) or (not is_main and _CLASS.search(text)):
+            text = self._read_commands(text, base, is_main)
+        self._open.pop()
+        return text
+
+    def _load(self, path: str) -> bytes:
+        """A member's text. Its bytes are in the balance once; a further copy is an addition."""
+        result = self.result
+        if path in self._read:
+            self._repeated += len(self._read[path])
+            result.removed["included_again"] -= len(self._read[path])
         else:
-            self.used.append(name)
-        start, end = 0, len(text)
-        if opened and (body := _BEGIN_DOCUMENT.search(text)):
-            # A subfile, or a part that can also stand alone: its preamble is not the paper's.
-            start = body.end()
-            self.removed["part_preamble"] += start
-        position = start
-        while match := _STOP.search(text, position):
-            token = match[0]
-            position = match.end()
-            if token[:1] == b"%" or token in (b"\\\\", b"\\%"):
-                continue
-            if environment := match[1]:
-                close = text.find(b"\\end{" + environment + b"}", position)
-                position = close if close >= 0 else position
-            elif match[2]:
-                line_end = text.find(b"\n", position)
-                close = text.find(match[2], position, line_end if line_end >= 0 else end)
-                position = close + 1 if close >= 0 else position
-            elif token.startswith(b"\\end"):
-                if token == b"\\endinput":
-                    line_end = text.find(b"\n", position)  # TeX reads the line to its end
-                    end = line_end + 1 if line_end >= 0 else end
-                    self.removed["after_endinput"] += len(text) - end
-                elif opened:
-                    end = match.start()
-                    self.removed["part_preamble"] += len(text) - end
-                else:
-                    self.ended = True
-                    end = position
-                    self.removed["after_end_document"] += len(text) - end
-                break
-            elif token in (b"\\url", b"\\path", b"\\href", b"\\lstinline"):
-                if argument := _URL_ARGUMENT.match(text, position):
-                    position = argument.end()
-            else:
-                command = (_BIBLIOGRAPHY if b"bibliography" in token else INCLUDE).match(text, match.start())
-                if command and self._follow(command, name, folder, opened, text[start : match.start()]):
-                    self.removed["include_commands"] += len(command[0])
-                    start = position = command.end()
-                    if self.ended:
-                        self.removed["after_end_document"] += len(text) - start
-                        return
-        self.emit(text[start:end])
-        if opened and text and not text[start:end].endswith(b"\n"):
-            # TeX ends every line, so that a comment on a file's last line does not run on into the next file.
-            self.removed["line_ends"] -= 1
-            self.emit(b"\n")
+            result.files.append(path)
+            decoded = to_utf8(bytes(self.members[path]), self.codec)
+            self._read[path] = decoded.text
+            if decoded.codec != "utf-8":
+                result.codecs[path] = decoded.codec
+            result.removed.update(decoded.removed)
+        return self._read[path]
 
-    def _follow(
-        self, command: re.Match[bytes], name: str, folder: str, opened: tuple[str, ...], before: bytes
-    ) -> bool:
-        """Emit `before` and the file that a command brings in; False if the command stays as it is."""
-        if command.re is _BIBLIOGRAPHY:
-            if self.bbl is None or self.bbl in self.used:
-                return False
-            target, base = self.bbl, folder
+    def _read_commands(self, text: bytes, base: str, is_main: bool) -> bytes:
+        removed = self.result.removed
+        is_part = not is_main and _CLASS.search(text) is not None  # a \subfile or the like: its body counts
+        pieces: list[bytes] = []
+        groups, at, in_preamble = Groups(text), 0, is_main
+        for kind, start, end, match in events(text, _LIVE):
+            if kind == "begin_document":
+                in_preamble = False
+                if is_part:
+                    removed["preamble_of_part"] += end - at + sum(map(len, pieces))
+                    pieces.clear()
+                    at = end
+            elif kind in ("end_document", "endinput"):
+                if kind == "end_document" and is_main:
+                    start = line_end.end() if (line_end := _REST_OF_LINE.match(text, end)) else end
+                removed[f"after_{kind}"] += len(text) - start
+                pieces.append(text[at:start])
+                return b"".join(pieces)
+            elif kind == "package" and in_preamble:
+                for path in self._packages(match, base):
+                    pieces += (text[at:end], b"\n", self._follow(path, base))
+                    removed["include_commands"] -= 1
+                    at = end
+            elif kind in ("input", "import", "bibliography") and (found := self._target(kind, match, base)):
+                if match[0].startswith(b"\\InputIf"):
+                    end = _behind_branches(groups, end)
+                removed["include_commands"] += end - start
+                part = self._follow(*found)
+                # The last line end of a file is a space, not half of an empty line; and without one a comment
+                # on the last line would swallow what follows.
+                line_ends = _REST_OF_LINE.match(text, end) is not None
+                if part.endswith(b"\n") and line_ends:
+                    part = part[:-1]
+                    removed["include_commands"] += 1
+                elif not part.endswith(b"\n") and not line_ends:
+                    part += b"\n"
+                    removed["include_commands"] -= 1
+                pieces += (text[at:start], part)
+                at = end
+        pieces.append(text[at:])
+        return b"".join(pieces)
+
+    # ---------------------------------------------------------------- names
+
+    def _target(self, kind: str, match: re.Match[bytes], base: str) -> tuple[str, str] | None:
+        """(member, base folder of its own includes) that a command asks for, None where the command stays."""
+        result = self.result
+        if kind == "bibliography":
+            path = self._bibliography()
+            if path is None:
+                return None
+        elif kind == "import":
+            below = base if match[0].startswith(b"\\sub") else self.root
+            base = posixpath.join(below, _decode(match["folder"]).lstrip("/"))
+            path = self._find(_decode(match["file"]), base, (".tex", ""))
         else:
-            sub, wanted = include_target(command)
-            if command[2]:
-                inside = folder if command[2].startswith(b"sub") else ""
-                base = posixpath.normpath(posixpath.join(inside, sub))
-                found = resolve(wanted, [base], self.files)
-            else:
-                base = folder
-                # TeX looks from the root; writers who compile elsewhere mean the file's own folder.
-                found = resolve(wanted, [folder, "", posixpath.dirname(name)], self.files)
-            if found is None or not _is_text(self.files[found]):
-                if "#" not in wanted and wanted not in self.unresolved:
-                    self.unresolved.append(wanted)
-                return False
-            target = found
-        if target in opened or target == name:
-            self.flag("include_cycle")
-            return False
-        if len(opened) >= MAX_DEPTH or self.n_bytes + len(self.files[target]) > self.max_bytes:
-            self.flag("include_limit")
-            return False
-        self.emit(before)
-        self.read(target, base, (*opened, name))
-        return True
+            path = self._find(
+                _decode(match["braced"] or match["quoted"] or match["bare"] or b""), base, (".tex", "")
+            )
+        if path is None or kind_of(self.members[path]) not in ("text", "empty"):
+            result.unresolved.append(_decode(match[0])[:100])
+        elif path in self._open:
+            result.flags.add("include_cycle")
+        elif len(self._open) >= MAX_DEPTH:
+            result.flags.add("include_depth")
+        elif path in self._read and self._repeated + len(self._read[path]) > MAX_REPEATED_BYTES:
+            result.flags.add("include_budget")
+        else:
+            return path, base
+        return None
+
+    def _find(self, name: str, base: str, suffixes: tuple[str, ...]) -> str | None:
+        """The member that TeX opens: in `base`, the main file's folder, the root, the file's own folder."""
+        if not name:
+            return None
+        for folder in dict.fromkeys((base, self.root, "", posixpath.dirname(self._open[-1]))):
+            for suffix in suffixes:
+                path = posixpath.normpath(posixpath.join(folder, name + suffix))
+                if path in self.members:
+                    return path
+        if self._by_lower_case is None:  # archives from systems that do not mind the case
+            self._by_lower_case = {path.lower(): path for path in sorted(self.members, reverse=True)}
+        for suffix in suffixes:
+            path = posixpath.normpath(posixpath.join(base, name + suffix)).lower()
+            if path in self._by_lower_case:
+                return self._by_lower_case[path]
+        return None
+
+    def _bibliography(self) -> str | None:
+        own = posixpath.splitext(self.main)[0] + ".bbl"
+        if own in self.members:
+            return own
+        there = [path for path in self.members if path.lower().endswith(".bbl")]
+        return there[0] if len(there) == 1 else None
+
+    def _packages(self, match: re.Match[bytes], base: str) -> list[str]:
+        """The author's own style files among those that a command loads, each once."""
+        names = (name.strip() for name in _decode(match["packages"]).split(","))
+        paths = dict.fromkeys(path for name in names if (path := self._find(name, base, (".sty",))))
+        small = (path for path in paths if len(self.members[path]) <= MAX_PACKAGE_BYTES)
+        return [path for path in small if path not in self._read and kind_of(self.members[path]) == "text"]
 
 
-def _is_text(data: bytes) -> bool:
-    return b"\0" not in data[:4096] and not data.startswith((b"%!PS", b"%PDF"))
+def _behind_branches(groups: Groups, at: int) -> int:
+    r"""Behind the two branches of `\InputIfFileExists`: the file is there, the branches are set-up code."""
+    for _ in range(2):
+        brace = _OPENING_BRACE.match(groups.text, at)
+        end = groups.end(brace.end() - 1) if brace else -1
+        if end < 0:
+            break
+        at = end
+    return at
 
 
-def flatten(files: dict[str, bytes], main: MainFile, max_bytes: int, removed: Counter[str]) -> Flattened:
-    """The paper's text. Adds to `removed` every byte of `files` that is not in it, by cause.
-
-    `files` are UTF-8 with LF line ends. At most about `max_bytes` are written: an include beyond that stays a
-    command and is flagged.
-    """
-    reader = _Reader(files, removed, max_bytes, _bibliography_file(files, main.name))
-    reader.read(main.name, "", ())
-    for name, data in files.items():
-        if name not in reader.used:
-            removed[f"unused_{_kind(name)}"] += len(data)
-    return Flattened(b"".join(reader.out), reader.used, reader.unresolved, reader.flags)
-
-
-def _bibliography_file(files: dict[str, bytes], main: str) -> str | None:
-    """`<main>.bbl`, or the only .bbl there is."""
-    own = posixpath.splitext(main)[0] + ".bbl"
-    if own in files:
-        return own
-    others = [name for name in files if name.lower().endswith(".bbl")]
-    return others[0] if len(others) == 1 else None
-
-
-_KINDS = {
-    "tex": TEX_SUFFIXES,
-    "styles": (".sty", ".cls", ".bst", ".clo", ".def", ".fd", ".cfg"),
-    "bibliography": (".bbl", ".bib"),
-    "figures": (
-        ".eps",
-        ".ps",
-        ".pdf",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".gif",
-        ".pstex",
-        ".svg",
-        ".epsi",
-        ".tikz",
-        ".pgf",
-    ),
-}
-
-
-def _kind(name: str) -> str:
-    if name.startswith("anc/"):
-        return "ancillary"
-    lower = name.lower()
-    return next((kind for kind, suffixes in _KINDS.items() if lower.endswith(suffixes)), "other_files")
+def _decode(name: bytes) -> str:
+    return name.decode("utf-8", "replace").strip()

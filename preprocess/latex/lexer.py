@@ -1,200 +1,262 @@
-"""First pass over flattened LaTeX: comments go, verbatim text is put out of reach, `\\iffalse` is resolved.
+r"""Reading TeX without a token list: where comments, verbatim text and groups begin and end.
 
-Works on UTF-8 bytes: all characters that mean something to TeX are ASCII, and a length is a number of bytes,
-which is what the ledger counts. Each function adds what it removes to a counter, by cause. All are linear for
-any input: a search for a closer that failed once is not made again.
+All text is UTF-8 bytes: every character that means something to TeX is ASCII. Nothing here takes more than
+linear time, whatever the input: a closer that was not found once is not looked for again.
 """
 
-import heapq
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
-from preprocess.latex.flatten import VERBATIM
-
-_STOP = re.compile(
-    rb"%[^\n]*\n?[ \t]*|\\(?:[\\%]|begin\s*\{(" + VERBATIM + rb")\}|verb\*?([^A-Za-z*\s])"
-    rb"|(?:url|path|nolinkurl|href|lstinline|mintinline)(?![A-Za-z@]))"
-)
-# An argument in which `%` and `#` are ordinary; bounded, because an unclosed one must not cost the whole text.
-_URL_ARGUMENT = re.compile(rb"\s*(?:\[[^\[\]\n]{0,500}\])?\s*(?:\{[^{}\n]{0,2000}\}|\|[^|\n]{0,2000}\|)")
-_MARK = re.compile(rb"\0(\d+)\0")
-
-
-class Protected:
-    """Spans of verbatim text, held apart under marks that no other pass looks into."""
-
-    def __init__(self, removed: Counter[str]) -> None:
-        self._spans: list[bytes] = []
-        self._removed = removed
-
-    def hold(self, span: bytes) -> bytes:
-        """The mark that stands for `span` from now on."""
-        mark = b"\0%d\0" % len(self._spans)
-        self._spans.append(span)
-        self._removed["verbatim"] += len(span) - len(mark)
-        return mark
-
-    def restore(self, text: bytes) -> bytes:
-        """`text` with the spans in place of their marks; a span whose mark is gone stays counted as removed."""
-        return _MARK.sub(self._span, text)
-
-    def _span(self, mark: re.Match[bytes]) -> bytes:
-        span = self._spans[int(mark[1])]
-        self._removed["verbatim"] -= len(span) - len(mark[0])
-        return span
-
-
-def strip_comments(text: bytes, protected: Protected, removed: Counter[str]) -> bytes:
-    """Text without comments, as TeX reads it; verbatim text, `\\verb` and addresses become marks.
-
-    A comment takes its line's end and the next line's indentation with it, but never an empty line: that
-    is a paragraph.
+VERBATIM_ENVIRONMENTS = tuple(
     """
-    out: list[bytes] = []
-    start = position = 0
-    line_end = -1
-    unclosed: set[bytes] = set()  # environments without an \end from here on
-    unclosed_verb: dict[bytes, int] = {}  # delimiter -> end of the line on which none is left
-    while match := _STOP.search(text, position):
-        begin, position = match.span()
-        if text[begin] == 0x25:  # %
-            out.append(text[start:begin])
-            start = position
-            removed["comments"] += position - begin
-            if text.startswith(b"\n", position) and not _opens_line(text, begin):
-                out.append(b"\n")
-                removed["comments"] -= 1
-        elif (environment := match[1]) is not None:
-            closer = b"\\end{" + environment + b"}"
-            close = -1 if environment in unclosed else text.find(closer, position)
-            if close < 0:
-                unclosed.add(environment)
-                continue
-            position = close + len(closer)
-            out.append(text[start:begin])
-            start = position
-            if environment == b"comment" or environment.startswith(b"filecontents"):
-                removed["comments"] += position - begin
-            else:
-                out.append(protected.hold(text[begin:position]))
-        elif (delimiter := match[2]) is not None:
-            if position > line_end:
-                line_end = text.find(b"\n", position)
-                line_end = len(text) if line_end < 0 else line_end
-            if unclosed_verb.get(delimiter) == line_end:
-                continue
-            close = text.find(delimiter, position, line_end)
-            if close < 0:
-                unclosed_verb[delimiter] = line_end
-                continue
-            position = close + 1
-            out += (text[start:begin], protected.hold(text[begin:position]))
-            start = position
-        elif len(match[0]) > 2 and (argument := _URL_ARGUMENT.match(text, position)):
-            position = argument.end()
-            out += (text[start:begin], protected.hold(text[begin:position]))
-            start = position
-    out.append(text[start:])
-    return b"".join(out)
-
-
-def _opens_line(text: bytes, position: int) -> bool:
-    """Whether only blanks stand before `position` on its line."""
-    before = position - 1
-    while before >= 0 and text[before] in b" \t":
-        before -= 1
-    return before < 0 or text[before] == 0x0A
-
-
-_NEWIF = re.compile(rb"\\newif\s*\\if([A-Za-z@]+)")
-# Commands that begin with \if and take arguments: no \fi ends them (ifthen, etoolbox, mathematics' \iff).
-_NOT_CONDITIONAL = re.compile(
-    rb"iff|ifthenelse|ifdef|ifundef|ifbool|iftoggle|ifblank|ifstrempty|ifstrequal|ifnumcomp|ifnumequal|ifnumgreater"
-    rb"|ifnumless|ifboolexpr|ifcsdef|ifdefempty|ifdefvoid|ifdefstring|ifdefequal|ifentry\w*|iflanguage|ifcapital"
+    verbatim verbatim* Verbatim Verbatim* BVerbatim LVerbatim SaveVerbatim lstlisting minted alltt
+    verbatimtab boxedverbatim spverbatim filecontents filecontents*
+    """.split()
 )
+# Definitions of further ones: the name is the last group.
+_DEFINES_VERBATIM = re.compile(
+    rb"\\(lstnewenvironment|DefineVerbatimEnvironment|newtcblisting|excludecomment)\s*(?:\[[^\]]*\])?\s*\{([A-Za-z]+)\}"
+)
+_GROUP_ON_A_LINE = rb"\{[^{}\n]*+(?:\{[^{}\n]*+\}[^{}\n]*+)*+\}"
+_MARKED = rb"(?:\[[^\]\n]*\])?(?:(?P<%b>[^\sA-Za-z*\[{])[^\n]*?(?P=%b)|" + _GROUP_ON_A_LINE + rb")"
 
-
-def resolve_conditionals(text: bytes, removed: Counter[str]) -> bytes:
-    """Text with `\\iffalse`, `\\iftrue` and the document's own `\\newif` switches decided, others left alone."""
-    switches = set(_NEWIF.findall(text))
-    if not switches and b"\\iffalse" not in text and b"\\iftrue" not in text:
-        return text
-    setters = rb"|".join(sorted((re.escape(name) for name in switches), key=lambda name: (-len(name), name)))
-    sets = rb"|(?:" + setters + rb")(?:true|false)" if setters else b""
-    token = re.compile(rb"\\(?:\\|newif\s*\\if[A-Za-z@]+|(if[A-Za-z@]*|else|fi" + sets + rb")(?![A-Za-z@]))")
-    # (begin, end, name) of each token that counts, and for each \if its \else and \fi.
-    tokens = [(m.start(), m.end(), m[1]) for m in token.finditer(text) if m[1] is not None]
-    closers: dict[int, tuple[tuple[int, int] | None, tuple[int, int]]] = {}
-    stack: list[tuple[int, tuple[int, int] | None]] = []
-    for begin, end, name in tokens:
-        if name == b"else" and stack:
-            stack[-1] = (stack[-1][0], stack[-1][1] or (begin, end))
-        elif name == b"fi" and stack:
-            opener, middle = stack.pop()
-            closers[opener] = (middle, (begin, end))
-        elif name.startswith(b"if") and not _NOT_CONDITIONAL.fullmatch(name):
-            stack.append((begin, None))
-
-    state = dict.fromkeys(switches, False)  # what \newif says until something sets it
-    cuts: list[tuple[int, int]] = []
-    pending: list[tuple[int, int]] = []  # branches not taken that begin further on
-    skip_until = 0
-    for begin, end, name in tokens:
-        while pending and pending[0][0] <= begin:
-            skip_until = max(skip_until, heapq.heappop(pending)[1])
-        if begin < skip_until:
-            continue
-        if name.endswith((b"true", b"false")) and not name.startswith(b"if"):
-            setter, _, value = (
-                name.rpartition(b"true") if name.endswith(b"true") else name.rpartition(b"false")
-            )
-            state[setter] = name.endswith(b"true")
-            cuts.append((begin, end))
-            continue
-        known = {b"iftrue": True, b"iffalse": False}.get(name, state.get(name[2:]))
-        if known is None or begin not in closers:
-            continue
-        middle, (fi_begin, fi_end) = closers[begin]
-        if known:
-            cuts.append((begin, end))
-            taken_until = middle[0] if middle else fi_begin
-            cuts.append((taken_until, fi_end))
-            heapq.heappush(pending, (taken_until, fi_end))
-        else:
-            skip_until = middle[1] if middle else fi_end
-            cuts.append((begin, skip_until))
-            if middle:
-                cuts.append((fi_begin, fi_end))
-    return cut(text, cuts, "conditionals", removed)
-
-
-def cut(text: bytes, spans: list[tuple[int, int]], cause: str, removed: Counter[str]) -> bytes:
-    """Text without the spans, which may lie within each other."""
-    out: list[bytes] = []
-    position = 0
-    for begin, end in sorted(spans):
-        if end <= position:
-            continue
-        begin = max(begin, position)
-        out.append(text[position:begin])
-        removed[cause] += end - begin
-        position = end
-        # What follows a removed control word must not run into a control word before it.
-        if out[-1] and text[position : position + 1].isalpha() and ends_in_control_word(out[-1]):
-            out.append(b" ")
-            removed[cause] -= 1
-    out.append(text[position:])
-    return b"".join(out)
-
-
+# An unescaped `%` with its line end and the blanks of the next line, which TeX skips; lines that are nothing
+# but comments go along. A blank line after it stays: it ends the paragraph.
+_COMMENT = re.compile(
+    rb"%(?:(?<!\\%)|(?<=\\\\%))[^\n]*+(?:\n[ \t]*+%[^\n]*+)*+(?:\n[ \t]*+(?!\n))?", re.DOTALL
+)
+_BRACE = re.compile(rb"\\[{}\\]|[{}]")
+_FLAT_GROUP = re.compile(rb"\{[^{}\\]*+(?:\\.[^{}\\]*+)*+\}", re.DOTALL)
+_TO_BRACE = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\{")
+_TO_BRACKET = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\[")
+_IN_BRACKET = re.compile(rb"[\]{}]")
+# A command, a parameter of a macro, text held apart, or one character in UTF-8; not behind an empty line.
+_TOKEN = re.compile(
+    rb"[ \t]*+(?:\n[ \t]*+)?(\\(?:[A-Za-z@]+|[^\n])|#\d|\0\d+\0|[\xc2-\xf4][\x80-\xbf]+|[^\s}])", re.DOTALL
+)
 _CONTROL_WORD_END = re.compile(rb"\\[A-Za-z@]+\Z")
+_REST_OF_LINE = re.compile(rb"[ \t]*+(?:\n|\Z)")
+_MAX_OPTION = 2000  # bytes of an `[option]`
+_LOCAL_BRACES = 500  # looked at one by one before the whole text is paired up
+
+
+def trie(names: Iterable[bytes]) -> bytes:
+    """A pattern for the longest of `names` that looks at each character once, however many there are."""
+    root: dict[int, dict] = {}
+    for name in names:
+        node = root
+        for byte in name:
+            node = node.setdefault(byte, {})
+        node[-1] = {}
+    return _trie_node(root)
+
+
+def _trie_node(node: dict[int, dict]) -> bytes:
+    branches = [re.escape(bytes([b])) + _trie_node(child) for b, child in sorted(node.items()) if b >= 0]
+    if not branches:
+        return b""
+    if len(branches) == 1 and -1 not in node:
+        return branches[0]
+    # Possessive: after a whole name comes its end, never a shorter name.
+    return b"(?:" + b"|".join(branches) + (b")?+" if -1 in node else b")")
+
+
+def opaque_pattern(environments: Iterable[str | bytes], others: bytes = rb"(?!)") -> re.Pattern[bytes]:
+    """What `events` looks for besides comments: verbatim text, and `others` with their named groups."""
+    names = trie(name.encode() if isinstance(name, str) else name for name in environments)
+    return re.compile(
+        rb"\\(?:(?P<verb>verb\*?" + rb"(?P<v>[^\sA-Za-z*])[^\n]*?(?P=v)"
+        rb"|(?:lstinline|mintinline(?:\[[^\]\n]*\])?\s*\{\w*\})" + _MARKED % (b"w", b"w") + rb")"
+        rb"|(?P<url>(?:url|path|nolinkurl|href)\s*" + _MARKED % (b"u", b"u") + rb")"
+        rb"|(?P<verbatim>begin\s*\{(?P<environment>" + names + rb")\})"
+        rb"|" + others + rb")",
+    )
+
+
+VERBATIM = opaque_pattern((*VERBATIM_ENVIRONMENTS, "comment"))
+
+
+def verbatim_environments(text: bytes) -> tuple[bytes, ...]:
+    """Names of verbatim environments that the paper defines itself."""
+    return tuple(sorted({match[2] for match in _DEFINES_VERBATIM.finditer(text)}))
+
+
+Event = tuple[str, int, int, re.Match[bytes]]
+
+
+def events(text: bytes, pattern: re.Pattern[bytes]) -> Iterator[Event]:
+    r"""(kind, start, end, match) of what is live, in order: nothing inside a comment or verbatim text.
+
+    Kinds: `comment`, `verb`, `url`, `verbatim` (the whole environment; one that is never closed is not
+    verbatim) and the named groups that were given to `opaque_pattern`.
+    """
+    at, unclosed = 0, set()
+    comment, other = _next_comment(text, 0), _next_live(text, 0, pattern)
+    while comment or other:
+        if comment and (not other or comment.start() < other.start()):
+            yield "comment", comment.start(), comment.end(), comment
+            at = comment.end()
+        elif other:
+            kind, end = other.lastgroup or "", other.end()
+            if kind == "verbatim":
+                closer = b"\\end{" + other["environment"] + b"}"
+                found = -1 if closer in unclosed else text.find(closer, end)
+                if found < 0:
+                    unclosed.add(closer)
+                else:
+                    end = found + len(closer)
+                    yield kind, other.start(), end, other
+            else:
+                yield kind, other.start(), end, other
+            at = end
+        if comment and comment.start() < at:
+            comment = _next_comment(text, at)
+        if other and other.start() < at:
+            other = _next_live(text, at, pattern)
+
+
+def _next_comment(text: bytes, at: int) -> re.Match[bytes] | None:
+    while match := _COMMENT.search(text, at):
+        if not escaped(text, match.start()):
+            return match
+        at = match.start() + 1
+    return None
+
+
+def _next_live(text: bytes, at: int, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+    while match := pattern.search(text, at):
+        if not escaped(text, match.start()):
+            return match
+        at = match.start() + 1
+    return None
+
+
+def escaped(text: bytes, at: int) -> bool:
+    r"""Whether an odd number of backslashes stands before `at`: `\\%` is a line break and a comment."""
+    start = at
+    while start and text[start - 1] == 0x5C:
+        start -= 1
+    return bool(at - start & 1)
 
 
 def ends_in_control_word(text: bytes) -> bool:
-    """Whether a letter after `text` would become part of a command's name (`\\\\` is a command of its own)."""
-    tail = text[-40:]
-    match = _CONTROL_WORD_END.search(tail)
-    if match is None:
-        return False
-    backslashes = len(tail[: match.start()]) - len(tail[: match.start()].rstrip(b"\\"))
-    return backslashes % 2 == 0
+    r"""Whether a letter after `text` would run into a command's name (`\\` is a command of its own)."""
+    match = _CONTROL_WORD_END.search(text, max(0, len(text) - 60))
+    return match is not None and not escaped(text, match.start())
+
+
+class Groups:
+    r"""Finds the arguments of commands in one text.
+
+    A closing brace is looked for locally at first; when it is far, the whole text is paired up once, so that
+    unclosed and deeply nested groups cost no more than linear time.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self._pairs: dict[int, int] | None = None
+
+    def end(self, start: int) -> int:
+        """Offset behind the group that opens at `start`, -1 if it is never closed."""
+        if flat := _FLAT_GROUP.match(self.text, start, start + 4000):
+            return flat.end()
+        if self._pairs is None:
+            depth = 0
+            for n, match in enumerate(_BRACE.finditer(self.text, start)):
+                brace = match[0]
+                if brace == b"{":
+                    depth += 1
+                elif brace == b"}":
+                    depth -= 1
+                    if not depth:
+                        return match.end()
+                if n == _LOCAL_BRACES:
+                    break
+            self._pairs = self._pair_up()
+        return self._pairs.get(start, -1)
+
+    def _pair_up(self) -> dict[int, int]:
+        pairs, stack = {}, []
+        for match in _BRACE.finditer(self.text):
+            brace = match[0]
+            if brace == b"{":
+                stack.append(match.start())
+            elif brace == b"}" and stack:
+                pairs[stack.pop()] = match.end()
+        return pairs
+
+    def group(self, at: int) -> tuple[bytes, int] | None:
+        """(content, offset behind) of the `{group}` that follows `at`, blanks and one line end apart."""
+        brace = _TO_BRACE.match(self.text, at)
+        if brace is None:
+            return None
+        end = self.end(brace.end() - 1)
+        return (self.text[brace.end() : end - 1], end) if end > 0 else None
+
+    def argument(self, at: int) -> tuple[bytes, int] | None:
+        """(content, offset behind) of the argument that follows `at`: a group, a command, one character."""
+        token = _TOKEN.match(self.text, at)
+        if token is None:
+            return None
+        if token[1] == b"{":
+            end = self.end(token.start(1))
+            return (self.text[token.end() : end - 1], end) if end > 0 else None
+        return token[1], token.end()
+
+    def optional(self, at: int) -> tuple[bytes, int] | None:
+        """(content, offset behind) of the `[option]` that follows `at`; braces in it are balanced."""
+        bracket = _TO_BRACKET.match(self.text, at)
+        if bracket is None:
+            return None
+        start = position = bracket.end()
+        while mark := _IN_BRACKET.search(self.text, position, start + _MAX_OPTION):
+            if mark[0] == b"]":
+                return self.text[start : mark.start()], mark.end()
+            position = self.end(mark.start()) if mark[0] == b"{" else -1
+            if position < 0:
+                return None
+        return None
+
+
+class Rewriter:
+    """Builds a text from another one, from left to right; what is cut or put in is counted by cause."""
+
+    def __init__(self, text: bytes, removed: Counter[str]) -> None:
+        self.text, self.removed = text, removed
+        self.at = 0  # everything before it is decided
+        self._pieces: list[bytes] = []
+
+    def replace(self, start: int, end: int, new: bytes, cause: str) -> None:
+        """Put `new` in place of [start, end). A control word never runs into a letter on either side."""
+        text, pieces = self.text, self._pieces
+        before = text[self.at : start]
+        if before:
+            pieces.append(before)
+        after = text[end : end + 1]
+        if pieces and (new[:1] or after).isalpha() and ends_in_control_word(pieces[-1]):
+            new = b" " + new
+        if new:
+            if after.isalpha() and new[-1:].isalpha() and ends_in_control_word(new):
+                new += b" "
+            pieces.append(new)
+        self.removed[cause] += end - start - len(new)
+        self.at = end
+
+    def cut(self, start: int, end: int, cause: str) -> None:
+        """Leave out [start, end), and the line end with it where that was all there stood on its line.
+
+        An empty line in its place would be a paragraph that nobody wrote.
+        """
+        if rest := _REST_OF_LINE.match(self.text, end):
+            before = self.text[self.at : start].rstrip(b" \t")
+            if before[-1:] == b"\n" or (not before and (not self._pieces or self._pieces[-1][-1:] == b"\n")):
+                end = rest.end()
+        self.replace(start, end, b"", cause)
+
+    def finish(self) -> bytes:
+        """The new text."""
+        if not self.at:
+            return self.text
+        self._pieces.append(self.text[self.at :])
+        return b"".join(self._pieces)

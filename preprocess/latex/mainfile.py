@@ -1,186 +1,312 @@
-"""Which of a paper's TeX files is the paper, and why.
+r"""Which file of an archive is the paper, and why.
 
-arXiv's own directives first (00README); else the files that can stand alone are compared: those that
-another file includes are parts, letters and rebuttals are not the paper, and of what is left the one with a
-title, an abstract, a name like `main` and more text wins. (The longest file with `\\documentclass` is the
-wrong one in 4 of 10 papers with more than one.)
+In this order: what the submission itself says (00README), the only file with a class and a body, the best
+score among several. "The longest file with \documentclass" is wrong in 4 of 10 archives that leave a choice.
 """
 
 import json
-import math
 import posixpath
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-import yaml
+from preprocess.latex.archive import TEX_SUFFIXES, kind_of
+from preprocess.latex.outcome import Dropped
 
-from preprocess.latex.archive import Dropped
-from preprocess.latex.includes import included_names, resolve, strip_comments
-
-TEX_SUFFIXES = (".tex", ".ltx", ".latex", ".tex.txt")
-_ANCILLARY = "anc/"  # arXiv's folder for ancillary files: data and code, not the paper
-_CLASS = re.compile(rb"\\document(?:class|style)\s*(?:\[[^\]]*\])?\s*\{?\s*([A-Za-z0-9_\-./, ]*)")
-_BEGIN = re.compile(rb"\\begin\s*\{\s*document\s*\}")
+# Not TeX whatever their content: reading each figure to find out would cost more than all the rest.
+_OTHER_SUFFIXES = tuple(
+    """
+    .sty .cls .clo .bst .bib .bbl .def .cfg .fd .ist .eps .ps .epsi .epsf .pdf .png .jpg .jpeg .gif .svg
+    .dat .csv .py .log .aux .toc .out .blg .pstricks .tikz .pgf .mp .fig .m .nb .c .h .cpp .xml .html
+    .md .json
+    """.split()
+)
+_STYLE_SUFFIXES = (".sty", ".cls", ".clo", ".bst", ".def", ".cfg", ".fd", ".ist", ".ldf")
+_FIGURE_SUFFIXES = tuple(
+    """
+    .eps .ps .epsi .epsf .pdf .png .jpg .jpeg .gif .svg .pstricks .tikz .pgf
+    """.split()
+)
+_ANCILLARY = re.compile(
+    r"(?:^|/)(?:anc|__MACOSX|\.git)(?:/|$)|(?:^|/)\._"
+)  # arXiv's folder; a Mac's shadow files
+_GOOD_NAME = re.compile(
+    r"(?:ms|main|paper|article|manuscript|thesis|root|arxiv)(?:[-_.]?(?:v?\d+|arxiv|final))?", re.I
+)
+_BAD_NAME = re.compile(
+    r"respon[sc]e|rebuttal|referee|reply|cover|letter|suppl?(?:ement|$|[-_\d])|^si$|template|sample|example|poster"
+    r"|slides|talk|highlights|changes|diff(?:$|[-_])",
+    re.I,
+)
+_CLASS = re.compile(rb"\\document(class|style)(?![A-Za-z@])\s*(?:\[[^\]]*\])?\s*\{?\s*([\w./-]*)")
+_BEGIN_DOCUMENT = re.compile(rb"\\begin\s*\{document\}")
+_NOT_A_PAPER = re.compile(
+    rb"(?:standalone|subfiles|letter|scrlttr2|.*letter|moderncv|(?:tikz|a0)poster|.*/subfiles)"
+)
+_SLIDES = re.compile(rb"beamer|slides|seminar|prosper|powerdot")
+_TITLE = re.compile(
+    rb"\\(?:title|Title|icmltitle|titlerunning)\s*[\[{]|\\topmatter|\\centerline\s*\{\\(?:bf|big|large)"
+)
+_ABSTRACT = re.compile(
+    rb"\\begin\s*\{abstract\}|\\abstract(?![A-Za-z])|\\(?:beginabstract|ABSTRACT)(?![A-Za-z])", re.I
+)
 _PLAIN = re.compile(
-    rb"\\(?:magnification\b|bye(?![A-Za-z])|input\s+(?:amstex|amsppt|harvmac|eplain|phyzzx|lanlmac)|documentstyle\s*\{amsppt\}"
-    rb"|topmatter\b|loadmsbm\b|end\s*$)"
+    rb"\\(?:magnification|bye|nopagenumbers|enddocument|topmatter|headline|footline|end\s*\Z|vfill\\eject"
+    rb"|input\s*\{?\s*(?:amstex|amsppt|harvmac|phyzzx|epsf|eplain|jnl|macros|lanlmac|tcilatex))(?![a-z])"
 )
-_AMSTEX = re.compile(rb"\\input\s+amstex|\\documentstyle\s*\{amsppt\}|\\topmatter\b")
-_TEX_ROOT = re.compile(rb"^\s*%+\s*!\s*TEX\s+root\s*=\s*(\S+)", re.MULTILINE | re.IGNORECASE)
-_COMMAND = re.compile(rb"\\[A-Za-z]+")
-_NOT_A_PAPER_CLASS = re.compile(rb"standalone|subfiles|letter|moderncv")
-_NOT_A_PAPER_NAME = re.compile(
-    r"respon|rebut|reply|cover|letter|supp|template|sample|example|referee|review|notes?$|cv$", re.IGNORECASE
+_INCLUDE = re.compile(
+    rb"\\(?:input|include|subfile|(?:sub)?import\*?\s*\{[^{}]*\})\s*(?:\{\s*\"?([^{}\\#\n\"]+)\"?\s*\}|([^\s{}\\%]+))"
 )
-_PAPER_NAME = re.compile(r"(^|[-_/])(ms|main|paper|article|manuscript|arxiv|root)([-_.\d]|$)", re.IGNORECASE)
-_MIN_COMMANDS = 10  # of a file that is TeX though nothing in it says so
+_TEX_ROOT = re.compile(rb"(?m)^[ \t]*%+[ \t]*!?[ \t]*T[Ee]X[ \t]+root[ \t]*=[ \t]*(\S[^\r\n]*)")
+_COMMAND = re.compile(rb"\\[A-Za-z]{2,}")
+_COMMENT_BEFORE = re.compile(rb"(?<!\\)(?:\\\\)*%")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that may be the paper: its score and what it was given for."""
+
+    path: str
+    score: int
+    evidence: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class MainFile:
-    """The chosen file."""
+    """The chosen file, why, what else there was, and of which kind of TeX it is."""
 
-    name: str
-    reason: str  # readme, only_candidate, best_score, plain_tex, only_tex_file
-    dialect: str  # latex, latex209, amstex, plain
-    candidates: dict[str, float] = field(default_factory=dict)  # file -> score
+    path: str
+    reason: str  # readme, only_candidate, best_score, only_tex_file
+    dialect: str  # latex, latex209, amstex, plain, fragment
+    candidates: tuple[Candidate, ...]
 
 
-def tex_files(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files that may hold TeX, ancillary ones apart."""
-    return {
-        name: data
-        for name, data in files.items()
-        if not name.startswith(_ANCILLARY)
-        and (
-            name.lower().endswith(TEX_SUFFIXES)
-            or "." not in posixpath.basename(name)
-            or _looks_like_tex(name, data)
-        )
+@dataclass(frozen=True)
+class _Source:
+    path: str
+    text: bytes
+    dialect: str
+    evidence: tuple[str, ...]
+    includes: frozenset[str]
+
+
+def cause_unused(path: str) -> str:
+    """Why the bytes of a member that the paper does not use are left out."""
+    name = path.lower()
+    if _ANCILLARY.search(path):
+        return "unused_ancillary"
+    if name.endswith(TEX_SUFFIXES):
+        return "unused_tex"
+    if name.endswith(_STYLE_SUFFIXES):
+        return "unused_style"
+    if name.endswith(_FIGURE_SUFFIXES):
+        return "unused_figure"
+    if name.endswith((".bib", ".bbl")):
+        return "unused_bibliography"
+    return "unused_other"
+
+
+def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
+    """The paper among the members of an archive."""
+    texts = {
+        path: _readable(content)
+        for path, content in members.items()
+        if not _ANCILLARY.search(path)
+        and not path.lower().endswith(_OTHER_SUFFIXES)
+        and kind_of(content) == "text"
     }
-
-
-def _looks_like_tex(name: str, data: bytes) -> bool:
-    return name.lower().endswith(".txt") and (_CLASS.search(data) is not None)
-
-
-def choose_main_file(files: dict[str, bytes]) -> MainFile | Dropped:
-    """The paper's main file; `files` are UTF-8 with LF line ends."""
-    texts = {name: strip_comments(data) for name, data in tex_files(files).items()}
-    texts = {name: text for name, text in texts.items() if b"\0" not in text[:1000]}
-    if not texts:
-        return Dropped("no_tex_source", ", ".join(sorted(files)[:5]))
-    if any(files[name].lstrip()[:12].lower() == b"%auto-ignore" for name in texts) and len(texts) == 1:
-        return Dropped("auto_ignore")
-    if named := _named_by_readme(files, texts):
-        return MainFile(named, "readme", _dialect(texts[named]))
-
-    included = {target for name, text in texts.items() for target in _targets(name, text, files)}
-    roots = {
-        target
-        for name in texts
-        if (match := _TEX_ROOT.search(files[name]))
-        and (target := resolve(match[1].decode("utf-8", "replace"), [posixpath.dirname(name), ""], files))
+    readme = {
+        path: text for path, text in texts.items() if posixpath.basename(path).upper().startswith("00README")
     }
-    standing = {
-        name: text
-        for name, text in texts.items()
-        if (_CLASS.search(text) and _BEGIN.search(text)) or name in roots
-    }
-    papers = {
-        name: text
-        for name, text in standing.items()
-        if name not in included and not ((kind := _CLASS.search(text)) and _NOT_A_PAPER_CLASS.search(kind[1]))
-    }
-    papers = papers or standing
-    if papers:
-        scores = {name: _score(name, text, name in roots, files) for name, text in papers.items()}
-        best = min(scores, key=lambda name: (-scores[name], name))
-        reason = "only_candidate" if len(scores) == 1 else "best_score"
-        return MainFile(best, reason, _dialect(texts[best]), _rounded(scores))
-
-    plain = {name: text for name, text in texts.items() if name not in included and _PLAIN.search(text)}
-    reason = "plain_tex"
-    if not plain:
-        plain = {
-            n: t for n, t in texts.items() if n not in included and len(_COMMAND.findall(t)) >= _MIN_COMMANDS
-        }
-        reason = "only_tex_file"
-        if len(plain) != 1:
-            return Dropped("no_main_file", ", ".join(sorted(texts)[:5]))
-    scores = {name: _score(name, text, False, files) for name, text in plain.items()}
-    best = min(scores, key=lambda name: (-scores[name], name))
-    dialect = "amstex" if _AMSTEX.search(texts[best]) else "plain"
-    return MainFile(best, reason, dialect, _rounded(scores))
+    for path in readme:
+        del texts[path]
+    live = {path: text for path, text in texts.items() if not text[:200].lstrip().startswith(b"%auto-ignore")}
+    if not live:
+        return _no_source(members, withdrawn=bool(texts))
+    for path in _said_by(readme):
+        if path in live:
+            return MainFile(path, "readme", _dialect(path, live[path]) or "fragment", ())
+    sources = {path: _source(path, text, texts) for path, text in sorted(live.items())}
+    roots = {root for source in sources.values() for root in _roots(source, live)}
+    candidates = _best_tier(sources)
+    if not candidates:
+        tex = [source for source in sources.values() if len(_COMMAND.findall(source.text[:20_000])) >= 5]
+        if len(tex) == 1:
+            return MainFile(tex[0].path, "only_tex_file", "fragment", ())
+        return Dropped("no_main_file" if tex else "no_tex_source", ", ".join(sources)[:200])
+    scored = [_score(source, candidates, sources, roots, members) for source in candidates]
+    best = max(scored, key=lambda c: (c.score, _closure_bytes(c.path, sources), -len(c.path), c.path))
+    dialect = next(source.dialect for source in candidates if source.path == best.path)
+    reason = "only_candidate" if len(candidates) == 1 else "best_score"
+    return MainFile(best.path, reason, dialect, tuple(sorted(scored, key=lambda c: -c.score)[:8]))
 
 
-def _rounded(scores: dict[str, float]) -> dict[str, float]:
-    return {
-        name: round(score, 2)
-        for name, score in sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:8]
-    }
+# ---------------------------------------------------------------- looking at one file
 
 
-def _dialect(text: bytes) -> str:
-    match = _CLASS.search(text)
-    if match is None:
-        return "plain"
-    if b"amsppt" in match[1]:
+def _readable(content: memoryview) -> bytes:
+    """Bytes in which ASCII patterns are found and lines end with LF; only for looking, never for the text."""
+    text = bytes(content)
+    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = text.decode("utf-16", "replace").encode("utf-8", "replace")
+    return text.replace(b"\r", b"\n") if b"\r" in text else text
+
+
+def _live(pattern: re.Pattern[bytes], text: bytes, limit: int = 50) -> re.Match[bytes] | None:
+    """The first match that no `%` on its line comes before. Gives up after `limit` commented ones."""
+    for n, match in enumerate(pattern.finditer(text)):
+        line = text.rfind(b"\n", 0, match.start()) + 1
+        if match.start() - line > 2000 or not _COMMENT_BEFORE.search(text, line, match.start()):
+            return match
+        if n == limit:
+            break
+    return None
+
+
+def _dialect(path: str, text: bytes) -> str:
+    """Kind of TeX of a whole paper, "" for what is none."""
+    has_class = _live(_CLASS, text)
+    if has_class and has_class[1] == b"style" and b"amsppt" in has_class[2]:
         return "amstex"
-    return "latex209" if match[0].startswith(b"\\documentstyle") else "latex"
+    if has_class or _live(_BEGIN_DOCUMENT, text):
+        return "latex209" if has_class and has_class[1] == b"style" else "latex"
+    if _live(_PLAIN, text):
+        return "amstex" if b"amstex" in text or b"\\topmatter" in text else "plain"
+    return ""
 
 
-def _score(name: str, text: bytes, is_root: bool, files: dict[str, bytes]) -> float:
-    """Evidence that a file is the paper: each kind of evidence outweighs a tenfold difference in length."""
-    reached, todo = {name}, [name]
-    while todo:
-        current = todo.pop()
-        for target in _targets(current, files[current], files):
-            if target not in reached:
-                reached.add(target)
-                todo.append(target)
-    n_bytes = sum(len(files[target]) for target in reached)
-    stem = posixpath.splitext(posixpath.basename(name))[0]
-    return (
-        math.log10(n_bytes + 1)
-        + 2.0 * is_root
-        + 1.0 * (b"\\title" in text)
-        + 1.0 * (b"abstract" in text)
-        + 1.0 * bool(_PAPER_NAME.search(stem))
-        - 3.0 * bool(_NOT_A_PAPER_NAME.search(stem))
-        - 0.5 * name.count("/")
+def _source(path: str, text: bytes, texts: Mapping[str, bytes]) -> _Source:
+    dialect = _dialect(path, text)
+    evidence = []
+    if dialect and _live(_TITLE, text):
+        evidence.append("title")
+    if dialect and _live(_ABSTRACT, text):
+        evidence.append("abstract")
+    if _live(_CLASS, text) is not None:
+        evidence.append("class")
+    if _live(_BEGIN_DOCUMENT, text) is not None:
+        evidence.append("body")
+    folder = posixpath.dirname(path)
+    includes = set()
+    for match in _INCLUDE.finditer(text):
+        name = (match[1] or match[2]).decode("utf-8", "replace").strip()
+        for base in (folder, ""):
+            for suffix in (".tex", ""):
+                target = posixpath.normpath(posixpath.join(base, name + suffix))
+                if target in texts and target != path:
+                    includes.add(target)
+    return _Source(path, text, dialect, tuple(evidence), frozenset(includes))
+
+
+def _roots(source: _Source, live: Mapping[str, bytes]) -> list[str]:
+    """The files that a `%!TEX root` line of this one names."""
+    folder = posixpath.dirname(source.path)
+    found = []
+    for match in _TEX_ROOT.finditer(source.text[:2000]):
+        name = match[1].decode("utf-8", "replace").strip().strip("\"'")
+        for suffix in ("", ".tex"):
+            path = posixpath.normpath(posixpath.join(folder, name + suffix))
+            if path in live and path != source.path:
+                found.append(path)
+    return found
+
+
+def _said_by(readme: Mapping[str, bytes]) -> list[str]:
+    """The top-level files that arXiv's 00README (lines, JSON or YAML) names."""
+    named = []
+    for path, text in readme.items():
+        words = text.decode("utf-8", "replace")
+        try:
+            sources = json.loads(words).get("sources", [])
+            named += [s["filename"] for s in sources if s.get("usage") == "toplevel"]
+        except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
+            named += re.findall(r"(?m)^\s*(\S+)\s+toplevelfile\b", words)
+            named += re.findall(
+                r"filename:\s*[\"']?([^\s\"']+)[\"']?\s*\n\s*(?:-\s*)?usage:\s*[\"']?toplevel", words
+            )
+        folder = posixpath.dirname(path)
+        named = [posixpath.normpath(posixpath.join(folder, str(name))) for name in named]
+    return named
+
+
+# ---------------------------------------------------------------- choosing
+
+
+def _best_tier(sources: Mapping[str, _Source]) -> list[_Source]:
+    """The files worth scoring: whole LaTeX papers, else plain TeX, else what has at least a class or a body.
+
+    A paper may have its class in a file that it includes, or its body: what it includes counts as its own.
+    """
+    included = {target for source in sources.values() for target in source.includes}
+    has = {
+        path: {what for part in _closure(path, sources) for what in sources[part].evidence}
+        for path in sources
+    }
+    whole = [source for path, source in sources.items() if {"class", "body"} <= has[path]]
+    tiers = (
+        [source for source in whole if not _NOT_A_PAPER.fullmatch(_class_name(source))],
+        whole,
+        [source for source in sources.values() if source.dialect],
+        [source for path, source in sources.items() if has[path] & {"class", "body"}],
+    )
+    for tier in tiers:
+        if tier:
+            return [source for source in tier if source.path not in included] or tier
+    return []
+
+
+def _class_name(source: _Source) -> bytes:
+    match = _live(_CLASS, source.text)
+    return match[2] if match else b""
+
+
+def _score(
+    source: _Source,
+    candidates: list[_Source],
+    sources: Mapping[str, _Source],
+    roots: set[str],
+    members: Mapping[str, memoryview],
+) -> Candidate:
+    stem = posixpath.splitext(posixpath.basename(source.path))[0]
+    largest = max(_closure_bytes(c.path, sources) for c in candidates)
+    points = {
+        "tex_root": 8 * (source.path in roots),
+        "abstract": 4 * ("abstract" in source.evidence),
+        "title": 2 * ("title" in source.evidence),
+        "own_bbl": 3 * (posixpath.splitext(source.path)[0] + ".bbl" in members),
+        "good_name": 3 * bool(_GOOD_NAME.fullmatch(stem)),
+        "bad_name": -6 * bool(_BAD_NAME.search(stem)),
+        "slides": -4 * bool(_SLIDES.search(_class_name(source))),
+        "deep": -min(3, source.path.count("/")),
+        "size": round(4 * _closure_bytes(source.path, sources) / max(largest, 1)),
+    }
+    given = {name: value for name, value in points.items() if value}
+    return Candidate(
+        source.path, sum(given.values()), tuple(f"{name}{value:+d}" for name, value in given.items())
     )
 
 
-def _targets(name: str, text: bytes, files: dict[str, bytes]) -> set[str]:
-    folders = ["", posixpath.dirname(name)]
-    return {
-        target
-        for other in included_names(text)
-        if (target := resolve(other, folders, files)) and target != name
-    }
+def _closure(path: str, sources: Mapping[str, _Source]) -> set[str]:
+    """A file and all that it includes."""
+    seen: set[str] = set()
+    todo = [path]
+    while todo:
+        name = todo.pop()
+        if name in sources and name not in seen:
+            seen.add(name)
+            todo += sources[name].includes
+    return seen
 
 
-def _named_by_readme(files: dict[str, bytes], texts: dict[str, bytes]) -> str:
-    """The top-level file that arXiv's 00README names, "" if it names none that is there."""
-    for name in sorted(files):
-        stem, suffix = posixpath.splitext(posixpath.basename(name).lower())
-        if stem != "00readme" or "/" in name:
-            continue
-        text = files[name].decode("utf-8", "replace")
-        named: list[str] = []
-        if suffix in (".json", ".yaml", ".yml"):
-            try:
-                listing = json.loads(text) if suffix == ".json" else yaml.safe_load(text)
-                named = [s["filename"] for s in listing["sources"] if s.get("usage") == "toplevel"]
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
-                continue
-        else:
-            for line in text.splitlines():
-                words = line.split()
-                if len(words) >= 2 and words[1].lower() == "toplevelfile":
-                    named.append(words[0])
-        for candidate in named:
-            if isinstance(candidate, str) and candidate in texts:
-                return candidate
-    return ""
+def _closure_bytes(path: str, sources: Mapping[str, _Source]) -> int:
+    return sum(len(sources[name].text) for name in _closure(path, sources))
+
+
+def _no_source(members: Mapping[str, memoryview], withdrawn: bool) -> Dropped:
+    if withdrawn:
+        return Dropped("auto_ignore", "the submission is a note that it was withdrawn")
+    kinds = {kind_of(content) for path, content in members.items() if not _ANCILLARY.search(path)}
+    for kind in ("pdf", "postscript", "html"):
+        if kind in kinds:
+            return Dropped(f"{kind}_source", next(iter(members))[:200])
+    return Dropped("no_tex_source", ", ".join(list(members)[:5])[:200])

@@ -1,0 +1,176 @@
+r"""Uses of the author's macros are replaced by what they stand for, in the order in which TeX meets them.
+
+A body is expanded once and kept as a template; a macro inside its own body stays
+(`\renewcommand{\vec}[1]{\mathbf{\vec #1}}`). Output and work are bounded by the size of the document, so that
+a macro bomb ends with the rest unexpanded and counted.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from preprocess.latex.lexer import Groups, Rewriter, ends_in_control_word, escaped
+from preprocess.latex.macros import (
+    DEFINERS,
+    DEFINITION,
+    Macro,
+    environment_key,
+    read_definition,
+    template,
+)
+
+MAX_DEPTH = 25  # of macros in the arguments and bodies of macros
+_WORD = re.compile(rb"\\[A-Za-z@]+")
+_WORD_OR_SYMBOL = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
+_EDGE_NAME = re.compile(rb"\s*\{([^{}\\\n]+)\}")
+_DEFINES_SYMBOL = re.compile(rb"(?:command|def|let)\*?\s*\{?\s*\\[^A-Za-z@]")
+_LOOKED_AT = DEFINERS | {b"long", b"global", b"protected", b"outer", b"begin", b"end"}
+_EMPTY_GROUP = re.compile(rb"\{\}(?![_^])")
+
+
+@dataclass(frozen=True)
+class _Template:
+    """An expanded body: literal, number of an argument, literal, …"""
+
+    literals: list[bytes]
+    arguments: list[int]
+
+
+class Expander:
+    """The macros of one document. `uses` and `left`: uses seen in it, and those that stay as they were."""
+
+    def __init__(self, n_bytes: int, removed: Counter[str]) -> None:
+        self.macros: dict[bytes, Macro] = {}
+        self.uses = self.left = 0
+        self.left_names: Counter[bytes] = Counter()
+        self._removed = removed
+        # Times the document, with room for a short one: no paper comes near, a bomb makes 2^30 times.
+        self._output_budget = 4 * n_bytes + (1 << 20)
+        self._work_budget = 16 * n_bytes + (4 << 20)
+        self._templates: dict[bytes, _Template | None] = {}
+        self._depth = 0
+        self._pattern = _WORD
+
+    def learn(self, text: bytes) -> None:
+        """Read the definitions in `text` (a preamble)."""
+        groups, at = Groups(text), 0
+        for match in DEFINITION.finditer(text):
+            if match.start() >= at and (definition := read_definition(groups, match, self.macros)):
+                self._set(definition[0])
+                at = definition[1]
+
+    def expand(self, text: bytes) -> bytes:
+        """`text` with macros expanded and definitions taken in and out."""
+        if not self.macros and not DEFINITION.search(text):
+            return text
+        if _DEFINES_SYMBOL.search(text) or any(not name[:1].isalpha() for name in self.macros):
+            self._pattern = _WORD_OR_SYMBOL
+        return self._expand(text)
+
+    def _expand(self, text: bytes) -> bytes:
+        macros, outermost = self.macros, not self._depth
+        self._work_budget -= len(text)
+        groups, out = Groups(text), Rewriter(text, self._removed if outermost else Counter())
+        for match in self._pattern.finditer(text):
+            start, end = match.span()
+            name = text[start + 1 : end]
+            macro = macros.get(name)
+            if macro is None:
+                if name not in _LOOKED_AT:
+                    continue
+                if name in (b"begin", b"end"):
+                    edge = _EDGE_NAME.match(text, end)
+                    if edge is None:
+                        continue
+                    name, end = environment_key(name, edge[1].strip()), edge.end()
+                    macro = macros.get(name)
+                    if macro is None:
+                        continue
+            if start < out.at or (text[start - 1 : start] == b"\\" and escaped(text, start)):
+                continue
+            if macro is None:
+                if outermost and (definition := self._definition(groups, start)):
+                    out.cut(start, definition, "macro_definitions")
+                continue
+            if text[end : end + 1] == b"*" and name + b"*" in macros:
+                name, end = name + b"*", end + 1
+                macro = macros[name]
+            used = self._use(name, macro, groups, end)
+            if used is not None:
+                out.replace(start, used[1], used[0], "macro_expansion")
+            elif outermost:
+                self.left += 1
+                self.left_names[name] += 1
+            self.uses += outermost
+        return out.finish()
+
+    def _definition(self, groups: Groups, start: int) -> int | None:
+        """Take in the definition at `start`; the offset behind it, None where it cannot be read."""
+        match = DEFINITION.match(groups.text, start)
+        definition = read_definition(groups, match, self.macros) if match else None
+        if definition is None:
+            return None
+        self._set(definition[0])
+        return definition[1]
+
+    def _set(self, macros: dict[bytes, Macro]) -> None:
+        for name, macro in macros.items():
+            if self.macros.get(name) != macro:
+                self.macros[name] = macro
+                self._templates.clear()  # others may have the old meaning in them
+
+    # ---------------------------------------------------------------- uses
+
+    def _use(self, name: bytes, macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None:
+        """(what a use stands for, offset behind its arguments), None where it stays."""
+        template = self._template(name, macro)
+        if template is None or self._output_budget < 0:
+            return None
+        if not macro.n_args:
+            new = template.literals[0]
+            self._output_budget -= len(new)
+            # `\R{}` keeps TeX from eating a blank, which nothing here does.
+            if empty := _EMPTY_GROUP.match(groups.text, at):
+                at = at if ends_in_control_word(new) else empty.end()
+            return new, at
+        arguments: list[bytes] = []
+        if macro.default is not None:
+            given = groups.optional(at)
+            argument, at = given if given else (macro.default, at)
+            arguments.append(argument)
+        while len(arguments) < macro.n_args:
+            given = groups.argument(at)
+            if given is None:
+                return None
+            argument, at = given
+            arguments.append(argument)
+        if self._depth < MAX_DEPTH and self._work_budget > 0:
+            self._depth += 1
+            arguments = [self._expand(argument) if b"\\" in argument else argument for argument in arguments]
+            self._depth -= 1
+        pieces = [template.literals[0]]
+        for number, literal in zip(template.arguments, template.literals[1:], strict=True):
+            for piece in (arguments[number - 1] if number <= len(arguments) else b"", literal):
+                if piece[:1].isalpha() and ends_in_control_word(pieces[-1]):
+                    pieces.append(b" ")
+                if piece:
+                    pieces.append(piece)
+        new = b"".join(pieces)
+        self._output_budget -= len(new)
+        return new, at
+
+    def _template(self, name: bytes, macro: Macro) -> _Template | None:
+        """The expanded body; None while it is being expanded (a macro in itself) or where only TeX knows."""
+        if name in self._templates:
+            return self._templates[name]
+        if macro.body is None or self._depth > MAX_DEPTH or self._work_budget < 0:
+            return None
+        self._templates[name] = None
+        body = macro.body
+        if not macro.is_primitive and b"\\" in body:
+            self._depth += 1
+            body = self._expand(body)
+            self._depth -= 1
+            self._output_budget -= len(body)
+        self._templates[name] = _Template(*template(body))
+        return self._templates[name]
