@@ -103,7 +103,7 @@ def draw(
 MARKS = {  # event → (marker, colour, height in the axes, what the legend calls it)
     "resume": ("^", "#6b6b6b", 0.0, "resumed"),
     "spike": ("x", "#D55E00", 0.03, "spike, step skipped"),
-    "nan": ("X", "#000000", 0.03, "not finite, step skipped"),
+    "nan": ("X", "#000000", 0.03, "not finite"),
 }
 
 

@@ -26,7 +26,7 @@ DOMAIN_COLOURS = {"math": PURPLE, "cs": ORANGE, "physics": SKY}
 
 WIDTH_IN = 6.8  # a text column and a half: legible when a page shows it at two thirds
 LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.72, 0.78, 0.72, 0.66  # right: room for labels at the ends of lines
-NOTE_LINE_IN, NOTE_CHARACTERS = 0.13, 130
+ROW_GAP_IN, NOTE_LINE_IN, NOTE_CHARACTERS = 0.22, 0.13, 130
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
@@ -60,25 +60,30 @@ def new_figure(
     note: str,
     heights_in: Iterable[float] = (2.9,),
     columns: int = 1,
+    left_in: float = LEFT_IN,
+    right_in: float = RIGHT_IN,
+    gap: float = 0.42,
 ) -> tuple[Figure, list[Axes]]:
-    """A titled figure and its panels, top to bottom (`heights_in`) or left to right (`columns`)."""
+    """A titled figure and its panels, top to bottom (`heights_in`) or left to right (`columns`).
+
+    `gap`: between panels side by side, in widths of a panel.
+    """
     heights = list(heights_in)
-    gap = 0.22 if columns == 1 else 0.0
     note_lines = [line for part in note.split("\n") for line in wrap(part, NOTE_CHARACTERS)]
     bottom = BOTTOM_IN + NOTE_LINE_IN * len(note_lines)
-    height = TOP_IN + sum(heights) + gap * (len(heights) - 1) + bottom
+    height = TOP_IN + sum(heights) + ROW_GAP_IN * (len(heights) - 1) + bottom
     with mpl.rc_context(RC):
         figure = Figure(figsize=(WIDTH_IN, height))
         grid = figure.add_gridspec(
             len(heights),
             columns,
             height_ratios=heights,
-            left=LEFT_IN / WIDTH_IN,
-            right=1 - RIGHT_IN / WIDTH_IN,
+            left=left_in / WIDTH_IN,
+            right=1 - right_in / WIDTH_IN,
             top=1 - TOP_IN / height,
             bottom=bottom / height,
-            hspace=gap / (sum(heights) / len(heights)),
-            wspace=0.42,
+            hspace=ROW_GAP_IN / (sum(heights) / len(heights)),
+            wspace=gap,
         )
         axes: list[Axes] = []
         for row in range(len(heights)):
@@ -117,11 +122,14 @@ def log_axis(axes: Axes, label: str) -> None:
     axes.set_ylabel(label)
 
 
-def legend(axes: Axes) -> None:
-    """A legend in the upper right corner, where a falling curve leaves room; none if nothing is named."""
+def legend(axes: Axes, above: bool = False) -> None:
+    """A legend in the upper right corner, where a falling curve leaves room, or in a row above the panel."""
     if axes.get_legend_handles_labels()[0]:
         with mpl.rc_context(RC):
-            axes.legend(loc="upper right", borderaxespad=0.2, handlelength=1.6)
+            if above:
+                axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, handlelength=0.9)
+            else:
+                axes.legend(loc="upper right", borderaxespad=0.2, handlelength=1.6)
 
 
 def end_labels(axes: Axes, labels: Iterable[tuple[float, str, str]], lines: int = 1) -> None:

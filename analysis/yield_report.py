@@ -1,0 +1,218 @@
+"""What each stage of preprocessing kept, dropped and removed, with the ledger's laws checked.
+
+    python analysis/yield_report.py --data data [--variant main] [--out DIR]
+
+In: the ledgers under $DATA/ledger/<variant>/. Out: a table on the console; yield.md, yield.csv and a figure,
+yield.png and yield.pdf, in DIR (default: analysis/out/yield/<variant>). Exit code 3 if a law is broken: then
+documents or bytes went missing without a reason, and the corpus is not to be used.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from analysis import style
+from analysis.ledger import Corpus, StageYield, read_corpus
+from configs.loader import LawBroken, UserError, default_data_root, run_main
+
+MB = 1e6
+MOST_REASONS, MOST_CAUSES = 3, 2  # named below a bar; the tables name all
+
+
+def report(corpus: Corpus, variant: str) -> str:
+    """The whole report as Markdown that reads well as plain text."""
+    stages = list(corpus.stages.values())
+    removed = [(y.stage, cause, _mb(n)) for y in stages for cause, n in y.removed.most_common()]
+    parts = [
+        f"# Yield of corpus `{variant}`",
+        _table(
+            (
+                "stage",
+                "documents in",
+                "kept",
+                "% kept",
+                "MB in",
+                "MB out",
+                "MB dropped",
+                "MB removed",
+                "% out",
+            ),
+            [_row(y) for y in stages],
+        ),
+        *([_missing(corpus)] if _missing(corpus) else []),
+        "## Dropped documents by reason",
+        _table(
+            ("stage", "reason", "documents", "% of stage", "MB"),
+            [
+                (y.stage, reason, f"{n:,}", _percent(n, y.n_in), _mb(y.bytes_dropped[reason]))
+                for y in stages
+                for reason, n in y.dropped.most_common()
+            ],
+        ),
+        "## Bytes removed from kept documents by cause",
+        _table(("stage", "cause", "MB"), removed) if removed else "None.",
+        "## Laws",
+        _laws(corpus),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(y: StageYield) -> tuple[str, ...]:
+    return (
+        y.stage,
+        f"{y.n_in:,}",
+        f"{y.n_kept:,}",
+        _percent(y.n_kept, y.n_in),
+        _mb(y.bytes_in),
+        _mb(y.bytes_out),
+        _mb(y.bytes_dropped.total()),
+        _mb(y.bytes_removed),
+        _percent(y.bytes_out, y.bytes_in),
+    )
+
+
+def _missing(corpus: Corpus) -> str:
+    """How many papers that the metadata select were found in the archives; "" before extraction."""
+    metadata, extracted = (corpus.stages.get(stage) for stage in ("filter_metadata", "extract_latex"))
+    if metadata is None or extracted is None:
+        return ""
+    found = extracted.n_in - extracted.dropped["not_selected"]
+    return (
+        f"Of {metadata.n_kept:,} papers that the metadata select, {found:,} were found in valid items of the "
+        f"archives read, {metadata.n_kept - found:,} were not."
+    )
+
+
+def _laws(corpus: Corpus) -> str:
+    if corpus.broken:
+        return "BROKEN:\n" + "\n".join(f"- {sentence}" for sentence in corpus.broken)
+    return (
+        "Hold for every shard of every stage: documents in = kept + dropped by reason; bytes in = bytes out "
+        "+ bytes of the dropped + bytes removed by cause; what a stage kept entered the next one."
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table in aligned columns, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    words = [i for i, name in enumerate(header) if name in ("stage", "reason", "cause")]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if i in words else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [("-" * width) if i in words else ("-" * (width - 1) + ":") for i, width in enumerate(widths)]
+    return "\n".join([line(header), line(rule), *map(line, rows)])
+
+
+def _mb(n_bytes: int) -> str:
+    return f"{n_bytes / MB:,.2f}"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "–"
+
+
+def tidy_rows(corpus: Corpus) -> Iterator[tuple[str, str, str, int | str, int]]:
+    """yield.csv: stage, what, reason or cause, documents (empty for removals), bytes."""
+    for y in corpus.stages.values():
+        yield y.stage, "in", "", y.n_in, y.bytes_in
+        yield y.stage, "kept", "", y.n_kept, y.bytes_out
+        for reason, n in y.dropped.most_common():
+            yield y.stage, "dropped", reason, n, y.bytes_dropped[reason]
+        for cause, n_bytes in y.removed.most_common():
+            yield y.stage, "removed", cause, "", n_bytes
+
+
+def draw(corpus: Corpus, variant: str) -> Figure:
+    """Where documents (left) and bytes (right) go: a bar for each stage, as shares of what entered it."""
+    stages = list(corpus.stages.values())
+    figure, (left, right) = style.new_figure(
+        f"Yield of corpus {variant}",
+        f"{stages[-1].n_kept:,} documents, {stages[-1].bytes_out / MB:,.1f} MB after {stages[-1].stage}",
+        "Bytes are those of the snapshot's lines (filter_metadata), of packed items (validate_archives), "
+        "then of text.",
+        heights_in=(0.58 * len(stages),),
+        columns=2,
+        left_in=0.2,
+        right_in=0.2,
+        gap=0.12,
+    )
+    for y, at in zip(stages, range(len(stages), 0, -1), strict=True):
+        dropped = y.dropped.most_common(MOST_REASONS)
+        more = y.dropped.total() - sum(n for _, n in dropped)
+        reasons = [f"{reason} {n:,}" for reason, n in dropped] + ([f"others {more:,}"] if more else [])
+        _bar(left, at, y.n_in, [(y.n_kept, style.BLUE), (y.dropped.total(), style.VERMILION)])
+        _describe(left, at, y.stage, f"{y.n_in:,} → {y.n_kept:,}", reasons)
+        largest = y.removed.most_common(MOST_CAUSES)
+        causes = [f"{cause.replace('_', ' ')} {n / MB:,.2f} MB" for cause, n in largest]
+        parts = [
+            (y.bytes_out, style.BLUE),
+            (y.bytes_removed, style.ORANGE),
+            (y.bytes_dropped.total(), style.VERMILION),
+        ]
+        _bar(right, at, y.bytes_in, parts)
+        _describe(right, at, "", f"{y.bytes_in / MB:,.1f} → {y.bytes_out / MB:,.1f} MB", causes)
+    for axes, what in ((left, "documents"), (right, "bytes")):
+        axes.set(xlim=(0, 100), ylim=(0.35, len(stages) + 0.55), yticks=[])
+        axes.set_xlabel(f"{what}, % of those that entered the stage")
+        axes.spines["left"].set_visible(False)
+    for label, colour in (("kept", style.BLUE), ("removed", style.ORANGE), ("dropped", style.VERMILION)):
+        right.barh([0], [0], color=colour, label=label)
+    style.legend(right, above=True)
+    return figure
+
+
+def _bar(axes: style.Axes, at: float, whole: int, parts: Sequence[tuple[int, str]]) -> None:
+    start = 0.0
+    for n, colour in parts:
+        width = 100 * max(n, 0) / max(whole, 1)  # where a stage made texts longer nothing was removed
+        axes.barh(at, width, left=start, height=0.24, color=colour, zorder=2)
+        start += width
+
+
+def _describe(axes: style.Axes, at: float, stage: str, counts: str, below: Sequence[str]) -> None:
+    axes.text(0, at + 0.18, stage, size=8.5, weight="bold", color=style.INK, va="bottom")
+    axes.text(100, at + 0.18, counts, size=8.5, color=style.INK, va="bottom", ha="right")
+    axes.text(0, at - 0.18, " · ".join(below), size=7, color=style.GREY, va="top")
+
+
+def main() -> None:
+    """Print the table, write the files, then judge."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("--data", type=Path, default=default_data_root(), help="data root")
+    parser.add_argument("--variant", default="main", help="corpus (default: main)")
+    parser.add_argument("--out", type=Path, help="default: analysis/out/yield/<variant>")
+    args = parser.parse_args()
+
+    corpus = read_corpus(args.data, args.variant)
+    text = report(corpus, args.variant)
+    print(text)
+    out = args.out or Path("analysis/out/yield") / args.variant
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "yield.md").write_text(text, encoding="utf-8")
+    with (out / "yield.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("stage", "what", "reason", "documents", "bytes"))
+        writer.writerows(tidy_rows(corpus))
+    files = [out / "yield.md", out / "yield.csv", *style.save(draw(corpus, args.variant), out / "yield")]
+    print(f"{len(files)} files written:", *files, sep="\n  ")
+
+    if corpus.broken:
+        raise LawBroken("; ".join(corpus.broken[:5]))
+    if corpus.unfinished:
+        more = f" and {len(corpus.unfinished) - 1} more" if len(corpus.unfinished) > 1 else ""
+        raise UserError(
+            f"the corpus is unfinished: {corpus.unfinished[0]}{more}; make preprocess goes on with it"
+        )
+
+
+if __name__ == "__main__":
+    run_main(main)
