@@ -29,7 +29,7 @@ ITEMS = pa.schema(
         _ID,
         _SOURCE_TAR,
         pa.field("member", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),  # tex.gz, tar.gz, tar, tex, compress (.Z)
+        pa.field("kind", pa.string(), nullable=False),  # text.gz, tar.gz, tar, text, compress (.Z)
         pa.field("offset", pa.int64(), nullable=False),  # of the item's first byte in the tar
         pa.field("n_bytes", pa.int64(), nullable=False),
     ]

@@ -11,40 +11,36 @@ unless `salvage=true` keeps those that are whole in themselves.
 
 import hashlib
 import tarfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 from xml.etree import ElementTree
-
-try:  # twice as fast as zlib (FACTS: 690-930 against 360-525 MB/s); no wheel on some platforms
-    from isal import isal_zlib
-
-    _decompressobj: Callable[..., Any] = isal_zlib.decompressobj
-    _INFLATE_ERROR: Any = isal_zlib.error
-except ImportError:
-    _decompressobj, _INFLATE_ERROR = zlib.decompressobj, zlib.error
 
 from configs.loader import Config, UserError, run_main
 from preprocess.arxiv_id import from_member_stem
 from preprocess.job import arguments, parse
+from preprocess.latex.archive import MAX_BYTES, inflate, kind_of
 from preprocess.ledger import Documents
 from preprocess.schema import ITEMS
 from preprocess.shard import code_hash
 from preprocess.stage import ShardStage, Unit, run
 
 MANIFEST = "arXiv_src_manifest.xml"
-_GZIP_WRAPPER = 31  # zlib's wbits for a gzip header and trailer
-_CHUNK = 1 << 20
-_HEAD = 1024  # bytes of content that decide the kind: a tar header is 512
+# Content that holds no TeX, and the reason to drop it.
+_NO_TEX = {
+    "empty": "empty",
+    "pdf": "pdf_only",
+    "postscript": "postscript",
+    "html": "html",
+    "binary": "unknown_format",
+}
 
 
 class ValidateArchivesConfig(Config):
     """How to treat damage."""
 
     salvage: bool = False  # keep the whole items of a tar that is not as the manifest says
-    max_item_bytes: int = 4 << 30  # inflated; arXiv's limit for a submission is 50 MB, bombs have none
+    max_item_bytes: int = MAX_BYTES  # inflated
 
 
 @dataclass(frozen=True)
@@ -88,59 +84,18 @@ def tar_damage(path: Path, listed: Listed | None) -> str:
     return "" if md5 == listed.md5 else f"md5 {md5}, the manifest says {listed.md5}"
 
 
-def judge_item(name: str, data: bytes, max_bytes: int) -> tuple[str, str]:
+def judge_item(data: bytes, max_bytes: int) -> tuple[str, str]:
     """(kind, reason to drop or "") of an item, by its content: the name decides nothing."""
-    kind = ""
-    head = data[:_HEAD]
-    if head.startswith(b"\x1f\x8b"):
-        head, verdict = _inflate_head(data, max_bytes)
-        if verdict:
-            return "gzip", verdict
-        kind = ".gz"
-    if not head.strip(b"\0 \t\r\n"):
-        return kind, "empty"
-    if head.startswith(b"%PDF"):
-        return kind, "pdf_only"
-    if head.startswith((b"%!PS", b"\x04%!PS", b"\xc5\xd0\xd3\xc6")):
-        return kind, "postscript"
-    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-        return kind, "html"
-    if head.startswith(b"\x1f\x9d"):
-        return "compress", ""
-    if _is_tar_header(head):
-        return f"tar{kind}", ""
-    if head.startswith((b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8")) or b"\0\0\0\0" in head:
-        return kind, "unknown_format"
-    return f"tex{kind}", ""
-
-
-def _inflate_head(data: bytes, max_bytes: int) -> tuple[bytes, str]:
-    """First bytes of a gzip's content and what is wrong with it; checks every member's CRC in flat memory."""
-    head, n_bytes = b"", 0
-    while data.startswith(b"\x1f\x8b"):  # members may follow each other; other trailing bytes do no harm
-        inflate = _decompressobj(wbits=_GZIP_WRAPPER)
-        try:
-            while not inflate.eof:
-                out = inflate.decompress(data, _CHUNK)
-                data = inflate.unconsumed_tail
-                n_bytes += len(out)
-                head += out[: _HEAD - len(head)]
-                if n_bytes > max_bytes:
-                    return head, "too_large"
-                if not out and not data and not inflate.eof:
-                    return head, "truncated_archive"
-        except _INFLATE_ERROR:
-            return head, "corrupt_archive"
-        data = inflate.unused_data
-    return head, ""
-
-
-def _is_tar_header(block: bytes) -> bool:
-    try:
-        tarfile.TarInfo.frombuf(block[:512].ljust(512, b"\0"), "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        return False
-    return True
+    kind = kind_of(data)
+    if kind == "gzip":
+        inflated, damage = inflate(memoryview(data), max_bytes)
+        if len(inflated) > max_bytes:
+            return kind, "too_large"
+        if damage:
+            return kind, damage
+        inside = kind_of(memoryview(inflated))
+        return f"{inside}.gz", _NO_TEX.get(inside, "")
+    return kind, _NO_TEX.get(kind, "")
 
 
 def items(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
@@ -184,7 +139,7 @@ def validate_tar(unit: Unit, config: ValidateArchivesConfig, documents: Document
         if len(data) < member.size:
             documents.drop(key, "truncated_archive", member.size, "the tar ends inside this item")
             continue
-        kind, reason = judge_item(member.name, data, config.max_item_bytes)
+        kind, reason = judge_item(data, config.max_item_bytes)
         if reason:
             documents.drop(key, reason, member.size)
             continue
@@ -219,7 +174,10 @@ def main() -> None:
         for path in tars
     ]
     stage = ShardStage(
-        "validate_archives", ITEMS, validate_tar, code_hash("validate_archives.py", "arxiv_id.py")
+        "validate_archives",
+        ITEMS,
+        validate_tar,
+        code_hash("validate_archives.py", "arxiv_id.py", "latex/archive.py"),
     )
     run(stage, job, config, units)
 
