@@ -5,14 +5,18 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.loader import CONFIGS
+from preprocess.hf_tokenizer import write_hf_files
+from preprocess.train_tokenizer import TrainTokenizerConfig, train_model
 
 ROOT = CONFIGS.parent
 # The demo model on short sequences: a step takes a tenth of a second.
@@ -29,7 +33,9 @@ SMALL = {
 EOD, VOCAB = 2, 2048
 
 
-def write_shard(folder: Path, name: str, documents: dict[str, np.ndarray], vocab_size: int = VOCAB) -> None:
+def write_shard(
+    folder: Path, name: str, documents: dict[str, np.ndarray], vocab_size: int = VOCAB, sha256: str = "0" * 64
+) -> None:
     """Write the three files of a token shard; `documents` hold no end-of-document tokens yet."""
     folder.mkdir(parents=True, exist_ok=True)
     closed = [np.append(tokens, EOD).astype("<u4") for tokens in documents.values()]
@@ -52,7 +58,7 @@ def write_shard(folder: Path, name: str, documents: dict[str, np.ndarray], vocab
         "n_bytes": int(sum(table["n_bytes"])),
         "vocab_size": vocab_size,
         "eod_id": EOD,
-        "tokenizer_sha256": "0" * 64,
+        "tokenizer_sha256": sha256,
         "data_sha256": hashlib.sha256(stream.tobytes()).hexdigest(),
     }
     (folder / f"{name}.json").write_text(json.dumps(facts))
@@ -61,6 +67,8 @@ def write_shard(folder: Path, name: str, documents: dict[str, np.ndarray], vocab
 def write_corpus(data: Path, seed: int = 0, n_documents: int = 40, vocab_size: int = VOCAB) -> Path:
     """Token shards of three domains in two tars each; a document counts through its domain's vocabulary."""
     random = np.random.default_rng(seed)
+    tokenizer = data / "tokenizers" / "main" / "tokenizer.model"
+    sha256 = hashlib.sha256(tokenizer.read_bytes()).hexdigest() if tokenizer.is_file() else "0" * 64
     root = data / "tokens" / "main-main"
     for number, domain in enumerate(("cs", "math", "physics")):
         for split, count in (("train", n_documents), ("val", 4)):
@@ -70,7 +78,7 @@ def write_corpus(data: Path, seed: int = 0, n_documents: int = 40, vocab_size: i
                     length, pace = random.integers(20, 200), random.integers(1, 5)
                     tokens = (random.integers(600) + pace * np.arange(length)) % 600
                     documents[f"{domain}{split}{tar}.{i}"] = 3 + 600 * number + tokens
-                write_shard(root / split / domain, f"tar_{tar}", documents, vocab_size)
+                write_shard(root / split / domain, f"tar_{tar}", documents, vocab_size, sha256)
     (root / "_DONE.json").write_text("{}")
     return data
 
@@ -88,6 +96,14 @@ def pretrain_command(data: Path, out: Path, *arguments: str, run: str = "run20",
         *arguments,
         *overrides,
     ]
+
+
+def pretrain_here(data: Path, out: Path, *arguments: str, **values: Any) -> int:
+    """Train a small run in this process, alone; returns the exit code. Raises what `main` raises."""
+    from train.pretrain import main
+
+    with mock.patch.object(sys, "argv", pretrain_command(data, out, *arguments, **values)):
+        return main()
 
 
 def pretrain(
@@ -110,6 +126,15 @@ def torchrun(
         text=True,
         timeout=timeout,
     )
+
+
+def write_tokenizer(data: Path) -> Path:
+    """A small real tokenizer at its place; write it before the corpus that is to name it."""
+    folder = data / "tokenizers" / "main"
+    folder.mkdir(parents=True)
+    words = Counter({f" {a}{b}{c}": 5 for a in "abcde" for b in "xyz" for c in "mn"} | {"\\alpha": 9, "$": 9})
+    write_hf_files(train_model(words, [], TrainTokenizerConfig(vocab_size=320), folder), folder)
+    return folder
 
 
 def read_rows(out: Path, kind: str, restart: int = 0) -> list[dict[str, Any]]:

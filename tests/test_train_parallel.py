@@ -1,0 +1,81 @@
+"""Strategies compute the same step: one process, two with ddp, two with ZeRO-1."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from configs.loader import CONFIGS
+from tests.train_parallel_worker import CLIP, LR
+from tests.train_support import torchrun
+from train.config import load_run
+from train.model import build_model
+
+pytestmark = pytest.mark.slow
+
+REFERENCE = "ddp_fp32_1"  # strategy, precision, processes
+FP32, BF16 = ["ddp_fp32_2", "zero1_fp32_2"], ["ddp_bf16_1", "ddp_bf16_2", "zero1_bf16_2"]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("strategies")
+    for processes in (1, 2):
+        cases = [case[:-2] for case in (REFERENCE, *FP32, *BF16) if case.endswith(f"_{processes}")]
+        done = torchrun(["tests/train_parallel_worker.py", str(out), *cases], processes)
+        assert done.returncode == 0, done.stderr
+    return out
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "facts.json").read_text())
+
+
+def initial_weights() -> dict[str, torch.Tensor]:
+    run = load_run(CONFIGS / "runs" / "run20.yaml", "demo")
+    return {name: w.detach() for name, w in build_model(run.model, 0).named_weights().items()}
+
+
+def change(folder: Path, name: str) -> torch.Tensor:
+    """What the step did to all weights, as one vector (fp64)."""
+    weights, before = load_file(folder / f"{name}.safetensors"), initial_weights()
+    return torch.cat([(weights[key].double() - before[key]).flatten() for key in sorted(before)])
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_fp32_loss_norm_and_step_equal_one_process(outcomes: Path, name: str) -> None:
+    ours, reference = facts(outcomes / name), facts(outcomes / REFERENCE)
+    assert ours["free"]["strategy"] == name.split("_")[0]
+    assert ours["free"]["loss"] == pytest.approx(reference["free"]["loss"], rel=1e-6)
+    assert ours["free"]["norm"] == pytest.approx(reference["free"]["norm"], rel=1e-5)
+    one = change(outcomes / REFERENCE, "free")
+    assert (change(outcomes / name, "free") - one).norm() < 1e-5 * one.norm()
+
+
+def test_the_step_is_the_gradient_of_the_mean_loss_over_all_tokens(outcomes: Path) -> None:
+    # The reference itself: a norm of the change of lr x norm of the gradient, for all strategies alike.
+    norm = facts(outcomes / REFERENCE)["free"]["norm"]
+    assert float(change(outcomes / REFERENCE, "free").norm()) == pytest.approx(LR * norm, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", [REFERENCE, *FP32])
+def test_clipping_clips_and_reports_the_norm_before(outcomes: Path, name: str) -> None:
+    ours = facts(outcomes / name)
+    assert ours["clipped"]["norm"] == pytest.approx(ours["free"]["norm"], rel=1e-6)
+    assert ours["clipped"]["norm"] > 100 * CLIP
+    assert float(change(outcomes / name, "clipped").norm()) == pytest.approx(LR * CLIP, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", BF16)
+def test_bf16_is_within_one_percent_of_fp32(outcomes: Path, name: str) -> None:
+    ours, reference = facts(outcomes / name)["free"], facts(outcomes / REFERENCE)["free"]
+    assert ours["loss"] == pytest.approx(reference["loss"], rel=0.01)
+    assert ours["norm"] == pytest.approx(reference["norm"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", [REFERENCE, *FP32, *BF16])
+def test_rotary_frequencies_stay_fp32(outcomes: Path, name: str) -> None:
+    assert facts(outcomes / name)["free"]["rope"] == ["torch.float32"]
