@@ -102,7 +102,11 @@ END
     --scale "$SCALE" --seed "$SEED" --out "$folder" --resume auto "$@" || code=$?
   # Requeued only if a checkpoint came after the STOP (torchrun's exit code cannot say so): a run that fails does not
   # start over and over.
-  [ -n "$signalled" ] && [ ! -e "$folder/DONE" ] && [ "$folder/checkpoints" -nt "$folder/STOP" ] || exit "$code"
-  scontrol requeue "$SLURM_JOB_ID"
-  exit 75  # stopped to be requeued
+  if [ -n "$signalled" ] && [ ! -e "$folder/DONE" ] && [ "$folder/checkpoints" -nt "$folder/STOP" ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+    exit 75  # stopped to be requeued
+  fi
+  [ "$code" = 0 ] || echo "slurm: the ranks left with code $code; the first 'error:' or 'stopped' above says why. If they" \
+    "timed out before they met, the nodes need NCCL_SOCKET_IFNAME in slurm/site.sh" >&2
+  exit "$code"
 }

@@ -7,10 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.slurm_support import Cluster, awkward_checkout, dev_cluster, job_log, wait_until
-from tests.train_support import SMALL, read_rows, write_corpus
+from tests.train_support import SMALL, pretrain, read_rows, write_corpus
 
 pytestmark = pytest.mark.slurm
 
+SBATCH_FILES = (
+    "figures.sh",
+    "preprocess.sh",
+    "train_run.sh",
+    "train_run20.sh",
+    "train_run23.sh",
+    "train_run24.sh",
+)
 STEPS = 12
 VALUES = [f"{key}={value}" for key, value in (SMALL | {"tokens_total": STEPS * 8 * 32}).items()]
 
@@ -45,6 +53,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def losses(folder: Path, restart: int = 0) -> dict[int, float]:
     return {row["step"]: row["loss_nats"] for row in read_rows(folder, "train", restart)}
+
+
+@pytest.mark.parametrize("name", SBATCH_FILES)
+def test_the_cluster_grants_what_the_file_asks_for(cluster: Cluster, checkout: Path, name: str) -> None:
+    cluster.call("sbatch", "--test-only", f"slurm/{name}", cwd=checkout)
 
 
 def test_four_ranks_compute_the_same_on_one_node_and_on_two(cluster: Cluster, checkout: Path) -> None:
@@ -115,6 +128,14 @@ class TestRefusals:
     def test_ranks_that_do_not_divide_the_batch(self, cluster: Cluster, checkout: Path) -> None:
         log = self.fails(cluster, checkout, "--gres=gpu:a100:3", "slurm/train_run20.sh", *VALUES)
         assert "global_batch_size 8 is not a multiple of 3 processes" in log
+
+    def test_a_world_that_lacks_ranks(
+        self, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("EXPECTED_WORLD_SIZE", "4")  # as slurm/lib.sh sets it on two nodes
+        done = pretrain(checkout / "data" / "demo", tmp_path, processes=1)  # that do not find each other
+        assert done.returncode == 2
+        assert "1 processes have met, 4 were to" in done.stderr
 
     def fails(self, cluster: Cluster, checkout: Path, *arguments: str) -> str:
         job = cluster.submit(*arguments, cwd=checkout, SCALE="demo", SEED="9")
