@@ -79,7 +79,7 @@ def normalize_document(
     plain = tidy_environments(
         plain, config.figures, config.tables, config.bibliography, bool(title and abstract), removed
     )
-    plain = tidy_blanks(plain, removed)
+    plain = held.release(tidy_blanks(plain, removed))
     if not _LETTER.search(plain):
         return Dropped("no_document_body", f"{len(text)} bytes of LaTeX leave no text", len(text))
     head = f"{' '.join(title.split())}\n\n{_tidy_abstract(abstract)}\n\n".lstrip().encode("utf-8", "replace")
@@ -89,7 +89,7 @@ def normalize_document(
         "macros_left": expander.left,
         "left_most": [name.decode("utf-8", "replace") for name, _ in expander.left_names.most_common(5)],
     }
-    return Normalized(_tidy_unicode(head + held.release(plain), removed), removed, facts)
+    return Normalized(_tidy_unicode(head + plain, removed), removed, facts)
 
 
 def _split_document(text: bytes, removed: Counter[str]) -> tuple[bytes, bytes]:

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from preprocess.latex.archive import kind_of
+from preprocess.latex import includes
+from preprocess.latex.archive import TEX_SUFFIXES, kind_of
 from preprocess.latex.encoding import to_utf8
 from preprocess.latex.lexer import VERBATIM_ENVIRONMENTS, Groups, events, opaque_pattern
 
@@ -18,26 +19,23 @@ MAX_DEPTH = 40  # of files in files; TeX itself opens 15 to 128 at a time
 MAX_REPEATED_BYTES = 8 << 20  # of files put in again: without a limit thirty small ones make 2^30 copies
 MAX_PACKAGE_BYTES = 64 << 10  # a larger style file is a publisher's, not the author's macros
 
-_NAME = rb"\s*\{\s*\"?(?P<%b>[^{}\"%%\\#\n]*?)\"?\s*\}"
-_LIVE = opaque_pattern(
-    (*VERBATIM_ENVIRONMENTS, "comment"),
-    rb"(?P<input>(?:input|include|subfile|subfileinclude|@input|InputIfFileExists)(?![A-Za-z@])(?:"
-    + _NAME % b"braced"
-    + rb"|[ \t]*\"(?P<quoted>[^\"\n]+)\"|[ \t]+(?P<bare>[^\s{}\\%\"#]+)))"
-    + rb"|(?P<import>(?:sub)?(?:import|inputfrom|includefrom)\*?"
-    + _NAME % b"folder"
-    + _NAME % b"file"
-    + rb")|(?P<bibliography>bibliography\s*\{[^{}]*\})"
+_OPAQUE = (*VERBATIM_ENVIRONMENTS, "comment")
+_COMMANDS = (
+    includes.STANDARD + rb"|(?P<bibliography>bibliography\s*\{[^{}]*\})"
     rb"|(?P<package>(?:usepackage|RequirePackage)\s*(?:\[[^\]]*\])?\s*\{(?P<packages>[^{}\\#]*)\})"
     rb"|(?P<begin_document>begin\s*\{document\})"
     rb"|(?P<end_document>end\s*\{document\})"
-    rb"|(?P<endinput>endinput(?![A-Za-z@]))",
+    rb"|(?P<endinput>endinput(?![A-Za-z@]))"
+    rb"|(?P<parent>documentclass\s*\[(?P<parent_file>[^\[\]{}\n]*)\]\s*\{subfiles\})"
 )
+_LIVE = opaque_pattern(_OPAQUE, _COMMANDS)
+_LIVE_OR_OWN = opaque_pattern(_OPAQUE, _COMMANDS + rb"|" + includes.OWN)
 # A file without any of these is taken as it stands; most end with \end{document}, which alone is none.
 _NEEDS_READING = re.compile(
     rb"\\(?=[@iIsbuRe])(?:@?input|include|subfile|(?:sub)?(?:import|inputfrom|includefrom)|InputIfFileExists"
     rb"|bibliography(?![A-Za-z])|usepackage|RequirePackage|endinput|end\s*\{document\}(?!\s*\Z))"
 )
+_HAS_OWN = re.compile(rb"\\" + includes.OWN)
 _CLASS = re.compile(rb"\\document(?:class|style)(?![A-Za-z@])")
 _OPENING_BRACE = re.compile(rb"\s*\{")
 _REST_OF_LINE = re.compile(rb"[ \t]*\n")
@@ -66,19 +64,20 @@ class Flattener:
         self._open: list[str] = []
         self._repeated = 0
         self._by_lower_case: dict[str, str] | None = None
+        self._has_parts = sum(path.lower().endswith(TEX_SUFFIXES) for path in members) > 1
 
     def run(self) -> Flattened:
         """The text of the main file with all that it includes."""
-        self.result.text = self._follow(self.main, self.root)
+        self.result.text = self._follow(self.main, self.root, "main")
         return self.result
 
-    def _follow(self, path: str, base: str) -> bytes:
-        """The text of `path` with its includes followed."""
+    def _follow(self, path: str, base: str, role: str = "part") -> bytes:
+        """The text of `path` with its includes followed. `role`: main, part, or parent of a subfile."""
         text = self._load(path)
-        is_main = not self._open
         self._open.append(path)
-        if _NEEDS_READING.search(text) or (not is_main and _CLASS.search(text)):
-            text = self._read_commands(text, base, is_main)
+        has_own = self._has_parts and _HAS_OWN.search(text) is not None
+        if has_own or _NEEDS_READING.search(text) or (role != "main" and _CLASS.search(text)):
+            text = self._read_commands(text, base, role, _LIVE_OR_OWN if has_own else _LIVE)
         self._open.pop()
         return text
 
@@ -97,30 +96,37 @@ class Flattener:
             result.removed.update(decoded.removed)
         return self._read[path]
 
-    def _read_commands(self, text: bytes, base: str, is_main: bool) -> bytes:
+    def _read_commands(self, text: bytes, base: str, role: str, pattern: re.Pattern[bytes]) -> bytes:
         removed = self.result.removed
-        is_part = not is_main and _CLASS.search(text) is not None  # a \subfile or the like: its body counts
+        is_subfile = role == "part" and _CLASS.search(text) is not None  # also `standalone`: its body counts
         pieces: list[bytes] = []
-        groups, at, in_preamble = Groups(text), 0, is_main
-        for kind, start, end, match in events(text, _LIVE):
+        groups, at, in_preamble = Groups(text), 0, role != "part"
+        for kind, start, end, match in events(text, pattern):
             if kind == "begin_document":
                 in_preamble = False
-                if is_part:
+                if is_subfile:
                     removed["preamble_of_part"] += end - at + sum(map(len, pieces))
                     pieces.clear()
                     at = end
+                elif role == "parent":
+                    removed["body_of_parent"] += len(text) - start
+                    pieces.append(text[at:start])
+                    return b"".join(pieces)
             elif kind in ("end_document", "endinput"):
-                if kind == "end_document" and is_main:
+                if kind == "end_document" and role == "main":
                     start = line_end.end() if (line_end := _REST_OF_LINE.match(text, end)) else end
                 removed[f"after_{kind}"] += len(text) - start
                 pieces.append(text[at:start])
                 return b"".join(pieces)
-            elif kind == "package" and in_preamble:
-                for path in self._packages(match, base):
-                    pieces += (text[at:end], b"\n", self._follow(path, base))
+            elif in_preamble and kind in ("package", "parent"):
+                for path in self._loaded(match, base):
+                    part = self._follow(path, base, "parent" if kind == "parent" else "part")
+                    pieces += (text[at:end], b"\n", part)
                     removed["include_commands"] -= 1
                     at = end
-            elif kind in ("input", "import", "bibliography") and (found := self._target(kind, match, base)):
+            elif kind in ("input", "import", "own", "bibliography") and (
+                found := self._target(kind, match, base)
+            ):
                 if match[0].startswith(b"\\InputIf"):
                     end = _behind_branches(groups, end)
                 removed["include_commands"] += end - start
@@ -148,16 +154,16 @@ class Flattener:
             path = self._bibliography()
             if path is None:
                 return None
-        elif kind == "import":
-            below = base if match[0].startswith(b"\\sub") else self.root
-            base = posixpath.join(below, _decode(match["folder"]).lstrip("/"))
-            path = self._find(_decode(match["file"]), base, (".tex", ""))
         else:
-            path = self._find(
-                _decode(match["braced"] or match["quoted"] or match["bare"] or b""), base, (".tex", "")
-            )
+            folder, name = includes.file_named(match)
+            if kind == "import":
+                below = base if match[0].startswith(b"\\sub") else self.root
+                base = posixpath.join(below, folder.lstrip("/"))
+                folder = ""
+            path = self._find(posixpath.join(folder, name) if name else "", base, (".tex", ""))
         if path is None or kind_of(self.members[path]) not in ("text", "empty"):
-            result.unresolved.append(_decode(match[0])[:100])
+            if kind != "own":
+                result.unresolved.append(_decode(match[0])[:100])
         elif path in self._open:
             result.flags.add("include_cycle")
         elif len(self._open) >= MAX_DEPTH:
@@ -192,8 +198,11 @@ class Flattener:
         there = [path for path in self.members if path.lower().endswith(".bbl")]
         return there[0] if len(there) == 1 else None
 
-    def _packages(self, match: re.Match[bytes], base: str) -> list[str]:
-        """The author's own style files among those that a command loads, each once."""
+    def _loaded(self, match: re.Match[bytes], base: str) -> list[str]:
+        """The author's own style files that a command loads, or a subfile's parent; each once."""
+        if match["parent"] is not None:
+            path = self._find(_decode(match["parent_file"]), base, (".tex", ""))
+            return [path] if path and path not in self._read else []
         names = (name.strip() for name in _decode(match["packages"]).split(","))
         paths = dict.fromkeys(path for name in names if (path := self._find(name, base, (".sty",))))
         small = (path for path in paths if len(self.members[path]) <= MAX_PACKAGE_BYTES)

@@ -34,7 +34,7 @@ _SIGNATURE = re.compile(rb"\s*\{\s*(?:O\s*\{([^{}]*)\}|(o))?\s*((?:m\s*)*)\}")
 # Bodies that only TeX itself can carry out: they test, define, assign or read on.
 _NEEDS_TEX = re.compile(
     rb"\\(?:[A-Za-z]*@|csname|expandafter|futurelet|catcode|(?:re|provide)?newcommand|[egx]?def(?![A-Za-z])"
-    rb"|let(?![A-Za-z])|if[a-z]*(?<!\\iff)(?![A-Za-z])|begingroup|aftergroup|afterassignment|loop(?![A-Za-z])|advance"
+    rb"|let(?![A-Za-z])|if[a-z]*(?<!\\iff)(?![A-Za-z])|fi(?![A-Za-z])|else(?![A-Za-z])|begingroup|aftergroup|afterassignment|loop(?![A-Za-z])|advance"
     rb"|write(?![A-Za-z])|read(?![A-Za-z])|openin|openout|uppercase|lowercase|obeylines|everypar|the(?=\\))|##"
 )
 _PARAMETER = re.compile(rb"#([1-9])")

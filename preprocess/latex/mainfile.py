@@ -7,10 +7,11 @@ score among several. "The longest file with \documentclass" is wrong in 4 of 10 
 import json
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from preprocess.latex.archive import TEX_SUFFIXES, kind_of
+from preprocess.latex.includes import included_names
 from preprocess.latex.outcome import Dropped
 
 # Not TeX whatever their content: reading each figure to find out would cost more than all the rest.
@@ -40,9 +41,7 @@ _BAD_NAME = re.compile(
 )
 _CLASS = re.compile(rb"\\document(class|style)(?![A-Za-z@])\s*(?:\[[^\]]*\])?\s*\{?\s*([\w./-]*)")
 _BEGIN_DOCUMENT = re.compile(rb"\\begin\s*\{document\}")
-_NOT_A_PAPER = re.compile(
-    rb"(?:standalone|subfiles|letter|scrlttr2|.*letter|moderncv|(?:tikz|a0)poster|.*/subfiles)"
-)
+_NOT_A_PAPER = re.compile(rb"standalone|.*letter|scrlttr2|moderncv|tikzposter|a0poster")
 _SLIDES = re.compile(rb"beamer|slides|seminar|prosper|powerdot")
 _TITLE = re.compile(
     rb"\\(?:title|Title|icmltitle|titlerunning)\s*[\[{]|\\topmatter|\\centerline\s*\{\\(?:bf|big|large)"
@@ -54,9 +53,7 @@ _PLAIN = re.compile(
     rb"\\(?:magnification|bye|nopagenumbers|enddocument|topmatter|headline|footline|end\s*\Z|vfill\\eject"
     rb"|input\s*\{?\s*(?:amstex|amsppt|harvmac|phyzzx|epsf|eplain|jnl|macros|lanlmac|tcilatex))(?![a-z])"
 )
-_INCLUDE = re.compile(
-    rb"\\(?:input|include|subfile|(?:sub)?import\*?\s*\{[^{}]*\})\s*(?:\{\s*\"?([^{}\\#\n\"]+)\"?\s*\}|([^\s{}\\%]+))"
-)
+_PARENT = re.compile(rb"\\documentclass\s*\[([^\[\]{}\n]*)\]\s*\{subfiles\}")
 _TEX_ROOT = re.compile(rb"(?m)^[ \t]*%+[ \t]*!?[ \t]*T[Ee]X[ \t]+root[ \t]*=[ \t]*(\S[^\r\n]*)")
 _COMMAND = re.compile(rb"\\[A-Za-z]{2,}")
 _COMMENT_BEFORE = re.compile(rb"(?<!\\)(?:\\\\)*%")
@@ -128,13 +125,14 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
             return MainFile(path, "readme", _dialect(path, live[path]) or "fragment", ())
     sources = {path: _source(path, text, texts) for path, text in sorted(live.items())}
     roots = {root for source in sources.values() for root in _roots(source, live)}
+    templates = _templates(sources)
     candidates = _best_tier(sources)
     if not candidates:
         tex = [source for source in sources.values() if len(_COMMAND.findall(source.text[:20_000])) >= 5]
         if len(tex) == 1:
             return MainFile(tex[0].path, "only_tex_file", "fragment", ())
         return Dropped("no_main_file" if tex else "no_tex_source", ", ".join(sources)[:200])
-    scored = [_score(source, candidates, sources, roots, members) for source in candidates]
+    scored = [_score(source, candidates, sources, roots, templates, members) for source in candidates]
     best = max(scored, key=lambda c: (c.score, _closure_bytes(c.path, sources), -len(c.path), c.path))
     dialect = next(source.dialect for source in candidates if source.path == best.path)
     reason = "only_candidate" if len(candidates) == 1 else "best_score"
@@ -187,27 +185,41 @@ def _source(path: str, text: bytes, texts: Mapping[str, bytes]) -> _Source:
     if _live(_BEGIN_DOCUMENT, text) is not None:
         evidence.append("body")
     folder = posixpath.dirname(path)
-    includes = set()
-    for match in _INCLUDE.finditer(text):
-        name = (match[1] or match[2]).decode("utf-8", "replace").strip()
-        for base in (folder, ""):
-            for suffix in (".tex", ""):
-                target = posixpath.normpath(posixpath.join(base, name + suffix))
-                if target in texts and target != path:
-                    includes.add(target)
-    return _Source(path, text, dialect, tuple(evidence), frozenset(includes))
+    targets = set()
+    for sub_folder, name in included_names(text) if len(texts) > 1 else ():
+        target = _resolve(posixpath.join(sub_folder, name), (folder, ""), texts) if name else None
+        if target and target != path:
+            targets.add(target)
+    return _Source(path, text, dialect, tuple(evidence), frozenset(targets))
 
 
-def _roots(source: _Source, live: Mapping[str, bytes]) -> list[str]:
-    """The files that a `%!TEX root` line of this one names."""
-    folder = posixpath.dirname(source.path)
-    found = []
-    for match in _TEX_ROOT.finditer(source.text[:2000]):
-        name = match[1].decode("utf-8", "replace").strip().strip("\"'")
-        for suffix in ("", ".tex"):
+def _resolve(name: str, folders: tuple[str, ...], texts: Container[str]) -> str | None:
+    """The text that `name` means, seen from one of the folders."""
+    for folder in folders:
+        for suffix in (".tex", ""):
             path = posixpath.normpath(posixpath.join(folder, name + suffix))
-            if path in live and path != source.path:
-                found.append(path)
+            if path in texts:
+                return path
+    return None
+
+
+def _roots(source: _Source, live: Mapping[str, bytes]) -> set[str]:
+    """The files that a `%!TEX root` line of this one names."""
+    lines = _TEX_ROOT.findall(source.text[:2000])
+    names = [line.decode("utf-8", "replace").strip(" \t\"'") for line in lines]
+    found = (_resolve(name, (posixpath.dirname(source.path),), live) for name in names)
+    return {path for path in found if path and path != source.path}
+
+
+def _templates(sources: Mapping[str, _Source]) -> set[str]:
+    r"""The parents of subfiles that include none of them: a preamble to compile the parts with, not the paper."""
+    found = set()
+    for source in sources.values():
+        if parent := _PARENT.search(source.text):
+            folder = posixpath.dirname(source.path)
+            path = _resolve(parent[1].decode("utf-8", "replace").strip(), (folder,), sources)
+            if path and source.path not in _closure(path, sources):
+                found.add(path)
     return found
 
 
@@ -265,6 +277,7 @@ def _score(
     candidates: list[_Source],
     sources: Mapping[str, _Source],
     roots: set[str],
+    templates: set[str],
     members: Mapping[str, memoryview],
 ) -> Candidate:
     stem = posixpath.splitext(posixpath.basename(source.path))[0]
@@ -276,6 +289,7 @@ def _score(
         "own_bbl": 3 * (posixpath.splitext(source.path)[0] + ".bbl" in members),
         "good_name": 3 * bool(_GOOD_NAME.fullmatch(stem)),
         "bad_name": -6 * bool(_BAD_NAME.search(stem)),
+        "template": -12 * (source.path in templates),
         "slides": -4 * bool(_SLIDES.search(_class_name(source))),
         "deep": -min(3, source.path.count("/")),
         "size": round(4 * _closure_bytes(source.path, sources) / max(largest, 1)),

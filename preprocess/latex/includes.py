@@ -1,0 +1,41 @@
+r"""Commands that bring in another file: `\input` and its relatives, and those that authors make of them."""
+
+import re
+from collections.abc import Iterator
+
+# `\input{\path/to/file}`: the macro is some folder; what is behind it is looked for from the root.
+_FILE = rb"\s*\{\s*\"?(?:\\[A-Za-z@]+\s*/?)?(?P<%b>[^{}\"%%\\#\n]*?)\"?\s*\}"
+
+# As alternatives behind a backslash, with groups named for what they hold.
+STANDARD = (
+    rb"(?P<input>(?:input|include|subfile|subfileinclude|@input|InputIfFileExists)(?![A-Za-z@])(?:"
+    + _FILE % b"braced"
+    + rb"|[ \t]*\"(?P<quoted>[^\"\n]+)\"|[ \t]+(?P<bare>[^\s{}\\%\"#]+)))"
+    + rb"|(?P<import>(?:sub)?(?:import|inputfrom|includefrom)\*?"
+    + _FILE % b"folder"
+    + _FILE % b"file"
+    + rb")"
+)
+# A command of the author's with such a word in its name, `\olimport[folder]{file}`: followed where there is
+# such a file, and no trace of it where there is none.
+OWN = (
+    rb"(?P<own>(?!includegraphics|includepdf|includeonly|lstinput|verbatiminput|inputenc)"
+    rb"[A-Za-z@]*?(?:[iI]n(?:put|clude)|[iI]mport|subfile)[A-Za-z@]*\*?(?:\[(?P<own_folder>[^\[\]{}\n]*)\])?"
+    + _FILE % b"own_file"
+    + rb")"
+)
+_ANY = re.compile(rb"\\(?:" + STANDARD + rb"|" + OWN + rb")")
+
+
+def file_named(match: re.Match[bytes]) -> tuple[str, str]:
+    """(folder, file) that a match of STANDARD or OWN names; "" for a folder that it does not name."""
+    groups = match.groupdict(b"")
+    folder = groups["folder"] or groups.get("own_folder", b"")
+    names = (groups.get(key) for key in ("braced", "quoted", "bare", "file", "own_file"))
+    name = next((name for name in names if name), b"")
+    return folder.decode("utf-8", "replace").strip(), name.decode("utf-8", "replace").strip()
+
+
+def included_names(text: bytes) -> Iterator[tuple[str, str]]:
+    """(folder, file) of all commands in a text, commented ones too: enough to see which file is a part."""
+    return (file_named(match) for match in _ANY.finditer(text))
