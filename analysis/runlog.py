@@ -179,9 +179,14 @@ def _problem(row: Any) -> str | None:
     if kind == "event":
         return None if isinstance(row.get("event"), str) else "an event row without a name"
     for key, value in row.items():
-        if key not in TEXT and not isinstance(value, int | float | None):
+        if _is_number(kind, key) and not isinstance(value, int | float | None):
             return f"{key} is {value!r}, a number is expected"
     return None
+
+
+def _is_number(kind: str, column: str) -> bool:
+    """Whether a column holds numbers; of columns that this reader does not know, those of a domain do."""
+    return (column in COLUMNS[kind] and column not in TEXT) or "/" in column
 
 
 def _frame(segments: Sequence[Segment], kind: str) -> pd.DataFrame:
@@ -197,7 +202,7 @@ def _frame(segments: Sequence[Segment], kind: str) -> pd.DataFrame:
     for column in COLUMNS[kind]:
         if column not in frame:
             frame[column] = None
-    if kind != "event":  # an event may carry text of its own
-        for column in set(frame.columns) - TEXT:
+    for column in map(str, frame.columns):
+        if _is_number(kind, column):
             frame[column] = pd.to_numeric(frame[column])  # null becomes NaN, also where there is nothing else
     return frame.sort_values("step", kind="stable", ignore_index=True)

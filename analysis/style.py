@@ -109,13 +109,20 @@ def tokens_axis(axes: Axes, most_tokens: float) -> None:
     axes.set_xlabel(f"tokens seen ({name})")
 
 
+# Numbers to name between the powers of ten, by how far the axis reaches: the narrower, the more.
+NAMED = (
+    (4.0, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.25, 2.5, 2.75, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 8, 9)),
+    (12.0, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)),
+    (300.0, (1, 2, 5)),
+    (float("inf"), (1,)),
+)
+
+
 def log_axis(axes: Axes, label: str) -> None:
     """A logarithmic y axis with plain numbers: the long tail of a loss shows beside its first fall."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    # Few decades: name more of the numbers between the powers of ten.
-    decades = high / low
-    named = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if decades < 12 else (1, 2, 5) if decades < 300 else (1,)
+    named = next(numbers for reach, numbers in NAMED if high / low < reach)
     axes.yaxis.set_major_locator(LogLocator(subs=named, numticks=30))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())

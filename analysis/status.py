@@ -1,0 +1,157 @@
+"""The state of all runs, from their logs.
+
+    python analysis/status.py [--scale full|mini|demo] [--logs DIR]
+
+In: $ARXIV_RUNS (or --logs). Out: a table on the console, and this user's Slurm queue where there is one.
+
+    done      the run's folder holds DONE
+    stopping  it holds STOP, the trainer has not saved and left yet
+    running   its last row is recent
+    stopped   it saved and left, to be started again
+    failed    a loss or gradient that is not finite ended it
+    silent    none of these: killed, or its machine is gone; started again it goes on from its last checkpoint
+"""
+
+import argparse
+import math
+import shutil
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from analysis.curves import overall_validation
+from analysis.runlog import Run, RunLog, find_runs, read_run
+from configs.loader import UserError, default_runs_root, read_yaml, run_main
+
+# Validation and checkpoints write no rows while they run: a quiet minute is not yet a sign of trouble.
+QUIET_S, QUIET_STEPS = 300.0, 20
+HEADER = (
+    *("run", "state", "step", "tokens", "of total", "loss", "val loss", "tokens/s", "restarts"),
+    *("last row", "ETA"),
+)
+
+
+def state(log: RunLog, folder: Path, age_s: float) -> str:
+    """What a run is doing, as the module's docstring lists it; `age_s`: age of its last row."""
+    if (folder / "DONE").exists():
+        return "done"
+    events = log.segments[-1].rows[-1:]
+    last_event = events[0].get("event") if events and events[0]["kind"] == "event" else None
+    if last_event in ("preempt", "nan"):
+        return {"preempt": "stopped", "nan": "failed"}[last_event]
+    step_s = log.perf["step_s"].tail(5).median()
+    if age_s > max(QUIET_S, 0.0 if math.isnan(step_s) else QUIET_STEPS * step_s):
+        return "silent"
+    return "stopping" if (folder / "STOP").exists() else "running"
+
+
+def describe(log: RunLog, folder: Path, now: datetime) -> tuple[str, ...]:
+    """A row of the table."""
+    written = max((path.stat().st_mtime for path in folder.glob("log.*.jsonl")), default=0.0)
+    times = [row["time_utc"] for segment in log.segments for row in segment.rows[-1:] if "time_utc" in row]
+    last = datetime.fromisoformat(times[-1]) if times else datetime.fromtimestamp(written, UTC)
+    age_s = max((now - last).total_seconds(), 0.0)
+    doing = state(log, folder, age_s)
+    restarts = str(len(log.segments) - 1)
+    if log.train.empty:
+        return (str(log.run), doing, "0", "–", "–", "–", "–", "–", restarts, ago(age_s), "–")
+    row = log.train.iloc[-1]
+    validated = overall_validation(log.val)["loss_nats"].tail(1)
+    speed = (
+        log.perf["tokens_per_s"].tail(5).median()
+    )  # of the newest rows: the first steps compile and warm up
+    total = tokens_total(folder)
+    left_s = (total - row["tokens_seen"]) / speed if total else math.nan
+    return (
+        str(log.run),
+        doing,
+        f"{row['step']:,}",
+        f"{row['tokens_seen'] / 1e6:,.1f} M",
+        f"{row['tokens_seen'] / total:.0%}" if total else "–",
+        f"{row['loss_nats']:.3f}",
+        *([f"{nats:.3f}" for nats in validated] or ["–"]),
+        "–" if math.isnan(speed) else f"{speed:,.0f}",
+        restarts,
+        ago(age_s),
+        span(left_s) if doing == "running" and not math.isnan(left_s) else "–",
+    )
+
+
+def tokens_total(folder: Path) -> int | None:
+    """Length of a run from the configuration beside its log; None where that is missing."""
+    path = folder / "config.yaml"
+    total = read_yaml(path).get("recipe", {}).get("tokens_total") if path.exists() else None
+    return int(total) if total else None
+
+
+def ago(seconds: float) -> str:
+    """Age of a row."""
+    return f"{span(seconds)} ago"
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units."""
+    minutes = round(max(seconds, 0.0) / 60)
+    if minutes < 1:
+        return "< 1 min"
+    days, hours = divmod(minutes // 60, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes % 60:02d} min" if hours else f"{minutes} min"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows in aligned columns, words to the left and numbers to the right."""
+    columns = [
+        [f"{cell:{'<' if i < 2 else '>'}{max(map(len, column))}}" for cell in column]
+        for i, column in enumerate(zip(*rows, strict=True))
+    ]
+    return "\n".join("  ".join(cells) for cells in zip(*columns, strict=True))
+
+
+def queue() -> str:
+    """This user's Slurm jobs, "" where there is no Slurm or it does not answer."""
+    if shutil.which("squeue") is None:
+        return ""
+    command = ["squeue", "--me", "--format=%.12i %.10P %.28j %.10T %.12M %.12l %.6D %R"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "squeue does not answer"
+    return done.stdout.rstrip() if done.returncode == 0 else done.stderr.strip().partition("\n")[0]
+
+
+def main() -> None:
+    """Print the table."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("--scale", help="full, mini or demo (default: all)")
+    parser.add_argument("--logs", type=Path, default=default_runs_root(), help="root of runs ($ARXIV_RUNS)")
+    args = parser.parse_args()
+
+    rows: list[Sequence[str]] = [HEADER]
+    problems: list[str] = []
+    for run, files in find_runs([args.logs], args.scale).items():
+        rows.append(_row(run, files, problems))
+    if len(rows) == 1:
+        print(f"{args.logs}: no runs here; `make demo` trains a small one")
+    else:
+        print(table(rows))
+    print(*problems, sep="\n", end="\n" if problems else "")
+    if jobs := queue():
+        print(f"\n{jobs}")
+
+
+def _row(run: Run, files: list[Path], problems: list[str]) -> Sequence[str]:
+    try:
+        log = read_run(run, files)
+        problems += log.notes
+        return describe(log, files[0].parent, datetime.now(UTC))
+    except UserError as error:  # one damaged log must not hide the other runs
+        problems.append(str(error))
+        return (str(run), "damaged log", *["–"] * (len(HEADER) - 2))
+
+
+if __name__ == "__main__":
+    run_main(main)
