@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.runlog import Run, find_runs, read_run
@@ -33,6 +33,7 @@ def test_a_torn_last_line_is_left_out_and_told(tmp_path: Path) -> None:
     assert "torn" in note
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=6))
 def test_any_chain_of_kills_leaves_each_step_once(
     tmp_path_factory: pytest.TempPathFactory, kills: list[tuple[int, int]]
