@@ -51,7 +51,7 @@ demo: preprocess  ## the whole path on a small built-in corpus: archives in, mod
 	@$(PY) train/generate.py "$$ARXIV_RUNS/demo/run20/seed0" --prompts configs/prompts.txt
 	@$(PY) analysis/yield_report.py --data "$$DATA" --variant "$$VARIANT" --out analysis/out/demo
 	@$(PY) analysis/plot_runs.py --scale demo
-	@printf '\n%s\n' "The demo is done. What it made:" \
+	@printf '%s\n' "" "The demo is done. What it made:" \
 	  "  raw archives, as arXiv packs them   $$DATA/raw/" \
 	  "  documents after each stage          $$DATA/corpus/main/<stage>/*.parquet" \
 	  "  a verdict for every paper           $$DATA/ledger/main/<stage>/*.parquet" \

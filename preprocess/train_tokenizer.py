@@ -11,6 +11,7 @@ border, and encoding needs no cutting. (Commands as user-defined symbols do wors
 at a listed prefix and a leading space never merges.)
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -135,9 +136,11 @@ def train_model(
         for unit, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
             file.write(f"{unit}\t{n}\n")
     try:
-        spm.SentencePieceTrainer.train(
-            input=str(table), model_prefix=str(folder / "tokenizer"), vocab_size=config.vocab_size, **TRAINER
-        )
+        # The model file records both names: relative ones make the same bytes wherever it is trained.
+        with contextlib.chdir(folder):
+            spm.SentencePieceTrainer.train(
+                input=table.name, model_prefix="tokenizer", vocab_size=config.vocab_size, **TRAINER
+            )
     except RuntimeError as error:
         if match := re.search(r"value <= (\d+)", str(error)):
             raise UserError(
