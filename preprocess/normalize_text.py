@@ -34,6 +34,9 @@ _END_DOCUMENT = re.compile(
     rb"\\(?:end\s*\{\s*document\s*\}|enddocument(?![A-Za-z])|bye(?![A-Za-z])|end\s*\Z)"
 )
 _CONTROL_CHARACTERS = bytes(code for code in (*range(0x20), 0x7F) if code not in b"\t\n")
+# A pattern that begins with fixed characters is searched for several times faster than ` {2,}`.
+_BLANKS = re.compile(rb"  +")
+_EMPTY_LINES = re.compile(rb"\n\n\n+")
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _PARAGRAPH_IN_ABSTRACT = re.compile(r"\n(?:[ \t]*\n|[ \t]{2,})\s*")  # arXiv indents a new paragraph by two
 # SentencePiece writes a space as U+2581, so that a literal one would come back as a space.
@@ -113,13 +116,9 @@ def _tidy_abstract(abstract: str) -> str:
 def tidy_blanks(text: bytes, removed: Counter[str]) -> bytes:
     """One blank for several, none at the ends of lines, one empty line between paragraphs."""
     before = len(text)
-    text = text.replace(b"\t", b" ")
-    while b"  " in text:  # halves the runs: as many rounds as the longest run has binary digits
-        text = text.replace(b"  ", b" ")
-    text = text.replace(b" \n", b"\n").replace(b"\n ", b"\n")
-    while b"\n\n\n" in text:
-        text = text.replace(b"\n\n\n", b"\n\n")
-    text = text.strip() + b"\n"
+    text = b"\n".join([line.strip() for line in text.split(b"\n")]).replace(b"\t", b" ")
+    text = _BLANKS.sub(b" ", text)
+    text = _EMPTY_LINES.sub(b"\n\n", text).strip() + b"\n"
     removed["white_space"] += before - len(text)
     return text
 

@@ -9,12 +9,16 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from preprocess.latex.lexer import Groups, Rewriter, ends_in_control_word, escaped
+from preprocess.latex.lexer import Groups, Rewriter, ends_in_control_word, escaped, trie
 from preprocess.latex.macros import (
     DEFINERS,
     DEFINITION,
+    PREFIXES,
     Macro,
+    defined_names,
     environment_key,
+    is_environment,
+    needs_tex,
     read_definition,
     template,
 )
@@ -23,8 +27,7 @@ MAX_DEPTH = 25  # of macros in the arguments and bodies of macros
 _WORD = re.compile(rb"\\[A-Za-z@]+")
 _WORD_OR_SYMBOL = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
 _EDGE_NAME = re.compile(rb"\s*\{([^{}\\\n]+)\}")
-_DEFINES_SYMBOL = re.compile(rb"(?:command|def|let)\*?\s*\{?\s*\\[^A-Za-z@]")
-_LOOKED_AT = DEFINERS | {b"long", b"global", b"protected", b"outer", b"begin", b"end"}
+_BYTES_A_NAME = 4000  # of a document; in a shorter one, compiling a pattern of the names takes longer
 _EMPTY_GROUP = re.compile(rb"\{\}(?![_^])")
 
 
@@ -36,20 +39,25 @@ class _Template:
     arguments: list[int]
 
 
+_DEFINER, _EDGE = Macro(0, None, None), Macro(0, None, None)  # what is no macro, but looked at all the same
+
+
 class Expander:
     """The macros of one document. `uses` and `left`: uses seen in it, and those that stay as they were."""
 
     def __init__(self, n_bytes: int, removed: Counter[str]) -> None:
-        self.macros: dict[bytes, Macro] = {}
+        # By the command as it is written, `\R`; ends of environments by environment_key.
+        self.macros: dict[bytes, Macro] = {b"\\" + name: _DEFINER for name in DEFINERS | PREFIXES}
         self.uses = self.left = 0
         self.left_names: Counter[bytes] = Counter()
-        self._removed = removed
+        self._removed, self._not_counted = removed, Counter[str]()
         # Times the document, with room for a short one: no paper comes near, a bomb makes 2^30 times.
         self._output_budget = 4 * n_bytes + (1 << 20)
         self._work_budget = 16 * n_bytes + (4 << 20)
         self._templates: dict[bytes, _Template | None] = {}
         self._depth = 0
         self._pattern = _WORD
+        self._is_empty = True
 
     def learn(self, text: bytes) -> None:
         """Read the definitions in `text` (a preamble)."""
@@ -61,38 +69,47 @@ class Expander:
 
     def expand(self, text: bytes) -> bytes:
         """`text` with macros expanded and definitions taken in and out."""
-        if not self.macros and not DEFINITION.search(text):
+        if self._is_empty and not DEFINITION.search(text):
             return text
-        if _DEFINES_SYMBOL.search(text) or any(not name[:1].isalpha() for name in self.macros):
-            self._pattern = _WORD_OR_SYMBOL
+        self._pattern = self._pattern_for(text)
         return self._expand(text)
+
+    def _pattern_for(self, text: bytes) -> re.Pattern[bytes]:
+        """Finds all uses of macros and all definitions: by their names where it pays to compile them."""
+        names = {name for name in self.macros if not is_environment(name)} | defined_names(text)
+        symbols = {name for name in names if not name[1:2].isalpha() and name[1:2] != b"@"}
+        if len(text) < _BYTES_A_NAME * len(names):
+            return _WORD_OR_SYMBOL if symbols else _WORD
+        words = trie(name[1:] for name in names - symbols if name[-1:] != b"*")
+        return re.compile(
+            rb"\\(?:" + words + rb"(?![A-Za-z@])|" + (trie(name[1:] for name in symbols) or rb"(?!)") + rb")"
+        )
 
     def _expand(self, text: bytes) -> bytes:
         macros, outermost = self.macros, not self._depth
         self._work_budget -= len(text)
-        groups, out = Groups(text), Rewriter(text, self._removed if outermost else Counter())
+        groups, out = Groups(text), Rewriter(text, self._removed if outermost else self._not_counted)
         for match in self._pattern.finditer(text):
-            start, end = match.span()
-            name = text[start + 1 : end]
-            macro = macros.get(name)
+            macro = macros.get(match[0])
             if macro is None:
-                if name not in _LOOKED_AT:
-                    continue
-                if name in (b"begin", b"end"):
-                    edge = _EDGE_NAME.match(text, end)
-                    if edge is None:
-                        continue
-                    name, end = environment_key(name, edge[1].strip()), edge.end()
-                    macro = macros.get(name)
-                    if macro is None:
-                        continue
+                continue
+            start, end = match.span()
             if start < out.at or (text[start - 1 : start] == b"\\" and escaped(text, start)):
                 continue
-            if macro is None:
+            name = match[0]
+            if macro is _EDGE:
+                edge = _EDGE_NAME.match(text, end)
+                if edge is None:
+                    continue
+                name, end = environment_key(name, edge[1].strip()), edge.end()
+                macro = macros.get(name)
+                if macro is None:
+                    continue
+            elif macro is _DEFINER:
                 if outermost and (definition := self._definition(groups, start)):
                     out.cut(start, definition, "macro_definitions")
                 continue
-            if text[end : end + 1] == b"*" and name + b"*" in macros:
+            elif text[end : end + 1] == b"*" and name + b"*" in macros:
                 name, end = name + b"*", end + 1
                 macro = macros[name]
             used = self._use(name, macro, groups, end)
@@ -115,9 +132,13 @@ class Expander:
 
     def _set(self, macros: dict[bytes, Macro]) -> None:
         for name, macro in macros.items():
-            if self.macros.get(name) != macro:
-                self.macros[name] = macro
-                self._templates.clear()  # others may have the old meaning in them
+            if self.macros.get(name) == macro:
+                continue
+            self.macros[name] = macro
+            self._templates.clear()  # others may have the old meaning in them
+            self._is_empty = False
+            if is_environment(name):
+                self.macros[b"\\begin"] = self.macros[b"\\end"] = _EDGE
 
     # ---------------------------------------------------------------- uses
 
@@ -163,7 +184,10 @@ class Expander:
         """The expanded body; None while it is being expanded (a macro in itself) or where only TeX knows."""
         if name in self._templates:
             return self._templates[name]
-        if macro.body is None or self._depth > MAX_DEPTH or self._work_budget < 0:
+        if macro.body is None or needs_tex(macro.body):
+            self._templates[name] = None
+            return None
+        if self._depth > MAX_DEPTH or self._work_budget < 0:
             return None
         self._templates[name] = None
         body = macro.body

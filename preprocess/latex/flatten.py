@@ -28,14 +28,13 @@ _COMMANDS = (
     rb"|(?P<endinput>endinput(?![A-Za-z@]))"
     rb"|(?P<parent>documentclass\s*\[(?P<parent_file>[^\[\]{}\n]*)\]\s*\{subfiles\})"
 )
-_LIVE = opaque_pattern(_OPAQUE, _COMMANDS)
+_LIVE = opaque_pattern(_OPAQUE, _COMMANDS, b"@iIsbuRed")
 _LIVE_OR_OWN = opaque_pattern(_OPAQUE, _COMMANDS + rb"|" + includes.OWN)
 # A file without any of these is taken as it stands; most end with \end{document}, which alone is none.
 _NEEDS_READING = re.compile(
     rb"\\(?=[@iIsbuRe])(?:@?input|include|subfile|(?:sub)?(?:import|inputfrom|includefrom)|InputIfFileExists"
     rb"|bibliography(?![A-Za-z])|usepackage|RequirePackage|endinput|end\s*\{document\}(?!\s*\Z))"
 )
-_HAS_OWN = re.compile(rb"\\" + includes.OWN)
 _CLASS = re.compile(rb"\\document(?:class|style)(?![A-Za-z@])")
 _OPENING_BRACE = re.compile(rb"\s*\{")
 _REST_OF_LINE = re.compile(rb"[ \t]*\n")
@@ -75,8 +74,8 @@ class Flattener:
         """The text of `path` with its includes followed. `role`: main, part, or parent of a subfile."""
         text = self._load(path)
         self._open.append(path)
-        has_own = self._has_parts and _HAS_OWN.search(text) is not None
-        if has_own or _NEEDS_READING.search(text) or (role != "main" and _CLASS.search(text)):
+        has_own = self._has_parts and includes.has_own_commands(text)
+        if role == "main" or has_own or _NEEDS_READING.search(text) or _CLASS.search(text):
             text = self._read_commands(text, base, role, _LIVE_OR_OWN if has_own else _LIVE)
         self._open.pop()
         return text

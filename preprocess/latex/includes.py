@@ -38,4 +38,20 @@ def file_named(match: re.Match[bytes]) -> tuple[str, str]:
 
 def included_names(text: bytes) -> Iterator[tuple[str, str]]:
     """(folder, file) of all commands in a text, commented ones too: enough to see which file is a part."""
-    return (file_named(match) for match in _ANY.finditer(text))
+    return (file_named(match) for match in _commands(text))
+
+
+def has_own_commands(text: bytes) -> bool:
+    """Whether a text has include commands other than the standard ones."""
+    return any(match.lastgroup == "own" for match in _commands(text))
+
+
+def _commands(text: bytes) -> Iterator[re.Match[bytes]]:
+    """Include commands, by the words in their names: there are far fewer of these than of backslashes."""
+    for word in (b"nput", b"nclude", b"mport", b"subfile"):
+        at = text.find(word)
+        while at >= 0:
+            start = text.rfind(b"\\", max(0, at - 40), at)
+            if start >= 0 and (match := _ANY.match(text, start)) and match.end() > at:
+                yield match
+            at = text.find(word, at + len(word))

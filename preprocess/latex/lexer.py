@@ -62,11 +62,19 @@ def _trie_node(node: dict[int, dict]) -> bytes:
     return b"(?:" + b"|".join(branches) + (b")?+" if -1 in node else b")")
 
 
-def opaque_pattern(environments: Iterable[str | bytes], others: bytes = rb"(?!)") -> re.Pattern[bytes]:
-    """What `events` looks for besides comments: verbatim text, and `others` with their named groups."""
+def opaque_pattern(
+    environments: Iterable[str | bytes], others: bytes = rb"(?!)", first_letters: bytes = b""
+) -> re.Pattern[bytes]:
+    """What `events` looks for besides comments: verbatim text, and `others` with their named groups.
+
+    `first_letters`: of `others`, where they are known; most commands are then passed by after one character.
+    """
     names = trie(name.encode() if isinstance(name, str) else name for name in environments)
     return re.compile(
-        rb"\\(?:(?P<verb>verb\*?" + rb"(?P<v>[^\sA-Za-z*])[^\n]*?(?P=v)"
+        rb"\\(?=["
+        + (b"vlmupnhb" + first_letters if first_letters or others == rb"(?!)" else rb"@A-Za-z")
+        + rb"])"
+        rb"(?:(?P<verb>verb\*?" + rb"(?P<v>[^\sA-Za-z*])[^\n]*?(?P=v)"
         rb"|(?:lstinline|mintinline(?:\[[^\]\n]*\])?\s*\{\w*\})" + _MARKED % (b"w", b"w") + rb")"
         rb"|(?P<url>(?:url|path|nolinkurl|href)\s*" + _MARKED % (b"u", b"u") + rb")"
         rb"|(?P<verbatim>begin\s*\{(?P<environment>" + names + rb")\})"

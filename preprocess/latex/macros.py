@@ -7,7 +7,7 @@ by name only: its uses stay as they are and are counted.
 import re
 from dataclasses import dataclass
 
-from preprocess.latex.lexer import Groups
+from preprocess.latex.lexer import Groups, trie
 
 # Commands that define; the star of \newcommand* says nothing about the text.
 _NEWCOMMAND = (b"newcommand", b"renewcommand", b"providecommand", b"DeclareRobustCommand")
@@ -21,17 +21,15 @@ _ENVIRONMENT = (b"newenvironment", b"renewenvironment", b"provideenvironment")
 _PAIRED = (b"DeclarePairedDelimiter",)
 DEFINERS = frozenset((*_NEWCOMMAND, *_XPARSE, *_DEF, *_OPERATOR, *_ENVIRONMENT, *_PAIRED, b"let"))
 
+PREFIXES = frozenset((b"long", b"global", b"protected", b"outer"))
 DEFINITION = re.compile(
-    rb"\\(?=[nrpDRPNgexdlmo])(?:(?:long|global|protected|outer)\s*\\)*("
-    + b"|".join(sorted(DEFINERS))
-    + rb")(?![A-Za-z@])"
+    rb"\\(?=[DNPRdeglnoprx])(?:" + trie(PREFIXES) + rb"\s*\\)*(" + trie(DEFINERS) + rb")(?![A-Za-z@])"
 )
 _NAME = re.compile(rb"\*?\s*(?:\{\s*\\([A-Za-z@]+|[^\s])\s*\}|\\([A-Za-z@]+|[^\s]))")
 _COUNT = re.compile(rb"\s*\[\s*([0-9])\s*\]")
 _PARAMETERS = re.compile(rb"\s*((?:#[1-9])*)\s*(?=\{)")
 _TARGET = re.compile(rb"\s*=?[ \t]?\\([A-Za-z@]+|[^\s])")
 _SIGNATURE = re.compile(rb"\s*\{\s*(?:O\s*\{([^{}]*)\}|(o))?\s*((?:m\s*)*)\}")
-# Bodies that only TeX itself can carry out: they test, define, assign or read on.
 _NEEDS_TEX = re.compile(
     rb"\\(?:[A-Za-z]*@|csname|expandafter|futurelet|catcode|(?:re|provide)?newcommand|[egx]?def(?![A-Za-z])"
     rb"|let(?![A-Za-z])|if[a-z]*(?<!\\iff)(?![A-Za-z])|fi(?![A-Za-z])|else(?![A-Za-z])|begingroup|aftergroup|afterassignment|loop(?![A-Za-z])|advance"
@@ -57,7 +55,7 @@ _KEPT_ENVIRONMENTS = frozenset(
 
 @dataclass(frozen=True)
 class Macro:
-    """What a command, or one end of an environment, stands for. `body` is None where only TeX knows."""
+    """What a command, or one end of an environment, stands for. `body` is None where it cannot be read."""
 
     n_args: int
     default: bytes | None  # of the first argument, which is then optional
@@ -69,9 +67,30 @@ OPAQUE = Macro(0, None, None)
 Definition = tuple[dict[bytes, Macro], int]  # macros by key, offset behind
 
 
+def defined_names(text: bytes) -> set[bytes]:
+    r"""The commands that a text defines, and `\begin` and `\end` where it defines environments."""
+    names = set()
+    for match in DEFINITION.finditer(text):
+        if match[1] in _ENVIRONMENT:
+            names |= {b"\\begin", b"\\end"}
+        elif name := _NAME.match(text, match.end()):
+            names.add(b"\\" + (name[1] or name[2]))
+    return names
+
+
+def needs_tex(body: bytes) -> bool:
+    """Whether only TeX itself can carry out a body: it tests, defines, assigns or reads on."""
+    return _NEEDS_TEX.search(body) is not None
+
+
 def environment_key(edge: bytes, name: bytes) -> bytes:
-    r"""The key of one end of an environment; `{` keeps it apart from every command's name."""
+    r"""The key of one end (`\begin` or `\end`) of an environment."""
     return edge + b"{" + name
+
+
+def is_environment(key: bytes) -> bool:
+    """Whether a key is that of one end of an environment."""
+    return key.startswith((b"\\begin{", b"\\end{"))
 
 
 def read_definition(groups: Groups, match: re.Match[bytes], known: dict[bytes, Macro]) -> Definition | None:
@@ -90,7 +109,7 @@ def read_definition(groups: Groups, match: re.Match[bytes], known: dict[bytes, M
         target = _TARGET.match(groups.text, at)
         if target is None:
             return None
-        macro = known.get(target[1]) or Macro(0, None, b"\\" + target[1], is_primitive=True)
+        macro = known.get(b"\\" + target[1]) or Macro(0, None, b"\\" + target[1], is_primitive=True)
         return _named(name, macro), target.end()
     if definer in _DEF:
         parameters = _PARAMETERS.match(groups.text, at)
@@ -121,15 +140,13 @@ def read_definition(groups: Groups, match: re.Match[bytes], known: dict[bytes, M
     if definer in _OPERATOR:
         star = b"*" if groups.text[match.end() : match.end() + 1] == b"*" else b""
         return _named(name, Macro(0, None, b"\\operatorname" + star + b"{" + body[0].strip() + b"}")), body[1]
-    if _NEEDS_TEX.search(body[0]):
-        # A command of LaTeX that is redefined in such a way still means what LaTeX means by it.
-        redefined = definer == b"renewcommand" and name not in known
-        return ({} if redefined else _named(name, OPAQUE)), body[1]
+    if definer == b"renewcommand" and b"\\" + name not in known and needs_tex(body[0]):
+        return {}, body[1]  # a command of LaTeX that is redefined in such a way still means what LaTeX means
     return _named(name, Macro(n_args, default, _trimmed(body[0]))), body[1]
 
 
 def _named(name: bytes, macro: Macro) -> dict[bytes, Macro]:
-    return {} if name in _KEPT_COMMANDS else {name: macro}
+    return {} if name in _KEPT_COMMANDS else {b"\\" + name: macro}
 
 
 def _trimmed(body: bytes) -> bytes:
@@ -155,7 +172,7 @@ def _paired_delimiter(groups: Groups, name: bytes, at: int) -> Definition | None
         return None
     macros = _named(name, Macro(1, None, left[0] + b" #1 " + right[0]))
     if macros:
-        macros[name + b"*"] = Macro(1, None, b"\\left" + left[0] + b" #1 \\right" + right[0])
+        macros[b"\\" + name + b"*"] = Macro(1, None, b"\\left" + left[0] + b" #1 \\right" + right[0])
     return macros, right[1]
 
 
@@ -170,11 +187,11 @@ def _environment(groups: Groups, at: int) -> Definition | None:
     if begin is None or end is None:
         return None
     key = name[0].strip()
-    if key in _KEPT_ENVIRONMENTS or _NEEDS_TEX.search(begin[0]) or _NEEDS_TEX.search(end[0]):
+    if key in _KEPT_ENVIRONMENTS or needs_tex(begin[0]) or needs_tex(end[0]):
         return {}, end[1]  # the environment's name says more than what TeX would do
     return {
-        environment_key(b"begin", key): Macro(n_args, default, begin[0].strip()),
-        environment_key(b"end", key): Macro(0, None, end[0].strip()),
+        environment_key(b"\\begin", key): Macro(n_args, default, begin[0].strip()),
+        environment_key(b"\\end", key): Macro(0, None, end[0].strip()),
     }, end[1]
 
 

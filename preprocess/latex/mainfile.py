@@ -46,9 +46,7 @@ _SLIDES = re.compile(rb"beamer|slides|seminar|prosper|powerdot")
 _TITLE = re.compile(
     rb"\\(?:title|Title|icmltitle|titlerunning)\s*[\[{]|\\topmatter|\\centerline\s*\{\\(?:bf|big|large)"
 )
-_ABSTRACT = re.compile(
-    rb"\\begin\s*\{abstract\}|\\abstract(?![A-Za-z])|\\(?:beginabstract|ABSTRACT)(?![A-Za-z])", re.I
-)
+_ABSTRACT = re.compile(rb"\\(?:begin\s*\{[Aa]bstract\}|(?:begin)?abstract(?![A-Za-z]))")
 _PLAIN = re.compile(
     rb"\\(?:magnification|bye|nopagenumbers|enddocument|topmatter|headline|footline|end\s*\Z|vfill\\eject"
     rb"|input\s*\{?\s*(?:amstex|amsppt|harvmac|phyzzx|epsf|eplain|jnl|macros|lanlmac|tcilatex))(?![a-z])"
@@ -56,6 +54,7 @@ _PLAIN = re.compile(
 _PARENT = re.compile(rb"\\documentclass\s*\[([^\[\]{}\n]*)\]\s*\{subfiles\}")
 _TEX_ROOT = re.compile(rb"(?m)^[ \t]*%+[ \t]*!?[ \t]*T[Ee]X[ \t]+root[ \t]*=[ \t]*(\S[^\r\n]*)")
 _COMMAND = re.compile(rb"\\[A-Za-z]{2,}")
+_FRONT_BYTES = 50_000  # of a file: title and abstract stand in it
 _COMMENT_BEFORE = re.compile(rb"(?<!\\)(?:\\\\)*%")
 
 
@@ -132,11 +131,13 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
         if len(tex) == 1:
             return MainFile(tex[0].path, "only_tex_file", "fragment", ())
         return Dropped("no_main_file" if tex else "no_tex_source", ", ".join(sources)[:200])
+    if len(candidates) == 1:
+        only = candidates[0]
+        return MainFile(only.path, "only_candidate", only.dialect or "latex", ())
     scored = [_score(source, candidates, sources, roots, templates, members) for source in candidates]
     best = max(scored, key=lambda c: (c.score, _closure_bytes(c.path, sources), -len(c.path), c.path))
     dialect = next(source.dialect for source in candidates if source.path == best.path)
-    reason = "only_candidate" if len(candidates) == 1 else "best_score"
-    return MainFile(best.path, reason, dialect, tuple(sorted(scored, key=lambda c: -c.score)[:8]))
+    return MainFile(best.path, "best_score", dialect, tuple(sorted(scored, key=lambda c: -c.score)[:8]))
 
 
 # ---------------------------------------------------------------- looking at one file
@@ -176,13 +177,9 @@ def _dialect(path: str, text: bytes) -> str:
 def _source(path: str, text: bytes, texts: Mapping[str, bytes]) -> _Source:
     dialect = _dialect(path, text)
     evidence = []
-    if dialect and _live(_TITLE, text):
-        evidence.append("title")
-    if dialect and _live(_ABSTRACT, text):
-        evidence.append("abstract")
-    if _live(_CLASS, text) is not None:
+    if _live(_CLASS, text):
         evidence.append("class")
-    if _live(_BEGIN_DOCUMENT, text) is not None:
+    if _live(_BEGIN_DOCUMENT, text):
         evidence.append("body")
     folder = posixpath.dirname(path)
     targets = set()
@@ -212,7 +209,7 @@ def _roots(source: _Source, live: Mapping[str, bytes]) -> set[str]:
 
 
 def _templates(sources: Mapping[str, _Source]) -> set[str]:
-    r"""The parents of subfiles that include none of them: a preamble to compile the parts with, not the paper."""
+    r"""The parents of subfiles that include none of them: a preamble to compile parts with, not the paper."""
     found = set()
     for source in sources.values():
         if parent := _PARENT.search(source.text):
@@ -281,11 +278,12 @@ def _score(
     members: Mapping[str, memoryview],
 ) -> Candidate:
     stem = posixpath.splitext(posixpath.basename(source.path))[0]
+    head = source.text[:_FRONT_BYTES]
     largest = max(_closure_bytes(c.path, sources) for c in candidates)
     points = {
         "tex_root": 8 * (source.path in roots),
-        "abstract": 4 * ("abstract" in source.evidence),
-        "title": 2 * ("title" in source.evidence),
+        "abstract": 4 * (_live(_ABSTRACT, head) is not None),
+        "title": 2 * (_live(_TITLE, head) is not None),
         "own_bbl": 3 * (posixpath.splitext(source.path)[0] + ".bbl" in members),
         "good_name": 3 * bool(_GOOD_NAME.fullmatch(stem)),
         "bad_name": -6 * bool(_BAD_NAME.search(stem)),
