@@ -8,10 +8,12 @@ Out: model.safetensors (in the run's precision; a tied head is left out, as tran
 """
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 
 from transformers import AutoTokenizer, GenerationConfig
+from transformers.utils.logging import disable_progress_bar
 
 from configs.loader import default_data_root, run_main
 from train.checkpoint import find_checkpoint, load_model, tokenizer_folder
@@ -26,6 +28,9 @@ def main() -> None:
         "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
     )
     arguments = parser.parse_args()
+    # transformers imports DeepSpeed where it is installed, which then tells which device it guesses.
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    disable_progress_bar()  # of one file
     checkpoint = find_checkpoint(arguments.checkpoint)
     model, run = load_model(checkpoint)
     data_root = arguments.data or default_data_root(run.scale)

@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -141,6 +142,8 @@ class Zero1(DataParallel):
     ) -> None:
         logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # it greets in many lines from every rank
         os.environ.setdefault("DS_ACCELERATOR", world.device.type)  # it guesses otherwise, and says so
+        # It calls collectives by names that torch 2.13 has begun to rename; they do the same.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
         import deepspeed
 
         if world.device.type == "cpu":
@@ -151,7 +154,6 @@ class Zero1(DataParallel):
         self.grad_accum_steps = grad_accum_steps
         names = {weight: name for name, weight in model.named_weights().items()}
         self._groups = [[names[weight] for weight in group["params"]] for group in optimizer.param_groups]
-        frequencies = {name: buffer.clone() for name, buffer in rope_frequencies(model).items()}
         self.engine, *_ = deepspeed.initialize(
             model=model,
             optimizer=optimizer,
@@ -168,8 +170,8 @@ class Zero1(DataParallel):
             },
         )
         self.root = self.engine
-        for name, buffer in rope_frequencies(model).items():
-            buffer.data = frequencies[name].to(world.device)  # a cast to bf16 would shift far positions
+        # A cast of buffers to bf16 would shift far positions and make the export disagree.
+        assert all(buffer.dtype == torch.float32 for buffer in rope_frequencies(model).values())
 
     def backward(self, batch: Batch, n_targets: int, last: bool) -> Tensor:
         """As in DataParallel; DeepSpeed counts micro-batches itself and exchanges after the last."""
