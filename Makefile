@@ -45,7 +45,7 @@ preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= META
 	for stage in train_tokenizer tokenize_corpus; do $(PY) preprocess/$$stage.py "$$@" --tokenizer "$$TOKENIZER"; done
 
 demo: preprocess  ## the whole path on a small built-in corpus: archives in, model and figures out
-	@set -e; for run in run20 run23 run24; do \
+	@set -e; export OMP_NUM_THREADS=1; for run in run20 run23 run24; do \
 	  $(PY) -m torch.distributed.run --standalone --nproc_per_node 2 train/pretrain.py configs/runs/$$run.yaml --scale demo; done
 	@$(PY) train/export_hf.py "$$ARXIV_RUNS/demo/run20/seed0" --out "$$ARXIV_RUNS/demo/run20/seed0/hf"
 	@$(PY) train/generate.py "$$ARXIV_RUNS/demo/run20/seed0" --prompts configs/prompts.txt
