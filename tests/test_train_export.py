@@ -98,3 +98,12 @@ def test_another_tokenizer_than_the_checkpoint_s_is_refused(run: Path, tmp_path:
 def test_a_folder_without_checkpoints_is_named(tmp_path: Path, data: Path) -> None:
     with pytest.raises(UserError, match="holds no intact checkpoint"):
         call(evaluate, tmp_path, "--data", data)
+
+
+def test_finished_export_is_not_made_again(
+    exported: Path, run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (exported / "model.safetensors").stat().st_mtime_ns
+    call(export_hf, run, "--out", exported, "--data", data)
+    assert "not made again" in capsys.readouterr().out
+    assert (exported / "model.safetensors").stat().st_mtime_ns == before

@@ -8,6 +8,8 @@ Out: model.safetensors (in the run's precision; a tied head is left out, as tran
 """
 
 import argparse
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -16,7 +18,7 @@ from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from configs.loader import default_data_root, run_main
-from train.checkpoint import find_checkpoint, load_model, tokenizer_folder
+from train.checkpoint import MANIFEST, find_checkpoint, load_model, tokenizer_folder
 
 
 def main() -> None:
@@ -32,6 +34,12 @@ def main() -> None:
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     disable_progress_bar()  # of one file
     checkpoint = find_checkpoint(arguments.checkpoint)
+    source = hashlib.sha256((checkpoint / MANIFEST).read_bytes()).hexdigest()
+    out: Path = arguments.out
+    marker = out / "exported_from.json"
+    if marker.is_file() and json.loads(marker.read_text())["manifest_sha256"] == source:
+        print(f"{out}: exported from {checkpoint} before, not made again")
+        return
     model, run = load_model(checkpoint)
     data_root = arguments.data or default_data_root(run.scale)
     tokenizer = tokenizer_folder(checkpoint, data_root, run)
@@ -42,7 +50,6 @@ def main() -> None:
     llama.config.eos_token_id = eod_id
     llama.config.use_cache = True
     llama.generation_config = GenerationConfig(eos_token_id=eod_id, pad_token_id=eod_id)
-    out: Path = arguments.out
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -50,6 +57,8 @@ def main() -> None:
     for path in sorted(tokenizer.iterdir()):
         if path.is_file() and path.name != "report.json":
             shutil.copyfile(path, temporary / path.name)
+    facts = {"run": run.run_id, "checkpoint": checkpoint.name, "manifest_sha256": source}
+    (temporary / marker.name).write_text(json.dumps(facts, indent=1) + "\n")
     shutil.rmtree(out, ignore_errors=True)
     temporary.rename(out)
     print(f"{checkpoint}: exported to {out}")
