@@ -37,6 +37,7 @@ class _Template:
 
     literals: list[bytes]
     arguments: list[int]
+    n_bytes: int
 
 
 _DEFINER, _EDGE = Macro(0, None, None), Macro(0, None, None)  # what is no macro, but looked at all the same
@@ -145,7 +146,7 @@ class Expander:
     def _use(self, name: bytes, macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None:
         """(what a use stands for, offset behind its arguments), None where it stays."""
         template = self._template(name, macro)
-        if template is None or self._output_budget < 0:
+        if template is None or template.n_bytes > self._output_budget:
             return None
         if not macro.n_args:
             new = template.literals[0]
@@ -169,9 +170,13 @@ class Expander:
             self._depth += 1
             arguments = [self._expand(argument) if b"\\" in argument else argument for argument in arguments]
             self._depth -= 1
+        given_in_order = [arguments[n - 1] if n <= len(arguments) else b"" for n in template.arguments]
+        if template.n_bytes + sum(map(len, given_in_order)) > self._output_budget:
+            self._output_budget = -1  # a bomb: all that follows stays
+            return None
         pieces = [template.literals[0]]
-        for number, literal in zip(template.arguments, template.literals[1:], strict=True):
-            for piece in (arguments[number - 1] if number <= len(arguments) else b"", literal):
+        for given_here, literal in zip(given_in_order, template.literals[1:], strict=True):
+            for piece in (given_here, literal):
                 if piece[:1].isalpha() and ends_in_control_word(pieces[-1]):
                     pieces.append(b" ")
                 if piece:
@@ -196,5 +201,5 @@ class Expander:
             body = self._expand(body)
             self._depth -= 1
             self._output_budget -= len(body)
-        self._templates[name] = _Template(*template(body))
+        self._templates[name] = _Template(*template(body), len(body))
         return self._templates[name]
