@@ -60,6 +60,7 @@ def test_the_exported_tokenizer_is_lossless_and_continues_a_prompt(exported: Pat
 
 def test_exporting_again_replaces_the_folder(run: Path, exported: Path, data: Path) -> None:
     (exported / "stale").touch()
+    (exported / "exported_from.json").write_text('{"manifest_sha256": "of another checkpoint"}')
     call(export_hf, run, "--out", exported, "--data", data)
     assert not (exported / "stale").exists()
     assert not list(exported.parent.glob(".*.tmp"))
