@@ -168,7 +168,9 @@ def main() -> None:
     if all(
         marker.get("input_hash") == hashes[unit.name] for unit, marker in zip(units, markers, strict=True)
     ):
-        write_json(out / DONE, _totals(markers, corpus, units))
+        totals = _totals(markers, corpus, units)
+        if not (out / DONE).is_file():
+            write_json(out / DONE, totals)
 
 
 def _marker(out: Path, unit: Unit) -> dict[str, Any]:
