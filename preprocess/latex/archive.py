@@ -108,7 +108,8 @@ def _unpack_tar(view: memoryview, max_bytes: int, depth: int, flags: list[str]) 
         for name in [
             name for name, content in files.items() if kind_of(content) in ("gzip", "tar", "compress")
         ]:
-            inner = unpack(files[name], posixpath.splitext(name)[0], max_bytes, depth + 1)
+            stem = posixpath.splitext(posixpath.basename(name))[0]
+            inner = unpack(files[name], stem, max_bytes, depth + 1)
             if isinstance(inner, Dropped):
                 continue
             n_bytes += inner.n_bytes - len(files.pop(name))
@@ -180,8 +181,7 @@ def unlzw(data: memoryview, max_bytes: int) -> tuple[bytearray, str]:
         if previous and len(table) < 1 << max_bits:
             table.append(previous + entry[:1])
         previous = entry
-        # The writer is one entry ahead of us: it widens when its table is one longer than ours.
-        if len(table) >= (1 << width) - (0 if width == max_bits else 1) and width < max_bits:
+        if len(table) >= 1 << width and width < max_bits:
             position = group_start + -(-(position - group_start) // (8 * width)) * 8 * width
             width, group_start = width + 1, position
     return out, ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from preprocess.latex import includes
 from preprocess.latex.archive import TEX_SUFFIXES, kind_of
-from preprocess.latex.encoding import to_utf8
+from preprocess.latex.encoding import declared_codec, to_utf8
 from preprocess.latex.lexer import VERBATIM_ENVIRONMENTS, Groups, events, opaque_pattern
 
 MAX_DEPTH = 40  # of files in files; TeX itself opens 15 to 128 at a time
@@ -55,8 +55,9 @@ class Flattened:
 class Flattener:
     """Reads the members of one archive into one text."""
 
-    def __init__(self, members: Mapping[str, memoryview], main: str, codec: str | None = None) -> None:
-        self.members, self.main, self.codec = members, main, codec
+    def __init__(self, members: Mapping[str, memoryview], main: str) -> None:
+        self.members, self.main = members, main
+        self.codec: str | None = None  # that the main file declares, for its parts too
         self.root = posixpath.dirname(main)
         self.result = Flattened()
         self._read: dict[str, bytes] = {}
@@ -88,7 +89,10 @@ class Flattener:
             result.removed["included_again"] -= len(self._read[path])
         else:
             result.files.append(path)
-            decoded = to_utf8(bytes(self.members[path]), self.codec)
+            raw = bytes(self.members[path])
+            if path == self.main:
+                self.codec = declared_codec(raw)
+            decoded = to_utf8(raw, self.codec)
             self._read[path] = decoded.text
             if decoded.codec != "utf-8":
                 result.codecs[path] = decoded.codec

@@ -14,6 +14,8 @@ from preprocess.latex.archive import TEX_SUFFIXES, kind_of
 from preprocess.latex.includes import included_names
 from preprocess.latex.outcome import Dropped
 
+MAX_SOURCES = 2000  # files looked at for the main one: an archive of more is a bomb
+MAX_LISTED = 8  # candidates in the record
 # Not TeX whatever their content: reading each figure to find out would cost more than all the rest.
 _OTHER_SUFFIXES = tuple(
     """
@@ -104,22 +106,21 @@ def cause_unused(path: str) -> str:
 
 def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     """The paper among the members of an archive."""
-    texts = {
-        path: _readable(content)
+    readme = [path for path in members if posixpath.basename(path).upper().startswith("00README")]
+    possible = [
+        path
         for path, content in members.items()
-        if not _ANCILLARY.search(path)
+        if path not in readme
+        and not _ANCILLARY.search(path)
         and not path.lower().endswith(_OTHER_SUFFIXES)
         and kind_of(content) == "text"
-    }
-    readme = {
-        path: text for path, text in texts.items() if posixpath.basename(path).upper().startswith("00README")
-    }
-    for path in readme:
-        del texts[path]
+    ]
+    possible = sorted(possible, key=lambda path: -len(members[path]))[:MAX_SOURCES]
+    texts = {path: _readable(members[path]) for path in possible}
     live = {path: text for path, text in texts.items() if not text[:200].lstrip().startswith(b"%auto-ignore")}
     if not live:
         return _no_source(members, withdrawn=bool(texts))
-    for path in _said_by(readme):
+    for path in _said_by({path: _readable(members[path]) for path in readme}):
         if path in live:
             return MainFile(path, "readme", _dialect(path, live[path]) or "fragment", ())
     sources = {path: _source(path, text, texts) for path, text in sorted(live.items())}
@@ -134,10 +135,11 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     if len(candidates) == 1:
         only = candidates[0]
         return MainFile(only.path, "only_candidate", only.dialect or "latex", ())
-    scored = [_score(source, candidates, sources, roots, templates, members) for source in candidates]
-    best = max(scored, key=lambda c: (c.score, _closure_bytes(c.path, sources), -len(c.path), c.path))
-    dialect = next(source.dialect for source in candidates if source.path == best.path)
-    return MainFile(best.path, "best_score", dialect, tuple(sorted(scored, key=lambda c: -c.score)[:8]))
+    sizes = {source.path: _closure_bytes(source.path, sources) for source in candidates}
+    scored = [_score(source, sizes, roots, templates, members) for source in candidates]
+    scored.sort(key=lambda c: (-c.score, -sizes[c.path], len(c.path), c.path))
+    best = scored[0].path
+    return MainFile(best, "best_score", sources[best].dialect or "latex", tuple(scored[:MAX_LISTED]))
 
 
 # ---------------------------------------------------------------- looking at one file
@@ -271,15 +273,14 @@ def _class_name(source: _Source) -> bytes:
 
 def _score(
     source: _Source,
-    candidates: list[_Source],
-    sources: Mapping[str, _Source],
+    sizes: Mapping[str, int],
     roots: set[str],
     templates: set[str],
     members: Mapping[str, memoryview],
 ) -> Candidate:
+    """`sizes`: of all candidates, with what they include."""
     stem = posixpath.splitext(posixpath.basename(source.path))[0]
     head = source.text[:_FRONT_BYTES]
-    largest = max(_closure_bytes(c.path, sources) for c in candidates)
     points = {
         "tex_root": 8 * (source.path in roots),
         "abstract": 4 * (_live(_ABSTRACT, head) is not None),
@@ -290,7 +291,7 @@ def _score(
         "template": -12 * (source.path in templates),
         "slides": -4 * bool(_SLIDES.search(_class_name(source))),
         "deep": -min(3, source.path.count("/")),
-        "size": round(4 * _closure_bytes(source.path, sources) / max(largest, 1)),
+        "size": round(4 * sizes[source.path] / max(max(sizes.values()), 1)),
     }
     given = {name: value for name, value in points.items() if value}
     return Candidate(
