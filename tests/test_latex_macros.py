@@ -34,7 +34,7 @@ from tests.latex_cases import clean, normalize, paper
             id="environment_with_a_meaning_stays",
         ),
         pytest.param(
-            "\\newcommand{\\be}{\\begin{figure}}\\newcommand{\\ee}{\\end{figure}}",
+            "\\newcommand{\\be}{\\begin{picture}}\\newcommand{\\ee}{\\end{picture}}",
             "a\n\\be x \\ee\nb",
             "a\nb",
             id="expanded_before_environments_are_handled",

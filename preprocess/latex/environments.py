@@ -76,6 +76,10 @@ _LENGTH = re.compile(
     rb"\s*-?[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)(?:\s*(?:plus|minus)\s*[\d.]+\s*[a-z]{2,4})*"
 )
 _CAPTION = re.compile(rb"\\(?:caption(?:of\s*\{\w+\})?|tablecaption|figcaption|label)\*?(?![A-Za-z])")
+_PICTURE = re.compile(
+    rb"\\(?:includegraphics|epsf|psfig|epsfig|plotone|plottwo|special|input|include|pstext|unitlength|psset|tikz"
+    rb"|xymatrix|asyinclude|put(?![A-Za-z])|begin\s*\{(?:" + trie(_DRAWINGS) + rb")\})"
+)
 _TOPMATTER_END = b"\\endtopmatter"
 
 
@@ -94,7 +98,8 @@ def tidy_environments(
 ) -> bytes:
     """`text` without what only typesetting needs.
 
-    `figures`, `tables` are `keep`, `captions` or `drop`, `bibliography` is `keep` or `drop`.
+    `figures`, `tables` are `keep`, `captions` or `drop`, `bibliography` is `keep` or `drop`. A figure without
+    a picture is text, and stays under `captions`.
     """
     treatment = dict.fromkeys(_DRAWINGS, ("drop", "drawings"))
     commands = dict.fromkeys(_LAYOUT, "layout")
@@ -127,6 +132,8 @@ def tidy_environments(
                 continue
             how, cause = treatment[name]
             close += len(closer)
+            if cause == "figures" and how == "captions" and not _PICTURE.search(text, end, close):
+                continue  # a figure of text: code, inference rules, formulas
             kept = _captions(text, groups, end, close) if how == "captions" else b""
             if kept:
                 new = match[0] + b"\n" + kept + b"\n" + closer

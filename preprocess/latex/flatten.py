@@ -22,7 +22,7 @@ MAX_PACKAGE_BYTES = 64 << 10  # a larger style file is a publisher's, not the au
 _OPAQUE = (*VERBATIM_ENVIRONMENTS, "comment")
 _COMMANDS = (
     includes.STANDARD + rb"|(?P<bibliography>bibliography\s*\{[^{}]*\})"
-    rb"|(?P<package>(?:usepackage|RequirePackage)\s*(?:\[[^\]]*\])?\s*\{(?P<packages>[^{}\\#]*)\})"
+    rb"|(?P<package>(?:usepackage|RequirePackage)\s*(?:\[[^\[\]]*+\])?\s*\{(?P<packages>[^{}\\#]*)\})"
     rb"|(?P<begin_document>begin\s*\{document\})"
     rb"|(?P<end_document>end\s*\{document\})"
     rb"|(?P<endinput>endinput(?![A-Za-z@]))"

@@ -16,10 +16,10 @@ VERBATIM_ENVIRONMENTS = tuple(
 )
 # Definitions of further ones: the name is the last group.
 _DEFINES_VERBATIM = re.compile(
-    rb"\\(lstnewenvironment|DefineVerbatimEnvironment|newtcblisting|excludecomment)\s*(?:\[[^\]]*\])?\s*\{([A-Za-z]+)\}"
+    rb"\\(lstnewenvironment|DefineVerbatimEnvironment|newtcblisting|excludecomment)\s*(?:\[[^\[\]]*+\])?\s*\{([A-Za-z]+)\}"
 )
 _GROUP_ON_A_LINE = rb"\{[^{}\n]*+(?:\{[^{}\n]*+\}[^{}\n]*+)*+\}"
-_MARKED = rb"(?:\[[^\]\n]*\])?(?:(?P<%b>[^\sA-Za-z*\[{])[^\n]*?(?P=%b)|" + _GROUP_ON_A_LINE + rb")"
+_MARKED = rb"(?:\[[^\[\]\n]*+\])?(?:(?P<%b>[^\sA-Za-z*\[{])[^\n]*?(?P=%b)|" + _GROUP_ON_A_LINE + rb")"
 
 # An unescaped `%` with its line end and the blanks of the next line, which TeX skips; lines that are nothing
 # but comments go along. A blank line after it stays: it ends the paragraph.
@@ -75,7 +75,7 @@ def opaque_pattern(
         + (b"vlmupnhb" + first_letters if first_letters or others == rb"(?!)" else rb"@A-Za-z")
         + rb"])"
         rb"(?:(?P<verb>verb\*?" + rb"(?P<v>[^\sA-Za-z*])[^\n]*?(?P=v)"
-        rb"|(?:lstinline|mintinline(?:\[[^\]\n]*\])?\s*\{\w*\})" + _MARKED % (b"w", b"w") + rb")"
+        rb"|(?:lstinline|mintinline(?:\[[^\[\]\n]*+\])?\s*\{\w*\})" + _MARKED % (b"w", b"w") + rb")"
         rb"|(?P<url>(?:url|path|nolinkurl|href)\s*" + _MARKED % (b"u", b"u") + rb")"
         rb"|(?P<verbatim>begin\s*\{(?P<environment>" + names + rb")\})"
         rb"|" + others + rb")",

@@ -41,7 +41,7 @@ _BAD_NAME = re.compile(
     r"|slides|talk|highlights|changes|diff(?:$|[-_])",
     re.I,
 )
-_CLASS = re.compile(rb"\\document(class|style)(?![A-Za-z@])\s*(?:\[[^\]]*\])?\s*\{?\s*([\w./-]*)")
+_CLASS = re.compile(rb"\\document(class|style)(?![A-Za-z@])\s*(?:\[[^\[\]]*+\])?\s*\{?\s*([\w./-]*)")
 _BEGIN_DOCUMENT = re.compile(rb"\\begin\s*\{document\}")
 _NOT_A_PAPER = re.compile(rb"standalone|.*letter|scrlttr2|moderncv|tikzposter|a0poster")
 _SLIDES = re.compile(rb"beamer|slides|seminar|prosper|powerdot")
