@@ -60,8 +60,8 @@ def declared_codec(raw: bytes) -> str | None:
     return None
 
 
-def to_utf8(raw: bytes, declared: str | None = None) -> Decoded:
-    """`raw` as UTF-8 with LF line ends; `declared` is the codec of the paper's main file."""
+def to_utf8(raw: bytes, main: bytes = b"") -> Decoded:
+    """`raw` as UTF-8 with LF line ends; what the paper's `main` file declares holds for its parts too."""
     removed: Counter[str] = Counter()
     text, codec = raw, "utf-8"
     if raw.startswith(b"\xef\xbb\xbf"):
@@ -75,7 +75,7 @@ def to_utf8(raw: bytes, declared: str | None = None) -> Decoded:
         try:
             text.decode("utf-8")
         except UnicodeDecodeError:
-            codec = declared_codec(text) or declared or _guess(text)
+            codec = declared_codec(text) or declared_codec(main) or _guess(text)
             decoded = _decode(text, codec).encode("utf-8", "replace")
             removed["encoding"] += len(text) - len(decoded)
             text = decoded

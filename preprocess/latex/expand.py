@@ -70,16 +70,17 @@ class Expander:
 
     def expand(self, text: bytes) -> bytes:
         """`text` with macros expanded and definitions taken in and out."""
-        if self._is_empty and not DEFINITION.search(text):
+        defined_here = defined_names(text)
+        if self._is_empty and not defined_here:
             return text
-        self._pattern = self._pattern_for(text)
+        self._pattern = self._pattern_for(len(text), defined_here)
         return self._expand(text)
 
-    def _pattern_for(self, text: bytes) -> re.Pattern[bytes]:
+    def _pattern_for(self, n_bytes: int, defined_here: set[bytes]) -> re.Pattern[bytes]:
         """Finds all uses of macros and all definitions: by their names where it pays to compile them."""
-        names = {name for name in self.macros if not is_environment(name)} | defined_names(text)
+        names = {name for name in self.macros if not is_environment(name)} | defined_here
         symbols = {name for name in names if not name[1:2].isalpha() and name[1:2] != b"@"}
-        if len(text) < _BYTES_A_NAME * len(names):
+        if n_bytes < _BYTES_A_NAME * len(names):
             return _WORD_OR_SYMBOL if symbols else _WORD
         words = trie(name[1:] for name in names - symbols if name[-1:] != b"*")
         return re.compile(

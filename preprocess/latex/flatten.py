@@ -9,10 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from preprocess.latex import includes
 from preprocess.latex.archive import TEX_SUFFIXES, kind_of
-from preprocess.latex.encoding import declared_codec, to_utf8
+from preprocess.latex.encoding import to_utf8
 from preprocess.latex.lexer import VERBATIM_ENVIRONMENTS, Groups, events, opaque_pattern
 
 MAX_DEPTH = 40  # of files in files; TeX itself opens 15 to 128 at a time
@@ -28,14 +29,23 @@ _COMMANDS = (
     rb"|(?P<endinput>endinput(?![A-Za-z@]))"
     rb"|(?P<parent>documentclass\s*\[(?P<parent_file>[^\[\]{}\n]*)\]\s*\{subfiles\})"
 )
-_LIVE = opaque_pattern(_OPAQUE, _COMMANDS, b"@iIsbuRed")
-_LIVE_OR_OWN = opaque_pattern(_OPAQUE, _COMMANDS + rb"|" + includes.OWN)
+_NAMES = (*includes.NAMES, b"bibliography", b"usepackage", b"RequirePackage", b"end", b"documentclass")
+
+
+@lru_cache(maxsize=64)
+def _live(own_commands: frozenset[bytes]) -> re.Pattern[bytes]:
+    """What is looked for in a file; the author's own include commands besides the standard ones."""
+    commands = _COMMANDS + rb"|" + includes.own(own_commands) if own_commands else _COMMANDS
+    return opaque_pattern(_OPAQUE, commands, (*_NAMES, *own_commands))
+
+
 # A file without any of these is taken as it stands; most end with \end{document}, which alone is none.
 _NEEDS_READING = re.compile(
     rb"\\(?=[@iIsbuRe])(?:@?input|include|subfile|(?:sub)?(?:import|inputfrom|includefrom)|InputIfFileExists"
     rb"|bibliography(?![A-Za-z])|usepackage|RequirePackage|endinput|end\s*\{document\}(?!\s*\Z))"
 )
 _CLASS = re.compile(rb"\\document(?:class|style)(?![A-Za-z@])")
+_HEAD_BYTES = 20_000  # of a file: a class is declared within
 _OPENING_BRACE = re.compile(rb"\s*\{")
 _REST_OF_LINE = re.compile(rb"[ \t]*\n")
 
@@ -57,7 +67,7 @@ class Flattener:
 
     def __init__(self, members: Mapping[str, memoryview], main: str) -> None:
         self.members, self.main = members, main
-        self.codec: str | None = None  # that the main file declares, for its parts too
+        self._raw_main = bytes(members[main])
         self.root = posixpath.dirname(main)
         self.result = Flattened()
         self._read: dict[str, bytes] = {}
@@ -75,9 +85,14 @@ class Flattener:
         """The text of `path` with its includes followed. `role`: main, part, or parent of a subfile."""
         text = self._load(path)
         self._open.append(path)
-        has_own = self._has_parts and includes.has_own_commands(text)
-        if role == "main" or has_own or _NEEDS_READING.search(text) or _CLASS.search(text):
-            text = self._read_commands(text, base, role, _LIVE_OR_OWN if has_own else _LIVE)
+        own_commands = includes.own_commands(text) if self._has_parts else frozenset()
+        if (
+            role == "main"
+            or own_commands
+            or _NEEDS_READING.search(text)
+            or _CLASS.search(text, 0, _HEAD_BYTES)
+        ):
+            text = self._read_commands(text, base, role, _live(own_commands))
         self._open.pop()
         return text
 
@@ -89,10 +104,7 @@ class Flattener:
             result.removed["included_again"] -= len(self._read[path])
         else:
             result.files.append(path)
-            raw = bytes(self.members[path])
-            if path == self.main:
-                self.codec = declared_codec(raw)
-            decoded = to_utf8(raw, self.codec)
+            decoded = to_utf8(bytes(self.members[path]), self._raw_main)
             self._read[path] = decoded.text
             if decoded.codec != "utf-8":
                 result.codecs[path] = decoded.codec
@@ -101,7 +113,9 @@ class Flattener:
 
     def _read_commands(self, text: bytes, base: str, role: str, pattern: re.Pattern[bytes]) -> bytes:
         removed = self.result.removed
-        is_subfile = role == "part" and _CLASS.search(text) is not None  # also `standalone`: its body counts
+        is_subfile = (
+            role == "part" and _CLASS.search(text, 0, _HEAD_BYTES) is not None
+        )  # also `standalone`: its body counts
         pieces: list[bytes] = []
         groups, at, in_preamble = Groups(text), 0, role != "part"
         for kind, start, end, match in events(text, pattern):

@@ -1,7 +1,9 @@
 r"""Commands that bring in another file: `\input` and its relatives, and those that authors make of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+from preprocess.latex.lexer import trie
 
 # `\input{\path/to/file}`: the macro is some folder; what is behind it is looked for from the root.
 _FILE = rb"\s*\{\s*\"?(?:\\[A-Za-z@]+\s*/?)?(?P<%b>[^{}\"%%\\#\n]*?)\"?\s*\}"
@@ -16,15 +18,30 @@ STANDARD = (
     + _FILE % b"file"
     + rb")"
 )
-# A command of the author's with such a word in its name, `\olimport[folder]{file}`: followed where there is
-# such a file, and no trace of it where there is none.
-OWN = (
-    rb"(?P<own>(?!includegraphics|includepdf|includeonly|lstinput|verbatiminput|inputenc)"
-    rb"[A-Za-z@]*?(?:[iI]n(?:put|clude)|[iI]mport|subfile)[A-Za-z@]*\*?(?:\[(?P<own_folder>[^\[\]{}\n]*)\])?"
-    + _FILE % b"own_file"
-    + rb")"
+# How these begin.
+NAMES = (b"input", b"include", b"subfile", b"@input", b"InputIf", b"import", b"subimport", b"subin")
+_OWN_ARGUMENTS = rb"\*?(?:\[(?P<own_folder>[^\[\]{}\n]*)\])?" + _FILE % b"own_file"
+# What has such a word in its name and brings in no text of the paper's.
+_NO_TEXT = (
+    rb"(?:include(?:graphics|pdf|only|svg|media)|[a-zA-Z]*inputlisting|(?:[vV]erbatim|file)[iI]nput|inputenc)"
 )
-_ANY = re.compile(rb"\\(?:" + STANDARD + rb"|" + OWN + rb")")
+_ANY = re.compile(
+    rb"\\(?:"
+    + STANDARD
+    + rb"|(?P<own>(?!"
+    + _NO_TEXT
+    + rb")(?P<own_name>[A-Za-z@]+)"
+    + _OWN_ARGUMENTS
+    + rb"))"
+)
+
+
+def own(names: Iterable[bytes]) -> bytes:
+    r"""A further alternative for commands of the author's, `\olimport[folder]{file}`.
+
+    They are followed where there is such a file, and there is no trace of them where there is none.
+    """
+    return rb"(?P<own>" + trie(names) + rb"(?![A-Za-z@])" + _OWN_ARGUMENTS + rb")"
 
 
 def file_named(match: re.Match[bytes]) -> tuple[str, str]:
@@ -41,9 +58,9 @@ def included_names(text: bytes) -> Iterator[tuple[str, str]]:
     return (file_named(match) for match in _commands(text))
 
 
-def has_own_commands(text: bytes) -> bool:
-    """Whether a text has include commands other than the standard ones."""
-    return any(match.lastgroup == "own" for match in _commands(text))
+def own_commands(text: bytes) -> frozenset[bytes]:
+    """Names of the include commands in a text that are not standard ones."""
+    return frozenset(match["own_name"] for match in _commands(text) if match.lastgroup == "own")
 
 
 def _commands(text: bytes) -> Iterator[re.Match[bytes]]:

@@ -18,6 +18,7 @@ VERBATIM_ENVIRONMENTS = tuple(
 _DEFINES_VERBATIM = re.compile(
     rb"\\(lstnewenvironment|DefineVerbatimEnvironment|newtcblisting|excludecomment)\s*(?:\[[^\[\]]*+\])?\s*\{([A-Za-z]+)\}"
 )
+_OPAQUE_NAMES = (b"verb", b"lstinline", b"mintinline", b"url", b"path", b"nolinkurl", b"href", b"begin")
 _GROUP_ON_A_LINE = rb"\{[^{}\n]*+(?:\{[^{}\n]*+\}[^{}\n]*+)*+\}"
 _MARKED = rb"(?:\[[^\[\]\n]*+\])?(?:(?P<%b>[^\sA-Za-z*\[{])[^\n]*?(?P=%b)|" + _GROUP_ON_A_LINE + rb")"
 
@@ -63,21 +64,19 @@ def _trie_node(node: dict[int, dict]) -> bytes:
 
 
 def opaque_pattern(
-    environments: Iterable[str | bytes], others: bytes = rb"(?!)", first_letters: bytes = b""
+    environments: Iterable[str | bytes], others: bytes = rb"(?!)", names: Iterable[bytes] = ()
 ) -> re.Pattern[bytes]:
     """What `events` looks for besides comments: verbatim text, and `others` with their named groups.
 
-    `first_letters`: of `others`, where they are known; most commands are then passed by after one character.
+    `names`: how the commands of `others` begin. At most backslashes a look at these decides.
     """
-    names = trie(name.encode() if isinstance(name, str) else name for name in environments)
+    listed = trie(name.encode() if isinstance(name, str) else name for name in environments)
     return re.compile(
-        rb"\\(?=["
-        + (b"vlmupnhb" + first_letters if first_letters or others == rb"(?!)" else rb"@A-Za-z")
-        + rb"])"
+        rb"\\(?=" + trie({*_OPAQUE_NAMES, *names}) + rb")"
         rb"(?:(?P<verb>verb\*?" + rb"(?P<v>[^\sA-Za-z*])[^\n]*?(?P=v)"
         rb"|(?:lstinline|mintinline(?:\[[^\[\]\n]*+\])?\s*\{\w*\})" + _MARKED % (b"w", b"w") + rb")"
         rb"|(?P<url>(?:url|path|nolinkurl|href)\s*" + _MARKED % (b"u", b"u") + rb")"
-        rb"|(?P<verbatim>begin\s*\{(?P<environment>" + names + rb")\})"
+        rb"|(?P<verbatim>begin\s*\{(?P<environment>" + listed + rb")\})"
         rb"|" + others + rb")",
     )
 
