@@ -101,9 +101,12 @@ def _split_document(text: bytes, removed: Counter[str]) -> tuple[bytes, bytes]:
     if opening := _BEGIN_DOCUMENT.search(text):
         preamble, text = text[: opening.start()], text[opening.end() :]
         removed["preamble"] += opening.end()
-    if closing := _END_DOCUMENT.search(text):
-        removed["after_end_document"] += len(text) - closing.start()
-        text = text[: closing.start()]
+    end = text.find(b"\\end{document}")
+    if end < 0 and (closing := _END_DOCUMENT.search(text)):
+        end = closing.start()
+    if end >= 0:
+        removed["after_end_document"] += len(text) - end
+        text = text[:end]
     return preamble, text
 
 

@@ -43,7 +43,7 @@ def strip_comments(text: bytes, held: Held, removed: Counter[str]) -> bytes:
     """`text` without comments and `comment` environments, its verbatim text held apart."""
     own = verbatim_environments(text)
     pattern = opaque_pattern((*VERBATIM_ENVIRONMENTS, "comment", *own)) if own else VERBATIM
-    excluded = {b"comment", b"filecontents", b"filecontents*", *_EXCLUDED.findall(text)}
+    excluded = {b"comment", b"filecontents", b"filecontents*", *(_EXCLUDED.findall(text) if own else ())}
     out = Rewriter(text, removed)
     for kind, start, end, match in events(text, pattern):
         if kind == "comment":

@@ -29,8 +29,12 @@ class _Open:
 
 def resolve_conditionals(text: bytes, removed: Counter[str]) -> bytes:
     """`text` with the branches that are not taken cut out, for conditionals whose value is known."""
-    switches = {*_SWITCH.findall(text), *(name for name, _ in _ALIAS.findall(text))}
-    if not switches and b"\\iffalse" not in text and b"\\iftrue" not in text:
+    # Looking for a fixed string is ten times faster than for a pattern, and most papers have none of these.
+    switches = set(_SWITCH.findall(text)) if b"\\newif" in text else set()
+    constants = b"\\iffalse" in text or b"\\iftrue" in text
+    if constants:
+        switches |= {name for name, _ in _ALIAS.findall(text)}
+    elif not switches:
         return text
     out = Rewriter(text, removed)
     for start, end in sorted(_cuts(text, switches)):

@@ -15,8 +15,9 @@ VERBATIM_ENVIRONMENTS = tuple(
     """.split()
 )
 # Definitions of further ones: the name is the last group.
+_VERBATIM_DEFINERS = (b"lstnewenvironment", b"DefineVerbatimEnvironment", b"newtcblisting", b"excludecomment")
 _DEFINES_VERBATIM = re.compile(
-    rb"\\(lstnewenvironment|DefineVerbatimEnvironment|newtcblisting|excludecomment)\s*(?:\[[^\[\]]*+\])?\s*\{([A-Za-z]+)\}"
+    rb"\\(" + b"|".join(_VERBATIM_DEFINERS) + rb")\s*(?:\[[^\[\]]*+\])?\s*\{([A-Za-z]+)\}"
 )
 _OPAQUE_NAMES = (b"verb", b"lstinline", b"mintinline", b"url", b"path", b"nolinkurl", b"href", b"begin")
 _GROUP_ON_A_LINE = rb"\{[^{}\n]*+(?:\{[^{}\n]*+\}[^{}\n]*+)*+\}"
@@ -86,6 +87,8 @@ VERBATIM = opaque_pattern((*VERBATIM_ENVIRONMENTS, "comment"))
 
 def verbatim_environments(text: bytes) -> tuple[bytes, ...]:
     """Names of verbatim environments that the paper defines itself."""
+    if not any(definer in text for definer in _VERBATIM_DEFINERS):
+        return ()
     return tuple(sorted({match[2] for match in _DEFINES_VERBATIM.finditer(text)}))
 
 
