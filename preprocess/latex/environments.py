@@ -118,6 +118,7 @@ def tidy_environments(
 
     groups, out = Groups(text), Rewriter(text, removed)
     unclosed: set[bytes] = set()
+    kept_ends: set[int] = set()
     for match in _pattern(frozenset(treatment), frozenset(commands)).finditer(text):
         start, end = match.span()
         if start < out.at or (text[start - 1 : start] == b"\\" and escaped(text, start)):
@@ -133,14 +134,17 @@ def tidy_environments(
             how, cause = treatment[name]
             close += len(closer)
             if cause == "figures" and how == "captions" and not _PICTURE.search(text, end, close):
-                continue  # a figure of text: code, inference rules, formulas
+                kept_ends.add(close - len(closer))  # a figure of text: code, inference rules, formulas
+                continue
             kept = _captions(text, groups, end, close) if how == "captions" else b""
             if kept:
                 new = match[0] + b"\n" + kept + b"\n" + closer
                 out.replace(start, close, new, cause)
             else:
                 out.cut(start, close, cause)
-        elif kind == "end":  # left over from one environment inside another of its name
+        elif (
+            kind == "end" and start not in kept_ends
+        ):  # left over from one environment inside another of its name
             out.cut(start, end, treatment[match["end"]][1])
         elif kind == "command":
             name = match["command"]

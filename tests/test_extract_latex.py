@@ -1,0 +1,94 @@
+"""Extraction of whole papers: the same text however it is packed, and no crash whatever the bytes."""
+
+import gzip
+import random
+
+import pytest
+
+from preprocess.extract_latex import Extracted, ExtractLatexConfig, extract_paper
+from preprocess.latex.outcome import Dropped
+from tests.latex_cases import extract, paper, tar_gz, try_extract
+
+BODY = "Größe $\\R$.\n\n\\section{S}\nText % comment\nwith \\verb|%|."
+PREAMBLE = "\\usepackage[latin1]{inputenc}\n\\newcommand{\\R}{\\mathbb{R}}"
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        pytest.param(gzip.compress(paper(BODY, PREAMBLE).encode()), id="single_file"),
+        pytest.param(tar_gz({"x.tex": paper(BODY, PREAMBLE).encode()}), id="tar"),
+        pytest.param(tar_gz({"x.tex": paper(BODY, PREAMBLE).encode("latin-1")}), id="latin1"),
+        pytest.param(
+            tar_gz({"x.tex": b"\xef\xbb\xbf" + paper(BODY, PREAMBLE).encode()}), id="byte_order_mark"
+        ),
+        pytest.param(tar_gz({"x.tex": paper(BODY, PREAMBLE).replace("\n", "\r\n").encode()}), id="crlf"),
+        pytest.param(tar_gz({"x.tex": paper(BODY, PREAMBLE).replace("\n", "\r").encode()}), id="cr"),
+        pytest.param(tar_gz({"f.eps": b"%!PS", "x.tex": paper(BODY, PREAMBLE).encode()}), id="with_a_figure"),
+    ],
+)
+def test_packaging_changes_nothing(item: bytes) -> None:
+    result = try_extract(item)
+    assert isinstance(result, Extracted)
+    assert result.text.decode() == paper(BODY, PREAMBLE)
+
+
+def test_record_says_what_was_used_and_why() -> None:
+    files = {
+        "main.tex": paper("\\input{a}\\input{b}"),
+        "a.tex": "x",
+        "draft.tex": paper("y"),
+        "f.eps": "%!PS",
+    }
+    record = extract(files).record
+    assert record["reason"] == "best_score"
+    assert record["files"] == ["main.tex", "a.tex"]
+    assert record["unresolved"] == ["\\input{b}"]
+    assert [path for path, _, _ in record["candidates"]] == ["main.tex", "draft.tex"]
+    assert record["n_files"] == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("f.eps", "unused_figure"),
+        ("c.cls", "unused_style"),
+        ("old.tex", "unused_tex"),
+        ("x.bib", "unused_bibliography"),
+        ("anc/data.tex", "unused_ancillary"),
+        ("data.csv", "unused_other"),
+    ],
+)
+def test_unused_files_are_removed_by_cause(name: str, cause: str) -> None:
+    assert extract({"main.tex": paper("x"), name: "12345"}).removed[cause] == 5
+
+
+def test_text_beyond_the_limit_is_dropped() -> None:
+    result = extract_paper(paper("x" * 2000).encode(), "p.tex", ExtractLatexConfig(max_text_bytes=1000))
+    assert isinstance(result, Dropped)
+    assert result.reason == "too_large"
+
+
+def test_mutated_archives_never_crash() -> None:
+    dice = random.Random(0)
+    files = {
+        "main.tex": paper("\\input{a}\n\\bibliography{x}\n\\includegraphics{f}", PREAMBLE).encode(),
+        "a.tex": BODY.encode("latin-1"),
+        "main.bbl": b"\\begin{thebibliography}{9}\\end{thebibliography}",
+        "f.pdf": bytes(dice.randrange(256) for _ in range(3000)),
+    }
+    item = tar_gz(files)
+    inner = gzip.decompress(item)
+    for n in range(400):
+        data = bytearray(item if n % 2 else inner)
+        for _ in range(dice.randrange(1, 8)):
+            kind, at = dice.randrange(4), dice.randrange(len(data))
+            if kind == 0:
+                data[at] ^= 1 << dice.randrange(8)
+            elif kind == 1 and at > 100:
+                del data[at:]
+            elif kind == 2:
+                data[at:at] = data[dice.randrange(len(data)) :][:600]
+            else:
+                data[at : at + 8] = bytes(dice.randrange(256) for _ in range(8))
+        try_extract(bytes(data))  # checks the balance of what it yields

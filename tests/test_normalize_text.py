@@ -1,0 +1,132 @@
+"""Clean text: what stands at its head, what stays, what goes, and that every byte is accounted for."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from preprocess.latex.outcome import Dropped
+from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
+from tests.latex_cases import clean, normalize, paper
+
+FIGURE = (
+    "\\begin{figure}[t]\n\\centering\\includegraphics{a}\n\\caption[s]{A {b} $c$.}\\label{f}\n\\end{figure}"
+)
+TABLE = "\\begin{table}\n\\caption{T.}\n\\begin{tabular}{l}\na & b \\\\\n\\end{tabular}\n\\end{table}"
+REFERENCES = "\\begin{thebibliography}{9}\\bibitem{x} A. Author.\\end{thebibliography}"
+
+
+def test_title_and_abstract_come_first() -> None:
+    source = paper(
+        "\\maketitle\n\\begin{abstract}Own.\\end{abstract}\nBody.", "\\title{T}\\author{A}"
+    ).encode()
+    result = normalize_document(source, "A\n  title", "  First\nline.\n  Second.\n", NormalizeTextConfig())
+    assert isinstance(result, Normalized)
+    assert result.text == "A title\n\nFirst\nline.\n\nSecond.\n\nBody.\n"
+    assert len(source) == len(result.text.encode()) + sum(result.removed.values())
+
+
+def test_front_matter_stays_where_the_metadata_has_none() -> None:
+    assert "Own." in clean("\\begin{abstract}Own.\\end{abstract}\nBody.")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param("a  b\t c \n  d\n \n\n\n e", "a b c\nd\n\ne", id="blanks_and_paragraphs"),
+        pytest.param(
+            "\\section{S}\\label{s}\n\nSee \\ref{s}, \\cite{x}.", None, id="sections_labels_citations_stay"
+        ),
+        pytest.param(
+            "$a_1$ \\[ \\frac{1}{2} \\hspace{1em} x \\] \\(y\\) $$z$$", None, id="mathematics_verbatim"
+        ),
+        pytest.param("\\begin{theorem}[N]\nx\n\\end{theorem}", None, id="theorem"),
+        pytest.param("a\\footnote{b} c", None, id="footnote"),
+        pytest.param("a\n\\noindent\nb", "a\nb", id="command_on_its_own_line_is_no_paragraph"),
+        pytest.param("\\vspace*{1cm} a \\setlength{\\parskip}{0pt} b", "a b", id="layout"),
+        pytest.param("\\parskip=3pt plus 1pt a \\magnification=\\magstep1 b", "a b", id="assignments"),
+        pytest.param("a\\\\noindent b", None, id="line_break_before_a_name"),
+        pytest.param("\\indentation a \\titlecase{b}", None, id="longer_names"),
+        pytest.param("a \\begin{tikzpicture}\\draw (0,0);\\end{tikzpicture} b", "a b", id="drawing"),
+        pytest.param("a\x00\x07b", "ab", id="control_characters"),
+        pytest.param("a\u2581b", "a\u2582b", id="sentencepiece_space"),
+        pytest.param("e\u0301", "é", id="nfc"),
+        pytest.param("\\verb|a  b|", None, id="blanks_in_verb"),
+    ],
+)
+def test_body(body: str, expected: str | None) -> None:
+    assert clean(body) == (body if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "body", "expected"),
+    [
+        ({}, FIGURE, "\\begin{figure}\n\\caption{A {b} $c$.}\n\\label{f}\n\\end{figure}"),
+        ({"figures": "drop"}, f"a\n{FIGURE}\nb", "a\nb"),
+        (
+            {},
+            "\\begin{figure}\nx $y$\n\\caption{C.}\n\\end{figure}",
+            "\\begin{figure}\nx $y$\n\\caption{C.}\n\\end{figure}",
+        ),
+        ({}, TABLE, TABLE),
+        ({"tables": "captions"}, TABLE, "\\begin{table}\n\\caption{T.}\n\\end{table}"),
+        ({"tables": "drop"}, f"a\n{TABLE}\nb", "a\nb"),
+        ({}, f"a\n{REFERENCES}", "a"),
+        ({"bibliography": "keep"}, REFERENCES, REFERENCES),
+    ],
+    ids=[
+        "figure_is_its_caption",
+        "figure_dropped",
+        "figure_of_text_stays",
+        "table_stays",
+        "table_is_its_caption",
+        "table_dropped",
+        "bibliography_dropped",
+        "bibliography_kept",
+    ],
+)
+def test_floats_and_bibliography(options: dict[str, str], body: str, expected: str) -> None:
+    assert clean(body, **options) == expected
+
+
+def test_raw_is_the_source_as_it_is() -> None:
+    source = paper("a % b\n\\R", "\\def\\R{r}")
+    assert normalize(source, raw=True).text == source
+
+
+def test_nothing_left_is_dropped() -> None:
+    result = normalize_document(paper("% x").encode(), "T", "A", NormalizeTextConfig())
+    assert isinstance(result, Dropped)
+    assert result.reason == "no_document_body"
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        r"a é { } [ ] $ % \ \\ & # \x \x{ \newcommand{\x}[1]{ \def\x{ \begin{figure} \end{figure} \begin{verbatim}"
+        r" \end{verbatim} \iffalse \fi \else \newif\ifx \caption{ \verb| \url{ \item \begin{document} \end{document}"
+        r" \let\x\y \vspace{ \parskip=1pt \bibliography{a} \newenvironment{e}".split()
+        + ["\n", "\n\n", "\t", " "]
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(PIECES, st.booleans())
+def test_any_text_is_balanced(pieces: list[str], in_document: bool) -> None:
+    body = "".join(pieces)
+    source = (paper(body) if in_document else body).encode()
+    result = normalize_document(source, "T", "A", NormalizeTextConfig())
+    if isinstance(result, Normalized):
+        assert len(source) == len(result.text.encode()) + sum(result.removed.values())
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", result.text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=400))
+def test_any_bytes_are_balanced(data: bytes) -> None:
+    source = data.decode("latin-1").encode()
+    result = normalize_document(source, "", "", NormalizeTextConfig())
+    if isinstance(result, Normalized):
+        assert len(source) == len(result.text.encode()) + sum(result.removed.values())
