@@ -142,10 +142,9 @@ def tidy_environments(
                 out.replace(start, close, new, cause)
             else:
                 out.cut(start, close, cause)
-        elif (
-            kind == "end" and start not in kept_ends
-        ):  # left over from one environment inside another of its name
-            out.cut(start, end, treatment[match["end"]][1])
+        elif kind == "end":
+            if start not in kept_ends:  # left over from one environment inside another of its name
+                out.cut(start, end, treatment[match["end"]][1])
         elif kind == "command":
             name = match["command"]
             out.cut(start, _behind_arguments(groups, end, name), commands[name])
