@@ -104,8 +104,8 @@ def test_nothing_left_is_dropped() -> None:
 WORDS = r"""
 a é { } [ ] $ % \ \\ & # \x \x{ \newcommand{\x}[1]{ \def\x{ \begin{figure} \end{figure} \begin{verbatim}
 \end{verbatim} \iffalse \fi \else \newif\ifx \caption{ \verb| \url{ \item \begin{document} \end{document}
-\let\x\y \vspace{ \parskip=1pt \bibliography{a} \newenvironment{e} \includegraphics{f} \topmatter \endtopmatter
-\title{t} \begin{table}
+\let\x\y \vspace{ \parskip=1pt \bibliography{a} \newenvironment{e} \includegraphics{f} \topmatter
+\endtopmatter \title{t} \begin{table}
 """.split()
 PIECES = st.lists(st.sampled_from([*WORDS, "\n", "\n\n", "\t", " "]), max_size=60)
 
