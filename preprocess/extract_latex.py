@@ -21,7 +21,8 @@ from preprocess.arxiv_id import month_of
 from preprocess.job import arguments, parse
 from preprocess.latex.archive import MAX_BYTES, unpack
 from preprocess.latex.flatten import Flattener
-from preprocess.latex.mainfile import cause_unused, choose_main_file
+from preprocess.latex.mainfile import choose_main_file
+from preprocess.latex.members import cause_unused
 from preprocess.latex.outcome import Dropped
 from preprocess.ledger import Documents
 from preprocess.schema import DOCUMENTS
@@ -140,7 +141,7 @@ def main() -> None:
     run(ShardStage("extract_latex", DOCUMENTS, extract_tar, code), job, config, units)
 
 
-EXTRACTION_MODULES = ("archive", "encoding", "flatten", "lexer", "mainfile", "outcome")
+EXTRACTION_MODULES = ("archive", "encoding", "flatten", "includes", "lexer", "mainfile", "members", "outcome")
 
 
 if __name__ == "__main__":

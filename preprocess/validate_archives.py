@@ -177,7 +177,7 @@ def main() -> None:
         "validate_archives",
         ITEMS,
         validate_tar,
-        code_hash("validate_archives.py", "arxiv_id.py", "latex/archive.py"),
+        code_hash("validate_archives.py", "arxiv_id.py", "latex/archive.py", "latex/outcome.py"),
     )
     run(stage, job, config, units)
 

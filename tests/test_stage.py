@@ -1,5 +1,6 @@
 """The stage runner: whole or absent shards, laws, work done once, the same output for any division."""
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pytest
 
 from configs.loader import LawBroken, UserError
 from preprocess import job, schema
+from preprocess.extract_latex import EXTRACTION_MODULES
 from preprocess.ledger import Documents, check_laws
 from preprocess.shard import ParquetShard, content_hash, footer, read_rows
-from tests.conftest import run_script
+from tests.conftest import ROOT, run_script
 from tests.corpus_support import document, ledger, write_shard
 
 FILTER = "preprocess/filter_quality.py"
@@ -121,6 +123,41 @@ def test_large_shard_is_written_in_row_groups_and_read_back(tmp_path: Path) -> N
     rows = [document(f"0704.{i:04}", f"{i} " * 500_000) for i in range(40)]
     path = write_shard(tmp_path / "a.parquet", rows)
     assert [row["text"] for row in read_rows(path, ("text",))] == [row["text"] for row in rows]
+
+
+# What runs a stage decides nothing in its rows.
+MACHINERY = {"job.py", "ledger.py", "schema.py", "shard.py", "stage.py", "__init__.py", "latex/__init__.py"}
+
+
+def _imported(path: str, seen: set[str]) -> set[str]:
+    """Modules of `preprocess` that a module needs, with theirs, as paths below preprocess/."""
+    if path in seen or path in MACHINERY:
+        return seen
+    seen.add(path)
+    for node in ast.walk(ast.parse((ROOT / "preprocess" / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("preprocess"):
+            below = str(node.module).replace(".", "/").removeprefix("preprocess").removeprefix("/")
+            for module in (below, *(f"{below}/{alias.name}".removeprefix("/") for alias in node.names)):
+                if (ROOT / "preprocess" / f"{module}.py").is_file():
+                    _imported(f"{module}.py", seen)
+    return seen
+
+
+def _hashed(stage: str) -> set[str]:
+    """What the stage hands to code_hash, folders as their modules."""
+    names = set()
+    for node in ast.walk(ast.parse((ROOT / "preprocess" / f"{stage}.py").read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "code_hash":
+            names |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+    if stage == "extract_latex":
+        names |= {f"latex/{name}.py" for name in EXTRACTION_MODULES}
+    folder = ROOT / "preprocess"
+    return names | {f"{name}/{p.name}" for name in names for p in (folder / str(name)).glob("*.py")}
+
+
+@pytest.mark.parametrize("stage", [*job.STAGES, "train_tokenizer", "tokenize_corpus"])
+def test_a_change_of_any_module_that_decides_a_stage_makes_it_again(stage: str) -> None:
+    assert _imported(f"{stage}.py", set()) <= _hashed(stage)
 
 
 class TestLaws:

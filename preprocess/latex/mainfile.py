@@ -10,29 +10,13 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from preprocess.latex.archive import TEX_SUFFIXES, kind_of
+from preprocess.latex.archive import kind_of
 from preprocess.latex.includes import included_names
+from preprocess.latex.members import NOT_TEX_SUFFIXES, is_ancillary
 from preprocess.latex.outcome import Dropped
 
 MAX_SOURCES = 2000  # files looked at for the main one: an archive of more is a bomb
 MAX_LISTED = 8  # candidates in the record
-# Not TeX whatever their content: reading each figure to find out would cost more than all the rest.
-_OTHER_SUFFIXES = tuple(
-    """
-    .sty .cls .clo .bst .bib .bbl .def .cfg .fd .ist .eps .ps .epsi .epsf .pdf .png .jpg .jpeg .gif .svg
-    .dat .csv .py .log .aux .toc .out .blg .pstricks .tikz .pgf .mp .fig .m .nb .c .h .cpp .xml .html
-    .md .json
-    """.split()
-)
-_STYLE_SUFFIXES = (".sty", ".cls", ".clo", ".bst", ".def", ".cfg", ".fd", ".ist", ".ldf")
-_FIGURE_SUFFIXES = tuple(
-    """
-    .eps .ps .epsi .epsf .pdf .png .jpg .jpeg .gif .svg .pstricks .tikz .pgf
-    """.split()
-)
-_ANCILLARY = re.compile(
-    r"(?:^|/)(?:anc|__MACOSX|\.git)(?:/|$)|(?:^|/)\._"
-)  # arXiv's folder; a Mac's shadow files
 _GOOD_NAME = re.compile(
     r"(?:ms|main|paper|article|manuscript|thesis|root|arxiv)(?:[-_.]?(?:v?\d+|arxiv|final))?", re.I
 )
@@ -88,22 +72,6 @@ class _Source:
     includes: frozenset[str]
 
 
-def cause_unused(path: str) -> str:
-    """Why the bytes of a member that the paper does not use are left out."""
-    name = path.lower()
-    if _ANCILLARY.search(path):
-        return "unused_ancillary"
-    if name.endswith(TEX_SUFFIXES):
-        return "unused_tex"
-    if name.endswith(_STYLE_SUFFIXES):
-        return "unused_style"
-    if name.endswith(_FIGURE_SUFFIXES):
-        return "unused_figure"
-    if name.endswith((".bib", ".bbl")):
-        return "unused_bibliography"
-    return "unused_other"
-
-
 def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     """The paper among the members of an archive."""
     readme = [path for path in members if posixpath.basename(path).upper().startswith("00README")]
@@ -111,8 +79,8 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
         path
         for path, content in members.items()
         if path not in readme
-        and not _ANCILLARY.search(path)
-        and not path.lower().endswith(_OTHER_SUFFIXES)
+        and not is_ancillary(path)
+        and not path.lower().endswith(NOT_TEX_SUFFIXES)
         and kind_of(content) == "text"
     ]
     possible = sorted(possible, key=lambda path: -len(members[path]))[:MAX_SOURCES]
@@ -318,7 +286,7 @@ def _closure_bytes(path: str, sources: Mapping[str, _Source]) -> int:
 def _no_source(members: Mapping[str, memoryview], withdrawn: bool) -> Dropped:
     if withdrawn:
         return Dropped("auto_ignore", "the submission is a note that it was withdrawn")
-    kinds = {kind_of(content) for path, content in members.items() if not _ANCILLARY.search(path)}
+    kinds = {kind_of(content) for path, content in members.items() if not is_ancillary(path)}
     for kind in ("pdf", "postscript", "html"):
         if kind in kinds:
             return Dropped(f"{kind}_source", next(iter(members))[:200])
