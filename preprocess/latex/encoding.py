@@ -22,7 +22,6 @@ _CODECS = {
     "shift_jis", "ks": "euc_kr", "hl": "euc_kr", "isolatin2": "latin2", "ascii": "cp1252", "decmulti":
     "cp1252", "next": "cp1252",
 }  # fmt: skip
-_HIGH = bytes(range(0x80, 0x100))
 _MULTIBYTE = ("gb18030", "euc_jp", "euc_kr", "big5", "shift_jis")
 # Frequent characters of running text; the codec under which most of a file's characters are such wins.
 _FREQUENT = {
