@@ -80,6 +80,19 @@ class Corpus:
 
 def read_corpus(data: Path, variant: str) -> Corpus:
     """The ledgers of a corpus, checked. Raises UserError where there is none."""
+    folders = stage_folders(data, variant)
+    corpus = Corpus({stage: StageYield(stage) for stage in folders}, [], [])
+    for path in sorted(folders.get("filter_metadata", Path("/nonexistent")).glob("*.parquet")):
+        _take(corpus, "filter_metadata", path)
+    tar_folders = {stage: folder for stage, folder in folders.items() if stage in TAR_STAGES}
+    tars = {path.stem for folder in tar_folders.values() for path in folder.glob("*.parquet")}
+    for tar in sorted(tars):
+        _follow(corpus, tar, tar_folders)
+    return corpus
+
+
+def stage_folders(data: Path, variant: str) -> dict[str, Path]:
+    """Folder of each stage's ledger, in the order of the stages. Raises UserError where there is none."""
     bases = list(_bases(variant))
     folders = {}
     for stage in STAGES:
@@ -92,14 +105,7 @@ def read_corpus(data: Path, variant: str) -> Corpus:
         raise UserError(
             f"{data / 'ledger' / variant}: no ledgers here; write them: make preprocess DATA={data}"
         )
-    corpus = Corpus({stage: StageYield(stage) for stage in folders}, [], [])
-    for path in sorted(folders.get("filter_metadata", Path("/nonexistent")).glob("*.parquet")):
-        _take(corpus, "filter_metadata", path)
-    tar_folders = {stage: folder for stage, folder in folders.items() if stage in TAR_STAGES}
-    tars = {path.stem for folder in tar_folders.values() for path in folder.glob("*.parquet")}
-    for tar in sorted(tars):
-        _follow(corpus, tar, tar_folders)
-    return corpus
+    return folders
 
 
 def _bases(variant: str) -> Iterator[str]:
