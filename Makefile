@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report publish-logs status
+.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -80,6 +80,9 @@ figures: setup  ## SCALE=: the six figures from logs
 
 yield-report: setup  ## DATA= VARIANT=: what each stage kept and dropped, with the laws checked
 	$(PY) analysis/yield_report.py --data "$$DATA" --variant "$$VARIANT"
+
+why: setup  ## ID= DATA= VARIANT=: one paper's path through every stage
+	@$(PY) analysis/why.py "$$ID" --data "$$DATA" --variant "$$VARIANT"
 
 publish-logs: setup  ## SCALE=: compact the logs of finished runs into logs/
 	$(PY) analysis/publish_logs.py --scale "$$SCALE"
