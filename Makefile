@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status
+.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -89,3 +89,11 @@ publish-logs: setup  ## SCALE=: compact the logs of finished runs into logs/
 
 status: setup  ## the runs, their state and when they end
 	@$(PY) analysis/status.py
+
+bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: speed from archive to clean text, beside other cleaners
+	$(PY) tests/bench_preprocess.py --peers $(VENV)-bench/bin/python
+
+$(VENV)-bench/.installed: tests/bench_requirements.txt
+	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/pip install -q -r $<
+	@touch $@
