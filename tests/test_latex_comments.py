@@ -94,6 +94,17 @@ def test_endinput_ends_that_file_only() -> None:
     assert b"B" in text
 
 
+@pytest.mark.parametrize(
+    "branch", ["\\endinput\\fi", "\\expandafter\\endinput\n\\fi", "\\endinput \\else\\fi"]
+)
+def test_endinput_in_a_conditional_ends_nothing(branch: str) -> None:
+    # Macro files guard themselves so: \ifx\loaded\undefined\else\endinput\fi
+    text = extract(
+        {"main.tex": paper("\\input{a}"), "a.tex": f"\\ifx\\loaded\\undefined\\else{branch}\ntwo\n"}
+    ).text
+    assert b"two" in text
+
+
 def test_text_after_the_end_of_the_document_is_dropped() -> None:
     files = {"main.tex": paper("A % \\end{document}\nB") + "C\n\\end{document}\n"}
     result = extract(files)

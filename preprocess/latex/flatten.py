@@ -26,7 +26,7 @@ _COMMANDS = (
     rb"|(?P<package>(?:usepackage|RequirePackage)\s*(?:\[[^\[\]]*+\])?\s*\{(?P<packages>[^{}\\#]*)\})"
     rb"|(?P<begin_document>begin\s*\{document\})"
     rb"|(?P<end_document>end\s*\{document\})"
-    rb"|(?P<endinput>endinput(?![A-Za-z@]))"
+    rb"|(?P<endinput>endinput(?![A-Za-z@])(?!\s*\\(?:fi|else)(?![A-Za-z@])))"  # in a conditional: TeX knows
     rb"|(?P<parent>documentclass\s*\[(?P<parent_file>[^\[\]{}\n]*)\]\s*\{subfiles\})"
 )
 _NAMES = (*includes.NAMES, b"bibliography", b"usepackage", b"RequirePackage", b"end", b"documentclass")
