@@ -45,6 +45,10 @@ class Documents:
         """Drop a document for a named reason."""
         self._book(paper_id, "dropped", reason, bytes_in, 0, 0, detail)
 
+    def note(self, key: str, value: str) -> None:
+        """Put a value into the footer of the ledger's shard."""
+        self._ledger.notes[key] = value
+
     def _book(
         self, paper_id: str, outcome: str, reason: str, n_in: int, n_out: int, n_removed: int, detail: str
     ) -> None:

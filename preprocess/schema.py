@@ -45,26 +45,30 @@ _DOCUMENT = [
 ]
 DOCUMENTS = pa.schema(_DOCUMENT)
 
-# filter_quality, deduplicate: with the measures that the verdicts rest on.
+# filter_quality: with the measures that the verdicts rest on.
 _MEASURED = [
     *_DOCUMENT,
     pa.field("language", pa.string(), nullable=False),  # ISO 639-1; "" where there was no prose to judge
     pa.field("language_score", pa.float32(), nullable=False),
     pa.field("n_words", pa.int32(), nullable=False),  # words of prose, mathematics and commands apart
     pa.field("letter_share", pa.float32(), nullable=False),  # letters among the non-space bytes of the prose
-    pa.field("math_share", pa.float32(), nullable=False),  # bytes inside mathematics among all bytes
-    pa.field("repetition", pa.float32(), nullable=False),  # share of lines that occurred before
+    pa.field("math_share", pa.float32(), nullable=False),  # characters inside mathematics among all
+    pa.field("repetition", pa.float32(), nullable=False),  # share of the text in lines that stood before
+    pa.field("slide_share", pa.float32(), nullable=False),  # characters on slides among all
+    pa.field("blocked_share", pa.float32(), nullable=False),  # words of configs/blocklist.txt among all
+    pa.field("ngram_bits_per_byte", pa.float32()),  # by a model of the corpus; null where the rule is off
 ]
 MEASURED = pa.schema(_MEASURED)
 
+# deduplicate
+_DEDUPLICATED = [
+    *_MEASURED,
+    pa.field("component", pa.string(), nullable=False),  # smallest id among a document and its relatives
+]
+DEDUPLICATED = pa.schema(_DEDUPLICATED)
+
 # split_corpus
-SPLIT = pa.schema(
-    [
-        *_MEASURED,
-        pa.field("split", pa.string(), nullable=False),  # train, val
-        pa.field("component", pa.string(), nullable=False),  # smallest id among its duplicates
-    ]
-)
+SPLIT = pa.schema([*_DEDUPLICATED, pa.field("split", pa.string(), nullable=False)])  # train, val
 
 LEDGER = pa.schema(
     [

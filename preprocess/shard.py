@@ -73,6 +73,7 @@ class ParquetShard:
 
     def __init__(self, path: Path, schema: pa.Schema, input_hash: str) -> None:
         self.path, self.schema, self.input_hash = path, schema, input_hash
+        self.notes: dict[str, str] = {}  # further values of the footer
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0
         self._digest = xxhash.xxh3_128()
@@ -107,7 +108,7 @@ class ParquetShard:
             if kind is None:
                 self._flush()
                 self._writer.add_key_value_metadata(
-                    {"input_hash": self.input_hash, "content_hash": self._digest.hexdigest()}
+                    self.notes | {"input_hash": self.input_hash, "content_hash": self._digest.hexdigest()}
                 )
                 self._writer.close()
                 self._temporary.replace(self.path)

@@ -36,6 +36,9 @@ def document(paper_id: str, text: str = PROSE * 8, **values: Any) -> dict[str, A
         "letter_share": 0.9,
         "math_share": 0.1,
         "repetition": 0.0,
+        "slide_share": 0.0,
+        "blocked_share": 0.0,
+        "ngram_bits_per_byte": None,
         "split": "train",
         "component": paper_id,
     }
