@@ -2,9 +2,9 @@
 
     python analysis/yield_report.py --data data [--variant main] [--out DIR]
 
-In: the ledgers under $DATA/ledger/<variant>/. Out: a table on the console; yield.md, yield.csv and a figure,
-yield.png and yield.pdf, in DIR (default: analysis/out/yield/<variant>). Exit code 3 if a law is broken: then
-documents or bytes went missing without a reason, and the corpus is not to be used.
+In: the ledgers under $DATA/ledger/<variant>/. Out: a table on the console; in DIR (default:
+analysis/out/yield/<variant>) yield.md, yield.csv, diversity.json and a figure, yield.png and yield.pdf. Exit
+code 3 if a law is broken: then documents or bytes went missing without a reason, and nobody should use it.
 """
 
 import argparse
@@ -15,14 +15,15 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.ledger import Corpus, StageYield, read_corpus
+from analysis.diversity import FilterDiversity, read_diversity, write_diversity
+from analysis.ledger import Corpus, StageYield, read_corpus, stage_folders
 from configs.loader import LawBroken, UserError, default_data_root, run_main
 
 MB = 1e6
 MOST_REASONS, MOST_CAUSES = 3, 2  # named below a bar; the tables name all
 
 
-def report(corpus: Corpus, variant: str) -> str:
+def report(corpus: Corpus, diversity: Sequence[FilterDiversity], variant: str) -> str:
     """The whole report as Markdown that reads well as plain text."""
     stages = list(corpus.stages.values())
     removed = [(y.stage, cause, _mb(n)) for y in stages for cause, n in y.removed.most_common()]
@@ -54,6 +55,7 @@ def report(corpus: Corpus, variant: str) -> str:
         ),
         "## Bytes removed from kept documents by cause",
         _table(("stage", "cause", "MB"), removed) if removed else "None.",
+        *([_diversity(diversity)] if diversity else []),
         "## Laws",
         _laws(corpus),
     ]
@@ -86,6 +88,26 @@ def _missing(corpus: Corpus) -> str:
     )
 
 
+def _diversity(rows: Sequence[FilterDiversity]) -> str:
+    """What each filter takes of the text, and of what the text says only once."""
+    table = [
+        (
+            row.filter,
+            f"{row.ngrams_before:,}",
+            f"{100 * (1 - row.ngrams_after / max(row.ngrams_before, 1)):.2f}",
+            f"{row.distinct_before:,}",
+            f"{100 * row.distinct_lost:.2f}",
+        )
+        for row in rows
+    ]
+    header = ("filter", "3-grams before", "% dropped", "distinct before", "% of the distinct lost")
+    return (
+        "## Diversity: word 3-grams of the prose before and after each filter\n\n"
+        "A filter whose share of the distinct n-grams is far above its share of all cuts too deep.\n\n"
+        + _table(header, table)
+    )
+
+
 def _laws(corpus: Corpus) -> str:
     if corpus.broken:
         return "BROKEN:\n" + "\n".join(f"- {sentence}" for sentence in corpus.broken)
@@ -98,7 +120,7 @@ def _laws(corpus: Corpus) -> str:
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table in aligned columns, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    words = [i for i, name in enumerate(header) if name in ("stage", "reason", "cause")]
+    words = [i for i, name in enumerate(header) if name in ("stage", "reason", "cause", "filter")]
 
     def line(cells: Sequence[str]) -> str:
         padded = [
@@ -193,7 +215,9 @@ def main() -> None:
     args = parser.parse_args()
 
     corpus = read_corpus(args.data, args.variant)
-    text = report(corpus, args.variant)
+    quality_ledger = stage_folders(args.data, args.variant).get("filter_quality")
+    diversity = read_diversity(quality_ledger) if quality_ledger else []
+    text = report(corpus, diversity, args.variant)
     print(text)
     out = args.out or Path("analysis/out/yield") / args.variant
     out.mkdir(parents=True, exist_ok=True)
@@ -202,7 +226,9 @@ def main() -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("stage", "what", "reason", "documents", "bytes"))
         writer.writerows(tidy_rows(corpus))
-    files = [out / "yield.md", out / "yield.csv", *style.save(draw(corpus, args.variant), out / "yield")]
+    write_diversity(diversity, out / "diversity.json")
+    files = [out / "yield.md", out / "yield.csv", out / "diversity.json"]
+    files += style.save(draw(corpus, args.variant), out / "yield")
     print(f"{len(files)} files written:", *files, sep="\n  ")
 
     if corpus.broken:

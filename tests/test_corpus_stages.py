@@ -1,4 +1,4 @@
-"""filter_quality, deduplicate and split_corpus on small shards."""
+"""deduplicate and split_corpus on small shards."""
 
 from pathlib import Path
 
@@ -6,83 +6,9 @@ import pytest
 
 from preprocess import schema
 from preprocess.deduplicate import text_key
-from preprocess.filter_quality import FilterQualityConfig, measure, verdict
-from preprocess.prose import split_prose, strip_commands
 from preprocess.shard import read_rows
 from tests.conftest import run_script
-from tests.corpus_support import PROSE, document, ledger, write_done, write_shard
-
-GERMAN = (
-    "Wir untersuchen das Verhalten von Lösungen nahe dem Rand und zeigen, dass jede beschränkte Folge einen "
-    "Grenzwert hat, der stetig von den Daten abhängt. Der Beweis benutzt ein Argument der Kompaktheit. "
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "prose", "math"),
-    [
-        ("a $x$ b", "a   b", "$x$"),
-        (r"a \(x\) b \[y\] c", "a   b   c", r"\(x\)\[y\]"),
-        (r"a \$5 b", r"a \$5 b", ""),
-        (r"a \\[2pt] b $x$ c", r"a \\[2pt] b   c", "$x$"),
-        (r"a \begin{align*}x\\&y\end{align*} b", "a   b", r"\begin{align*}x\\&y\end{align*}"),
-        (r"a \begin{proof}b $x$\end{proof}", r"a \begin{proof}b  \end{proof}", "$x$"),
-        ("a $$x$$ b", "a   b", "$$x$$"),
-        ("cost 5$ a\n\nb $x$ c", "cost 5 \n\nb   c", "$ a$x$"),
-        ("a $x", "a ", "$x"),
-        (r"\begin{equation}x", "", r"\begin{equation}x"),
-    ],
-    ids=[
-        "dollar",
-        "round",
-        "escaped",
-        "newline",
-        "environment",
-        "proof",
-        "display",
-        "stray",
-        "open",
-        "open-env",
-    ],
-)
-def test_prose_and_mathematics_are_told_apart(text: str, prose: str, math: str) -> None:
-    assert split_prose(text) == (prose, len(math))
-
-
-def test_commands_are_stripped_and_arguments_stay() -> None:
-    assert strip_commands(r"\section{A title} \emph{b}~c").split() == ["A", "title", "b", "c"]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (PROSE * 8, ""),
-        (PROSE * 3 + "$" + r"\alpha+\beta " * 4000 + "$" + PROSE * 3, ""),
-        ("Too short to be a paper.", "too_short"),
-        (GERMAN * 8, "language"),
-        ("word and 17 " + "3.14 & 2.71 & 99 \\\\ " * 300 + PROSE * 4, "few_letters"),
-        ("\n".join([PROSE[:120]] * 40 + [PROSE]), "repetitive"),
-    ],
-    ids=["english", "english-with-formulas", "short", "german", "table", "repeated"],
-)
-def test_verdict_and_its_reason(text: str, reason: str) -> None:
-    assert verdict(measure(text), FilterQualityConfig())[0] == reason
-
-
-def test_rules_can_be_switched_off() -> None:
-    off = FilterQualityConfig(languages=(), min_words=0, min_letter_share=0, max_repetition=1)
-    assert verdict(measure("kurz"), off) == ("", "")
-
-
-def test_measures_stay_on_the_document(tmp_path: Path) -> None:
-    write_shard(
-        tmp_path / "corpus/main/normalize_text/t.parquet", [document("0704.0001", PROSE * 8 + "$x+y$")]
-    )
-    run_script("preprocess/filter_quality.py", "--data", tmp_path, "--workers", 1)
-    (row,) = read_rows(tmp_path / "corpus/main/filter_quality/t.parquet")
-    assert row["language"] == "en"
-    assert row["math_share"] == pytest.approx(5 / len(row["text"]))
-    assert row["n_words"] > 300
+from tests.corpus_support import document, ledger, write_done, write_shard
 
 
 @pytest.mark.parametrize(
