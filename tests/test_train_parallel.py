@@ -17,7 +17,9 @@ from train.model import build_model
 pytestmark = pytest.mark.slow
 
 REFERENCE = "ddp_fp32_1"  # strategy, precision, processes
-FP32, BF16 = ["ddp_fp32_2", "zero1_fp32_2"], ["ddp_bf16_1", "ddp_bf16_2", "zero1_bf16_2"]
+SHARED = ("ddp", "zero1", "zero2", "fsdp")
+FP32 = [f"{name}_fp32_2" for name in SHARED]
+BF16 = ["ddp_bf16_1", *(f"{name}_bf16_2" for name in SHARED)]
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def take_step(
         batch = Batch(rows[:, :-1], rows[:, 1:], torch.zeros(len(rows)))
         losses.append(strategy.backward(batch, SEQUENCES * T, last=micro_step == accumulated - 1))
     loss = float(world.sum(torch.cat(losses).double().sum())) / (SEQUENCES * T)
-    norm = strategy.step(LR)
+    norm = strategy.step(LR).grad_norm
     weights = strategy.state().weights
     if world.is_main:
         save_file(dict(weights), weights_file)

@@ -64,7 +64,7 @@ class Recipe(Config):
 
     # Execution
     precision: Literal["bf16", "fp32"] = "bf16"  # bf16: master weights, moments and accumulation stay fp32
-    strategy: Literal["zero1", "ddp"] = "zero1"
+    strategy: Literal["zero1", "zero2", "ddp", "fsdp"] = "zero1"
     validate_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps
     validation_tokens: int = Field(2_097_152, gt=0)  # of each domain, in whole documents
     checkpoint_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps, 2.5 hours at the paper's speed

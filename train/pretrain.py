@@ -147,7 +147,7 @@ def main() -> int:
         refuse_non_finite(loss_nats, "loss", step, log, run)
 
         lr = learning_rate(run, step)
-        grad_norm = strategy.step(lr)
+        grad_norm = strategy.step(lr).grad_norm
         refuse_non_finite(grad_norm, "gradient norm", step, log, run)
         if world.is_main:
             seen = [i for i, n in enumerate(tokens) if n]
