@@ -18,8 +18,9 @@ from pydantic import Field
 
 from configs.loader import Config, UserError, run_main
 from preprocess.arxiv_id import month_of
+from preprocess.authors_cleaning import is_read_by_authors, join_tex_files
 from preprocess.job import arguments, parse
-from preprocess.latex.archive import MAX_BYTES, unpack
+from preprocess.latex.archive import MAX_BYTES, Unpacked, unpack
 from preprocess.latex.flatten import Flattener
 from preprocess.latex.mainfile import choose_main_file
 from preprocess.latex.members import cause_unused
@@ -37,6 +38,7 @@ class ExtractLatexConfig(Config):
 
     max_bytes: int = Field(MAX_BYTES, gt=0)  # unpacked
     max_text_bytes: int = Field(48 << 20, gt=0)  # flattened
+    authors: bool = False  # Run 05: all .tex files joined, as in the authors' release
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ def extract_paper(item: bytes, name: str, config: ExtractLatexConfig) -> Extract
     unpacked = unpack(item, name, config.max_bytes)
     if isinstance(unpacked, Dropped):
         return unpacked
+    if config.authors:
+        return _join(unpacked)
     main = choose_main_file(unpacked.files)
     if isinstance(main, Dropped):
         return replace(main, bytes_in=unpacked.n_bytes)
@@ -78,6 +82,18 @@ def extract_paper(item: bytes, name: str, config: ExtractLatexConfig) -> Extract
     return Extracted(flat.text, main.path, record, unpacked.n_bytes, removed)
 
 
+def _join(unpacked: Unpacked) -> Extracted | Dropped:
+    joined = join_tex_files(unpacked.files)
+    if isinstance(joined, Dropped):
+        return replace(joined, bytes_in=unpacked.n_bytes)
+    removed = Counter(joined.removed)
+    removed.update(unpacked.skipped)
+    for path in unpacked.files.keys() - set(joined.files):
+        removed[cause_unused(path)] += len(unpacked.files[path])
+    record = {"reason": "joined", "files": joined.files[:MAX_LISTED], "n_files": len(unpacked.files)}
+    return Extracted(joined.text, "", record, unpacked.n_bytes, removed)
+
+
 def extract_tar(unit: Unit, config: ExtractLatexConfig, documents: Documents) -> None:
     """Extract the chosen papers of one tar."""
     tar, metadata, metadata_ledger = unit.work
@@ -93,6 +109,9 @@ def extract_tar(unit: Unit, config: ExtractLatexConfig, documents: Documents) ->
             if paper is None:
                 why = rejected.get(item["id"], "not in the metadata")
                 documents.drop(item["id"], "not_selected", item["n_bytes"], why)
+                continue
+            if config.authors and not is_read_by_authors(item["kind"]):
+                documents.drop(item["id"], "single_file", item["n_bytes"], item["kind"])
                 continue
             file.seek(item["offset"])
             stem = PurePosixPath(item["member"]).stem
@@ -137,7 +156,12 @@ def main() -> None:
                 work=(tar, metadata, metadata_ledger),
             )
         )
-    code = code_hash("extract_latex.py", "arxiv_id.py", *(f"latex/{name}.py" for name in EXTRACTION_MODULES))
+    code = code_hash(
+        "extract_latex.py",
+        "arxiv_id.py",
+        "authors_cleaning.py",
+        *(f"latex/{name}.py" for name in EXTRACTION_MODULES),
+    )
     run(ShardStage("extract_latex", DOCUMENTS, extract_tar, code), job, config, units)
 
 

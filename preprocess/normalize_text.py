@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from configs.loader import Config, run_main
+from preprocess.authors_cleaning import clean_as_authors
 from preprocess.job import arguments, parse
 from preprocess.latex.comments import Held, strip_comments
 from preprocess.latex.conditionals import resolve_conditionals
@@ -47,6 +48,7 @@ class NormalizeTextConfig(Config):
     """What becomes of the parts of a paper."""
 
     raw: bool = False  # Run 01: the flattened LaTeX as it is, without title and abstract in front
+    authors: bool = False  # Run 05: cleaned as in the authors' release
     expand_macros: bool = True  # Run 02 switches it off
     figures: Literal["keep", "captions", "drop"] = "captions"
     tables: Literal["keep", "captions", "drop"] = "keep"
@@ -70,6 +72,9 @@ def normalize_document(
     plain = text.translate(None, _CONTROL_CHARACTERS)  # hereafter NUL is free to mark what is held apart
     removed["control_characters"] = len(text) - len(plain)
     if config.raw:
+        return Normalized(_tidy_unicode(plain, removed), removed, {})
+    if config.authors:
+        plain = clean_as_authors(plain, removed)
         return Normalized(_tidy_unicode(plain, removed), removed, {})
     held = Held(removed)
     plain = strip_comments(plain, held, removed)
@@ -155,7 +160,7 @@ def normalize_shard(unit: Unit, config: NormalizeTextConfig, documents: Document
 def main() -> None:
     """Run the stage."""
     job = parse(arguments(__doc__ or "", "normalize_text", NormalizeTextConfig), "normalize_text")
-    code = code_hash("normalize_text.py", "latex")
+    code = code_hash("normalize_text.py", "authors_cleaning.py", "latex")
     stage = ShardStage("normalize_text", DOCUMENTS, normalize_shard, code)
     run(stage, job, job.config(NormalizeTextConfig), units_of(job.corpus("extract_latex")))
 
