@@ -69,6 +69,12 @@ from tests.latex_cases import clean, normalize, paper
         pytest.param("\\def\\f#1{(#1)}", "\\f{\\f{\\f{a}}}", "(((a)))", id="nested_uses"),
         pytest.param("\\def\\x{a}", "\\x \\def\\x{b}\\x", "a b", id="redefined_in_the_body"),
         pytest.param("\\def\\x{\\ifmmode a\\else b\\fi}", "\\x", "\\x", id="body_that_tests_is_left_alone"),
+        pytest.param(
+            "\\def\\Hom{{\\operator@font Hom}}",
+            "$\\Hom(a)$",
+            "${\\operator@font Hom}(a)$",
+            id="font_of_operators_needs_no_tex",
+        ),
         pytest.param("\\newcommand{\\x}[1]{#1}", "\\x\n\ny", "\\x\n\ny", id="no_argument_beyond_a_paragraph"),
         pytest.param("\\def\\x#1{<#1>}", "\\x é", "<é>", id="argument_is_a_whole_character"),
         pytest.param("\\def\\x{y}", "\\verb|\\x| \\x", "\\verb|\\x| y", id="not_inside_verb"),

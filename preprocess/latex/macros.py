@@ -31,7 +31,7 @@ _PARAMETERS = re.compile(rb"\s*((?:#[1-9])*)\s*(?=\{)")
 _TARGET = re.compile(rb"\s*=?[ \t]?\\([A-Za-z@]+|[^\s])")
 _SIGNATURE = re.compile(rb"\s*\{\s*(?:O\s*\{([^{}]*)\}|(o))?\s*((?:m\s*)*)\}")
 _NEEDS_TEX = re.compile(
-    rb"\\(?:[A-Za-z]*@|csname|expandafter|futurelet|catcode|(?:re|provide)?newcommand|[egx]?def(?![A-Za-z])"
+    rb"\\(?:(?!operator@font(?![A-Za-z@]))[A-Za-z]*@|csname|expandafter|futurelet|catcode|(?:re|provide)?newcommand|[egx]?def(?![A-Za-z])"
     rb"|let(?![A-Za-z])|if[a-z]*(?<!\\iff)(?![A-Za-z])|fi(?![A-Za-z])|else(?![A-Za-z])|begingroup|aftergroup|afterassignment|loop(?![A-Za-z])|advance"
     rb"|write(?![A-Za-z])|read(?![A-Za-z])|openin|openout|uppercase|lowercase|obeylines|everypar|the(?=\\))|##"
 )
