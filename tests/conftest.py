@@ -4,9 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tests import oracles
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,11 +37,21 @@ def _missing_gpu() -> str:
     return "" if torch.cuda.is_available() else "no CUDA device"
 
 
+def _missing_oracle(program: str) -> str:
+    return oracles.missing(program, program in _required())
+
+
 def _required() -> list[str]:
     return os.environ.get("REQUIRE", "").split(",")
 
 
-NEEDS = {"real": _missing_real, "slurm": _missing_slurm, "gpu": _missing_gpu}
+NEEDS: dict[str, Callable[[], str]] = {
+    "real": _missing_real,
+    "slurm": _missing_slurm,
+    "gpu": _missing_gpu,
+    "pandoc": partial(_missing_oracle, "pandoc"),
+    "latexpand": partial(_missing_oracle, "latexpand"),
+}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,7 +3,8 @@
 import gzip
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from preprocess.extract_latex import Extracted, ExtractLatexConfig, extract_paper
 from preprocess.latex.outcome import Dropped
@@ -33,6 +34,15 @@ def try_extract(item: bytes) -> Extracted | Dropped:
         assert result.bytes_in == len(result.text) + sum(result.removed.values()), result.removed
         result.text.decode("utf-8")
     return result
+
+
+def real_items(arxiv_real: Path) -> Iterator[tuple[str, bytes]]:
+    """(stem of its name, bytes) of each item of the real archives, PDFs apart."""
+    for path in sorted(arxiv_real.glob("src/*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith(".gz") and (file := tar.extractfile(member)):
+                    yield Path(member.name).stem, file.read()
 
 
 def extract(files: Mapping[str, str | bytes]) -> Extracted:

@@ -1,0 +1,234 @@
+"""Other people's readers of LaTeX, to judge ours by: Debian's pandoc and latexpand.
+
+They are found on the PATH; where REQUIRE names one and there is apt-get, it is brought in. Of latexpand's
+package, which depends on 350 MB of TeX, one Perl script is taken and nothing is installed.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from preprocess.latex.lexer import VERBATIM, events
+
+_LATEXPAND = "./usr/share/texlive/texmf-dist/scripts/latexpand/latexpand"
+_FOUND = re.compile(r"Found (?:input for )?file: (.*)")
+_PANDOC_HEAP = "-M1g"  # some papers make it grow without end
+PANDOC_TIMEOUT_S = 60
+
+
+def missing(program: str, required: bool) -> str:
+    """Why a program cannot be had, "" where it can."""
+    if shutil.which(program) or (required and shutil.which("apt-get")):
+        return ""
+    return f"{program} is not installed; REQUIRE={program} brings it in where there is apt-get"
+
+
+def bring(program: str) -> list[str]:
+    """The command that starts `program`, which is installed first if need be."""
+    if shutil.which(program):
+        return [program]
+    subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True)
+    if program == "pandoc":
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", program]
+        subprocess.run(install, check=True, capture_output=True)
+        return [program]
+    folder = Path(tempfile.gettempdir()) / "latexpand-for-tests"
+    script = folder / "latexpand"
+    if not script.is_file():
+        folder.mkdir(exist_ok=True)
+        subprocess.run(
+            ["apt-get", "download", "-qq", "texlive-extra-utils"], cwd=folder, check=True, capture_output=True
+        )
+        package = next(folder.glob("texlive-extra-utils*.deb"))
+        with (
+            subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as unpack,
+            tarfile.open(fileobj=unpack.stdout, mode="r|") as tar,
+        ):
+            content = next(tar.extractfile(member) for member in tar if member.name == _LATEXPAND)
+            script.write_bytes(content.read() if content else b"")
+        package.unlink()
+    return ["perl", str(script)]
+
+
+def files_of_latexpand(
+    command: list[str], files: Mapping[str, memoryview], main: str, folder: Path
+) -> set[str]:
+    """Members that latexpand includes in `main`; they are laid out in `folder`."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    done = subprocess.run([*command, "--verbose", main], cwd=folder, capture_output=True, timeout=60)
+    said = done.stderr.decode("utf-8", "replace")
+    return {Path(line).as_posix() for line in _FOUND.findall(said)} & set(files)
+
+
+# ---------------------------------------------------------------- what pandoc reads in a paper
+
+# Runs of letters; of Chinese and Japanese single characters, since nothing parts their words.
+_WORD = re.compile(r"[\u3040-\u9fff]|[^\W\d_\u3040-\u9fff]{2,}")
+
+
+class PandocBody:
+    """Words and display formulas of pandoc's body: what it read, without what it made up itself.
+
+    Made up are the names of theorems, "Proof." and its box, the labels of references and citations, the
+    alternative text "image".
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.displays: list[str] = []
+        self._text: list[str] = []
+        self._visit(document["blocks"])
+        self.words = _WORD.findall("".join(self._text))
+
+    def _visit(self, node: Any) -> None:
+        if isinstance(node, list):
+            for child in node:
+                self._visit(child)
+        if not isinstance(node, dict):
+            return
+        kind: str = node.get("t", "")
+        content: Any = node.get("c")
+        if kind == "Str":
+            self._text.append(content)
+        elif kind in ("Strong", "Emph", "SmallCaps", "Quoted", "Superscript", "Subscript", "Underline"):
+            self._visit(content)
+        elif kind == "Math":
+            self._text.append(" ")
+            if content[0]["t"] == "DisplayMath":
+                self.displays.append(content[1])
+        elif kind in ("Code", "CodeBlock"):
+            self._text += (" ", content[1], " ") if kind == "CodeBlock" else (content[1],)
+        elif kind in ("Link", "Span"):
+            if not any(key in ("reference-type", "label") for key, _ in content[0][2]):
+                self._visit(content[1])
+        elif kind == "Div":
+            self._visit(_without_name(content[1]) if content[0][1] else content[1])
+        elif kind == "Image" and [child.get("c") for child in content[1]] == ["image"]:
+            pass
+        elif kind not in ("RawInline", "RawBlock", "Cite"):
+            self._text.append(" ")
+            self._visit(content)
+            self._text.append(" ")
+
+
+def _without_name(blocks: list[Any]) -> list[Any]:
+    """The blocks of a theorem or proof without its name and the box at its end."""
+    paragraphs = [block["c"][:] if block["t"] in ("Para", "Plain") else None for block in blocks]
+    if paragraphs and paragraphs[0] and paragraphs[0][0]["t"] in ("Strong", "Emph"):
+        del paragraphs[0][0]
+    if paragraphs and paragraphs[-1] and paragraphs[-1][-1].get("c") == "◻":
+        del paragraphs[-1][-1]
+    return [
+        {"t": block["t"], "c": inlines} if inlines is not None else block
+        for block, inlines in zip(blocks, paragraphs, strict=True)
+    ]
+
+
+def read_with_pandoc(command: list[str], text: bytes) -> PandocBody | None:
+    """The body that pandoc reads in a flattened paper, None where it cannot read it."""
+    try:
+        done = subprocess.run(
+            [*command, "+RTS", _PANDOC_HEAP, "-RTS", "-f", "latex", "-t", "json"],
+            input=text,
+            capture_output=True,
+            timeout=PANDOC_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    return PandocBody(json.loads(done.stdout)) if done.returncode == 0 else None
+
+
+# ---------------------------------------------------------------- what a clean text has of it
+
+_COMBINING = dict(
+    zip(
+        "'`^\"~=.uvHckrdb",
+        "\u0301\u0300\u0302\u0308\u0303\u0304\u0307\u0306\u030c\u030b\u0327\u0328\u030a\u0323\u0331",
+        strict=True,
+    )
+)
+_LETTERS = {
+    "ss": "ß", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł", "ae": "æ", "AE": "Æ", "oe": "œ", "OE": "Œ", "aa": "å",
+    "AA": "Å", "i": "i", "j": "j", "LaTeX": "LaTeX", "TeX": "TeX",
+}  # fmt: skip
+_ACCENT = re.compile(
+    r"\\(?:(['`^\"~=.])\s*|([uvHckrdb])(?:\s+|(?=\{)))(?:\{\\?([A-Za-z])\s*\}|\\([ij])(?![A-Za-z])\s?|([A-Za-z]))"
+)
+_LETTER = re.compile(
+    r"\\(" + "|".join(sorted(_LETTERS, key=len, reverse=True)) + r")(?![A-Za-z])(?:\s+|\{\})?"
+)
+_NO_WORD = re.compile(r"\\[-/]|[{}]")
+
+
+def words_of(text: str) -> list[str]:
+    """Words of a clean text as pandoc would show them: accents resolved, names of commands no words."""
+    source, words, at = text.encode(), [], 0
+    for kind, start, end, _ in events(source, VERBATIM):
+        if kind != "comment":
+            words += _words_outside_verbatim(source[at:start].decode())
+            words += _WORD.findall(source[start:end].decode())
+            at = end
+    return words + _words_outside_verbatim(source[at:].decode())
+
+
+def _words_outside_verbatim(text: str) -> list[str]:
+    text = _ACCENT.sub(lambda m: (m[3] or m[4] or m[5]) + _COMBINING[m[1] or m[2]], text)
+    text = _LETTER.sub(lambda m: _LETTERS[m[1]], text)
+    text = re.sub(r"\\[A-Za-z@]+", " ", re.sub(r"\\[-/]", "", text))
+    return _WORD.findall(unicodedata.normalize("NFKC", _NO_WORD.sub("", text)))
+
+
+def word_key(word: str) -> str:
+    """What two spellings of a word have in common."""
+    return unicodedata.normalize("NFKC", word).casefold()
+
+
+# pandoc renames the environments of displays, writes operators its own way and keeps comments; labels, layout
+# and blanks say nothing about a formula.
+_NO_FORMULA = re.compile(
+    r"(?<!\\)%[^\n]*\n?[ \t]*"
+    r"|\\(?:operatorname\*?|mathop|mathrm|ensuremath|protect|nonumber|notag|displaystyle|limits|allowbreak"
+    r"|noalign|quad|qquad|(?:small|med|big)skip)(?![A-Za-z])"
+    r"|\\(?:label|tag|index|vspace)\*?\{[^{}]*\}"
+    r"|\\(?:begin|end)\{(?:aligned|gathered|split|equation|align|gather|multline|eqnarray|displaymath|math|alignat"
+    r"|flalign|subequations|multlined)\*?\}(?:\s*\{\d+\})?"
+    r"|\\[,;:! ]|\\\\(?:\[[^\]]*\])?|[\s{}&~]"
+)
+
+
+def formula_key(formula: str) -> str:
+    """What two spellings of a formula have in common."""
+    return _NO_FORMULA.sub("", formula)
+
+
+_DISPLAY = re.compile(
+    r"\\\[.*?\\\]|\$\$.*?\$\$|\\begin\{((?:equation|align|gather|multline|eqnarray|displaymath|alignat|flalign)\*?)\}"
+    r".*?\\end\{\1\}",
+    re.DOTALL,
+)
+_FORMULA_TOKEN = re.compile(r"\\[A-Za-z]+|.", re.DOTALL)
+
+
+def display_tokens(text: str) -> list[list[str]]:
+    """The display formulas of a clean text as TeX's tokens."""
+    return [_FORMULA_TOKEN.findall(formula_key(match[0])) for match in _DISPLAY.finditer(text)]
+
+
+def is_within(formula: str, displays: list[list[str]]) -> bool:
+    """Whether all tokens of a formula follow each other, not always at once, in one of `displays`."""
+    tokens = _FORMULA_TOKEN.findall(formula_key(formula))
+    for display in displays:
+        if len(tokens) <= len(display) <= 2 * len(tokens) + 20:
+            rest = iter(display)
+            if all(token in rest for token in tokens):
+                return True
+    return False
