@@ -1,6 +1,7 @@
-"""The same tokenizer for transformers: its two JSON files from a SentencePiece model."""
+"""The same tokenizer for transformers: its two JSON files from a SentencePiece BPE model."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import sentencepiece as spm
@@ -9,12 +10,20 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 _SPACE = "\u2581"
 
 
-def write_hf_files(model: Path, folder: Path) -> spm.SentencePieceProcessor:
-    """Write tokenizer.json and tokenizer_config.json into `folder`; returns the model."""
+def write_hf_files(model: Path, folder: Path, symbols: Sequence[str] = ()) -> spm.SentencePieceProcessor:
+    """Write tokenizer.json and tokenizer_config.json into `folder`; returns the model.
+
+    `symbols`: the user-defined ones of more than one character.
+    """
     processor = spm.SentencePieceProcessor(model_file=str(model))
     names = {"unk": processor.unk_id(), "bos": processor.bos_id(), "eos": processor.eos_id()}
     tokens = {f"{name}_token": processor.id_to_piece(i) for name, i in names.items()}
-    tokenizer = _bpe(processor, tokens["unk_token"])
+    tokenizer = Tokenizer(_bpe(processor, symbols))
+    tokenizer.normalizer = normalizers.Replace(" ", _SPACE)
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in symbols])
     tokenizer.add_special_tokens(
         [AddedToken(text, special=True, normalized=False) for text in tokens.values()]
     )
@@ -29,34 +38,27 @@ def write_hf_files(model: Path, folder: Path) -> spm.SentencePieceProcessor:
     return processor
 
 
-def _bpe(processor: spm.SentencePieceProcessor, unknown: str) -> Tokenizer:
+def _bpe(processor: spm.SentencePieceProcessor, symbols: Sequence[str]) -> models.BPE:
     vocab = {processor.id_to_piece(i): i for i in range(processor.get_piece_size())}
-    symbols = {
+    apart = set(symbols) | {
         piece
         for piece, i in vocab.items()
         if processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i)
     }
-    # A user-defined symbol ("\n", "\t") never merges; it is a single character, so it takes part as one.
-    mergeable = {piece: i for piece, i in vocab.items() if piece not in symbols and len(piece) > 1}
+    # "\n" and "\t" are symbols too and never merge; being single characters they take part as such.
+    mergeable = {piece: i for piece, i in vocab.items() if piece not in apart and len(piece) > 1}
     merges = []
     for piece, rank in mergeable.items():
         for cut in range(1, len(piece)):
             left, right = piece[:cut], piece[cut:]
-            if left in vocab and right in vocab and left not in symbols and right not in symbols:
+            if left in vocab and right in vocab and left not in apart and right not in apart:
                 merges.append((rank, vocab[left], vocab[right], left, right))
     # SentencePiece merges the pair whose result was learnt first: ids of learnt pieces are in that order.
     merges.sort()
-    tokenizer = Tokenizer(
-        models.BPE(
-            vocab=vocab,
-            merges=[(left, right) for *_, left, right in merges],
-            unk_token=unknown,
-            byte_fallback=True,
-            fuse_unk=False,
-        )
+    return models.BPE(
+        vocab=vocab,
+        merges=[(left, right) for *_, left, right in merges],
+        unk_token=processor.id_to_piece(processor.unk_id()),
+        byte_fallback=True,
+        fuse_unk=False,
     )
-    tokenizer.normalizer = normalizers.Replace(" ", _SPACE)
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
-    return tokenizer

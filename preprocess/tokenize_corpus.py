@@ -1,18 +1,20 @@
 """Turn the corpus into flat token shards.
 
-    python preprocess/tokenize_corpus.py --data data --tokenizer main
+    python preprocess/tokenize_corpus.py --data data --tokenizer main [packed=true]
 
 In:  split_corpus's shards and $DATA/tokenizers/<tokenizer>/.
-Out: $DATA/tokens/<corpus>-<tokenizer>/<split>/<domain>/<tar>.bin (little-endian uint32, every document ended
-     by its end-of-document token), .idx.parquet (where each document lies) and .json (counts, fingerprints);
-     `_DONE.json` once every shard is there.
+Out: $DATA/tokens/<corpus>-<tokenizer>/<split>/<domain>/<tar>.bin (every document ended by its end-of-document
+     token), .idx.parquet (where each document lies) and .json (counts, fingerprints); `_DONE.json` once every
+     shard is there.
+A token is a little-endian uint32. Packed, eight tokens take 17 bytes: their low 16 bits as little-endian
+uint16, then a byte of their 17th bits, the first token's lowest; zeros fill up the last eight. Either way a
+shard has the same `data_sha256`, and training reads the same batches from it (train/tokens.py).
 """
 
+import functools
 import hashlib
 import json
 import os
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,44 +22,49 @@ from typing import Any
 import numpy as np
 import sentencepiece as spm
 import xxhash
-from kitoken import Kitoken
 
 from configs.loader import Config, LawBroken, UserError, run_main
+from preprocess.encoder import Encode, load_encoder
 from preprocess.job import Job, arguments, parse
 from preprocess.schema import TOKEN_INDEX
 from preprocess.shard import ParquetShard, code_hash, content_hash, read_rows
 from preprocess.stage import DONE, Unit, progress, require_done, run_tasks, units_of, write_json
 
 DTYPE = np.dtype("<u4")
-# What fast encoders are known to read differently from SentencePiece; checked before they are used.
-_PROBES = (
-    "<s> </s> <unk> <0x41>",
-    "  a  \\alpha\n\n\t$x$",
-    "Zoë 中文 \U0001d4d0 \u200b",
-    "\\small\\smalltalk",
-)
+PACKED_BITS, PACKED_GROUP = 17, 8  # 17 bits hold 131,072 pieces; eight tokens fill whole bytes
 
 
 class TokenizeCorpusConfig(Config):
-    """Nothing to choose: corpus and tokenizer decide everything."""
+    """How tokens lie on disk; corpus and tokenizer decide all else."""
+
+    packed: bool = False  # 2.125 bytes a token instead of 4
 
 
-def load_encoder(model: Path) -> tuple[spm.SentencePieceProcessor, Callable[[str], list[int]]]:
-    """(SentencePiece model, encoder with the same ids). kitoken is 6-7 x as fast as SentencePiece."""
-    reference = spm.SentencePieceProcessor(model_file=str(model))
-    fast = Kitoken.from_sentencepiece_file(str(model))
-
-    def encode(text: str) -> list[int]:
-        return fast.encode(text, False)
-
-    if all(encode(probe) == reference.encode(probe) for probe in _PROBES):
-        return reference, encode
-    return reference, lambda text: encode_by_line(reference, text)
+def pack(tokens: np.ndarray) -> np.ndarray:
+    """Tokens below 2^17 (uint32) as bytes (uint8, shape (groups, 17))."""
+    groups = np.zeros((-(-len(tokens) // PACKED_GROUP), PACKED_GROUP), DTYPE)
+    groups.ravel()[: len(tokens)] = tokens
+    low = groups.astype("<u2").view(np.uint8)
+    high = np.packbits((groups >> 16).astype(bool), axis=1, bitorder="little")
+    return np.concatenate([low, high], axis=1)
 
 
-def encode_by_line(reference: spm.SentencePieceProcessor, text: str) -> list[int]:
-    """SentencePiece, 2 x as fast as on whole documents; equal, since a newline is a symbol of its own."""
-    return [i for line in re.findall(r"[^\n]*\n|[^\n]+", text) for i in reference.encode(line)]
+@dataclass(frozen=True)
+class _Tokenizer:
+    model: spm.SentencePieceProcessor
+    encode: Encode
+    piece_bytes: np.ndarray  # UTF-8 bytes that each id spells
+
+
+@functools.lru_cache(maxsize=1)  # one a process, however many shards it makes
+def _load(model_file: Path, _sha256: str) -> _Tokenizer:
+    model, encode, _ = load_encoder(model_file)
+    pieces = [model.id_to_piece(i) for i in range(model.get_piece_size())]
+    spelt = [
+        1 if model.is_byte(i) else len(piece.replace("\u2581", " ").encode())
+        for i, piece in enumerate(pieces)
+    ]
+    return _Tokenizer(model, encode, np.array(spelt))
 
 
 @dataclass
@@ -69,34 +76,46 @@ class _Part:
     n_tokens: int = 0
 
 
-def tokenize_shard(unit: Unit, tokenizer: Path, out: Path, input_hash: str) -> tuple[Unit, dict[str, Any]]:
-    """Write the token shards of one shard of documents, then the marker that they are whole."""
-    reference, encode = load_encoder(tokenizer / "tokenizer.model")
-    eod = reference.eos_id()
+def tokenize_shard(
+    unit: Unit, model_file: Path, model_sha256: str, out: Path, config: TokenizeCorpusConfig, input_hash: str
+) -> tuple[Unit, dict[str, Any]]:
+    """Write the token shards of one shard of documents, then the marker that they are whole.
+
+    Raises LawBroken where a document's tokens do not spell its bytes.
+    """
+    tokenizer = _load(model_file, model_sha256)
+    eod = tokenizer.model.eos_id()
     parts: dict[tuple[str, str], _Part] = {}
     for row in read_rows(unit.inputs[0], ("id", "domain", "split", "license", "math_share", "text")):
-        ids = encode(row["text"])
+        tokens = np.array(tokenizer.encode(row["text"]), DTYPE)
+        n_bytes = len(row["text"].encode())
         part = parts.setdefault((row["split"], row["domain"]), _Part())
-        if not part.rows and reference.decode(ids) != row["text"]:
+        # Every document's bytes are counted, which costs nothing, and one document a part is decoded.
+        if tokenizer.piece_bytes[tokens].sum() != n_bytes or (
+            not part.rows and tokenizer.model.decode(tokens.tolist()) != row["text"]
+        ):
             raise LawBroken(f"{unit.inputs[0]}: {row['id']}: decoding its tokens does not give its text")
         part.rows.append(
             {
                 "id": row["id"],
                 "offset": part.n_tokens,
-                "n_tokens": len(ids) + 1,
-                "n_bytes": len(row["text"].encode()),
+                "n_tokens": len(tokens) + 1,
+                "n_bytes": n_bytes,
                 "math_share": row["math_share"],
                 "license": row["license"],
             }
         )
-        part.tokens.append(np.array([*ids, eod], DTYPE))
-        part.n_tokens += len(ids) + 1
+        part.tokens.append(np.append(tokens, DTYPE.type(eod)))
+        part.n_tokens += len(tokens) + 1
     facts = {
-        "dtype": "uint32",
-        "vocab_size": reference.get_piece_size(),
+        "dtype": f"packed{PACKED_BITS}" if config.packed else "uint32",
+        "vocab_size": tokenizer.model.get_piece_size(),
         "eod_id": eod,
-        "tokenizer_sha256": hashlib.sha256((tokenizer / "tokenizer.model").read_bytes()).hexdigest(),
+        "tokenizer_sha256": model_sha256,
     }
+    for left_from_before in out.glob(f"*/*/{unit.name}.json"):  # a split or domain that it may have no more
+        for suffix in (".json", ".idx.parquet", ".bin"):
+            left_from_before.with_suffix(suffix).unlink(missing_ok=True)
     written = {}
     for (split, domain), part in sorted(parts.items()):
         written[f"{split}/{domain}"] = _write_part(out / split / domain, unit.name, part, facts, input_hash)
@@ -110,9 +129,11 @@ def _write_part(
 ) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
     tokens = np.concatenate(part.tokens)
+    for left_by_a_killed_process in folder.glob(f".{name}.bin.*.tmp"):
+        left_by_a_killed_process.unlink(missing_ok=True)
     temporary = folder / f".{name}.bin.{os.getpid()}.tmp"
     try:
-        tokens.tofile(temporary)
+        (tokens if facts["dtype"] == "uint32" else pack(tokens)).tofile(temporary)
         temporary.replace(folder / f"{name}.bin")
     finally:
         temporary.unlink(missing_ok=True)
@@ -134,21 +155,27 @@ def main() -> None:
     parser = arguments(__doc__ or "", "tokenize_corpus", TokenizeCorpusConfig)
     parser.add_argument("--tokenizer", default="main", help="a folder in DATA/tokenizers (default: main)")
     job: Job = parse(parser, "tokenize_corpus")
-    job.config(TokenizeCorpusConfig)
+    config = job.config(TokenizeCorpusConfig)
     name = parser.parse_args().tokenizer
     tokenizer, corpus = job.data / "tokenizers" / name, job.corpus("split_corpus")
     require_done(corpus)
     if not (tokenizer / "report.json").is_file():
         raise UserError(f"{tokenizer}: no finished tokenizer; run preprocess/train_tokenizer.py first")
+    model_file = tokenizer / "tokenizer.model"
+    sha256 = hashlib.sha256(model_file.read_bytes()).hexdigest()
+    n_pieces = spm.SentencePieceProcessor(model_file=str(model_file)).get_piece_size()
+    if config.packed and n_pieces > 1 << PACKED_BITS:
+        raise UserError(
+            f"{model_file}: {n_pieces:,} pieces do not fit {PACKED_BITS} bits: leave out packed=true"
+        )
     out = job.data / "tokens" / f"{job.variant}-{name}"
 
     units = units_of(corpus)
-    code = (
-        code_hash("tokenize_corpus.py")
-        + hashlib.sha256((tokenizer / "tokenizer.model").read_bytes()).hexdigest()
-    )
+    _refuse_strays(out, units)
+    fixed = code_hash("tokenize_corpus.py", "encoder.py") + config.model_dump_json() + sha256
     hashes = {
-        unit.name: xxhash.xxh3_128_hexdigest((code + content_hash(unit.inputs[0])).encode()) for unit in units
+        unit.name: xxhash.xxh3_128_hexdigest((fixed + content_hash(unit.inputs[0])).encode())
+        for unit in units
     }
     share = [unit for i, unit in enumerate(units) if i % job.shard[1] == job.shard[0]]
     todo = [unit for unit in share if _marker(out, unit).get("input_hash") != hashes[unit.name]]
@@ -159,7 +186,8 @@ def main() -> None:
     if todo:
         (out / DONE).unlink(missing_ok=True)
     tasks = [
-        (unit, tokenizer, out, hashes[unit.name]) for unit in sorted(todo, key=lambda unit: -unit.n_bytes)
+        (unit, model_file, sha256, out, config, hashes[unit.name])
+        for unit in sorted(todo, key=lambda unit: -unit.n_bytes)
     ]
     with progress("tokenize_corpus", todo) as bar:
         for unit, _ in run_tasks(tokenize_shard, tasks, job.workers):
@@ -171,6 +199,15 @@ def main() -> None:
         totals = _totals(markers, corpus, units)
         if not (out / DONE).is_file():
             write_json(out / DONE, totals)
+
+
+def _refuse_strays(out: Path, units: list[Unit]) -> None:
+    strays = sorted({path.stem for path in (out / "_shards").glob("*.json")} - {unit.name for unit in units})
+    if strays:
+        raise UserError(
+            f"{out}: {len(strays)} token shards ({strays[0]}, …) have no documents any more; "
+            "delete the folder"
+        )
 
 
 def _marker(out: Path, unit: Unit) -> dict[str, Any]:

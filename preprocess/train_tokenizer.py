@@ -4,11 +4,11 @@
 
 In:  the training split of a corpus (split_corpus).
 Out: $DATA/tokenizers/<tokenizer>/: tokenizer.model, tokenizer.json and tokenizer_config.json (transformers'
-     AutoTokenizer gives the same ids), report.json (what it was trained on), written last.
-The text is cut round LaTeX commands for training only, the pieces are counted, the counts of the commands
-that many papers use are raised, and BPE is trained from the counts: no merge can then cross a command's
-border, and encoding needs no cutting. (Commands as user-defined symbols do worse: an unlisted command is cut
-at a listed prefix and a leading space never merges.)
+     AutoTokenizer gives the same ids), report.json (what it was trained on, what was checked), written last.
+A sample of the text is cut round LaTeX commands, the pieces are counted, the commands that many papers use
+are listed, and BPE is trained from counts in which those come first (token_units.py): encoding needs no
+cutting. (Commands as user-defined symbols do worse: an unlisted command is cut at a listed prefix and a
+leading space never merges. Run 09 shows it.)
 """
 
 import contextlib
@@ -18,39 +18,39 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import sentencepiece as spm
 import xxhash
 from pydantic import Field
 
 from configs.loader import CONFIGS, Config, UserError, read_yaml, run_main, validate
+from preprocess import token_units
+from preprocess.check_tokenizer import check_commands, check_encoders, check_texts
 from preprocess.hf_tokenizer import write_hf_files
 from preprocess.job import Job, arguments, parse
-from preprocess.shard import code_hash, content_hash, read_rows
+from preprocess.shard import code_hash, content_hash
 from preprocess.stage import Unit, progress, require_done, run_tasks, units_of
+from preprocess.text_sample import buckets_to_take, bytes_by_bucket, sampled_texts
 
-# `\begin{env}`, `\word`, `\symbol`, a word, each with one leading space; white space by itself. What is cut
-# apart here is never merged. Newlines and tabs are symbols of their own.
-_UNITS = re.compile(r" ?\\(?:(?:begin|end)\{[A-Za-z]+\*?\}|[A-Za-z]+|[^A-Za-z\s])| ?[^\s\\]+| +|\\")
-_COMMAND = re.compile(r"\\(?:(?:begin|end)\{[A-Za-z]+\*?\}|[A-Za-z]+)")
-
+LONGEST_PIECE = 32  # characters; \\begin{proposition} with its space has 20
+CHARACTER_COVERAGE = 0.99999  # of the text; rarer characters are spelt in bytes
 TRAINER: dict[str, Any] = {
-    "model_type": "bpe",
     "input_format": "tsv",
     "byte_fallback": True,
     "split_digits": True,
-    "user_defined_symbols": ["\n", "\t"],
     "normalization_rule_name": "identity",
     "remove_extra_whitespaces": False,
     "allow_whitespace_only_pieces": True,
     "add_dummy_prefix": False,
     "split_by_unicode_script": False,  # True never joins a backslash to letters
-    "max_sentencepiece_length": 32,
+    "max_sentencepiece_length": LONGEST_PIECE,
     "max_sentence_length": 1 << 20,  # the default of 4192 drops longer lines without a word
-    "character_coverage": 0.99999,
+    "character_coverage": CHARACTER_COVERAGE,
     "unk_id": 0,
     "bos_id": 1,
     "eos_id": 2,
@@ -58,96 +58,128 @@ TRAINER: dict[str, Any] = {
     "num_threads": 1,  # pieces are the same for any number
     "minloglevel": 2,
 }
+CHECKED_SHARDS = 64  # each gives a document to the checks
+# A unit as frequent as the (vocabulary / 32)-th is certainly learnt: bytes, alphabet and listed commands with
+# the merges on their way take less than 31/32 even of 2,048 pieces.
+CERTAIN_SHARE = 32
 
 
 class TrainTokenizerConfig(Config):
     """How large, and from what."""
 
     vocab_size: int = Field(102400, ge=300)  # 256 bytes and some
+    allow_smaller: bool = False  # the largest possible vocabulary where the text is too little for vocab_size
     sample_bytes: int = Field(2 << 30, gt=0)  # of training text, shared equally by the domains
+    text: Literal["latex", "prose"] = "latex"  # prose: without mathematics and commands (Run 06)
+    model_type: Literal["bpe", "unigram"] = "bpe"
+    # What makes commands whole: counts in tiers; user-defined symbols (Run 09); nothing (Run 08).
+    commands: Literal["tiers", "symbols", "none"] = "tiers"
     command_min_papers: int = Field(3, ge=1)  # a command in fewer papers is its author's own macro
     command_max_share: float = Field(0.125, ge=0, le=1)  # of the vocabulary that listed commands may take
-    command_boost: int = Field(20, ge=1)  # factor on a listed command's count, so that it becomes a piece
     seed: int = 0
+
+    @property
+    def command_room(self) -> int:
+        """The most commands that may be listed."""
+        return int(self.vocab_size * self.command_max_share)
 
 
 def tokenizer_config(name: str, scale: str, overrides: dict[str, Any]) -> TrainTokenizerConfig:
-    """configs/tokenizers/<name>.yaml at a scale. Raises UserError."""
-    path = CONFIGS / "tokenizers" / f"{name}.yaml"
-    values = read_yaml(path)
+    """configs/tokenizers/<name>.yaml on top of its bases, at a scale. Raises UserError."""
+    values: dict[str, Any] = {}
+    seen: list[str] = []
+    following: str | None = name
+    while following is not None:
+        path = CONFIGS / "tokenizers" / f"{following}.yaml"
+        if following in seen:
+            raise UserError(f"{path}: its bases form a circle")
+        seen.append(following)
+        own = read_yaml(path)
+        following = own.pop("base", None)
+        own.pop("description", None)
+        values = own | values
     factor = read_yaml(CONFIGS / "scales" / f"{scale}.yaml").get("vocab_size_factor", 1)
-    config = validate(TrainTokenizerConfig, values | overrides, str(path))
+    origin = f"tokenizer {name!r} ({', '.join(f'{part}.yaml' for part in seen)})"
+    config = validate(TrainTokenizerConfig, values | overrides, origin)
     if "vocab_size" in overrides:
         return config
     return config.model_copy(update={"vocab_size": round(config.vocab_size * factor)})
 
 
-def choose_documents(units: list[Unit], config: TrainTokenizerConfig) -> dict[str, set[str]]:
-    """Ids to train on, by shard: papers in the order of a seeded hash until each domain has its bytes."""
-    ranked: dict[str, list[tuple[int, str, str, int]]] = {}
-    for unit in units:
-        for row in read_rows(unit.inputs[0], ("id", "domain", "split", "text")):
-            if row["split"] == "train":
-                rank = xxhash.xxh3_64_intdigest(row["id"].encode(), seed=config.seed)
-                ranked.setdefault(row["domain"], []).append(
-                    (rank, row["id"], unit.name, len(row["text"].encode()))
-                )
-    chosen: dict[str, set[str]] = {unit.name: set() for unit in units}
-    for papers in ranked.values():
-        room = config.sample_bytes // len(ranked)
-        for _, paper_id, name, n_bytes in sorted(papers):
-            if room < n_bytes:
-                break
-            room -= n_bytes
-            chosen[name].add(paper_id)
-    return chosen
+def choose_buckets(units: Sequence[Unit], config: TrainTokenizerConfig, workers: int) -> dict[str, int]:
+    """How far each domain's text, in the order of a seeded hash, is taken into the sample."""
+    sums: dict[str, np.ndarray] = {}
+    with progress("measuring text", units) as bar:
+        for unit, some in run_tasks(measure_shard, [(unit, config.seed) for unit in units], workers):
+            for domain, n_bytes in some.items():
+                sums[domain] = sums[domain] + n_bytes if domain in sums else n_bytes
+            bar.update(unit.n_bytes)
+    return buckets_to_take(sums, config.sample_bytes)
 
 
-def count_shard(unit: Unit, ids: set[str]) -> tuple[Unit, Counter[str], Counter[str], int]:
-    """(unit, occurrences of each unit of text, papers with each command, bytes) of the chosen documents."""
+def measure_shard(unit: Unit, seed: int) -> tuple[Unit, dict[str, np.ndarray]]:
+    """(unit, bytes of each domain by bucket)."""
+    return unit, bytes_by_bucket(unit.inputs[0], seed)
+
+
+def count_shard(
+    unit: Unit, buckets: dict[str, int], config: TrainTokenizerConfig
+) -> tuple[Unit, Counter[str], Counter[str], int, int]:
+    """(unit, occurrences of each unit of text, papers with each command, documents, bytes) of the sample."""
     counts: Counter[str] = Counter()
     papers: Counter[str] = Counter()
-    n_bytes = 0
-    for row in read_rows(unit.inputs[0], ("id", "text")):
-        if row["id"] in ids:
-            text = row["text"]
-            counts.update(_UNITS.findall(text))
-            papers.update(set(_COMMAND.findall(text)))
-            n_bytes += len(text.encode())
-    return unit, counts, papers, n_bytes
-
-
-def list_commands(papers: Counter[str], config: TrainTokenizerConfig) -> list[str]:
-    """The corpus's own command list: by number of papers, as many as the vocabulary has room for."""
-    room = int(config.vocab_size * config.command_max_share)
-    ranked = sorted(papers.items(), key=lambda item: (-item[1], item[0]))
-    return [command for command, n in ranked[:room] if n >= config.command_min_papers]
+    n_documents = n_bytes = 0
+    for latex in sampled_texts(unit.inputs[0], buckets, config.seed):
+        text = token_units.prose_of(latex) if config.text == "prose" else latex
+        found = token_units.count_units(text, cut_at_commands=config.commands != "none")
+        counts.update(found)
+        if config.commands != "none":
+            papers.update(token_units.commands_among(found))
+        n_documents += 1
+        n_bytes += len(text.encode())
+    return unit, counts, papers, n_documents, n_bytes
 
 
 def train_model(
-    counts: Counter[str], commands: Iterable[str], config: TrainTokenizerConfig, folder: Path
+    counts: Counter[str], commands: Sequence[str], config: TrainTokenizerConfig, folder: Path
 ) -> Path:
     """Train from counts; the model file in `folder`. Raises UserError where the text is too little."""
-    for command in commands:  # both forms, so that both are learnt: bare and after a blank
-        n = config.command_boost * (counts[command] + counts[" " + command])
-        counts[command] = counts[" " + command] = n
+    symbols = ["\n", "\t", *(commands if config.commands == "symbols" else [])]
+    weighed = counts
+    # Unigram has no order of merges that tiers could change.
+    if config.commands == "tiers" and config.model_type == "bpe":
+        weighed = token_units.tier_counts(counts, commands, max(1, config.vocab_size // CERTAIN_SHARE))
     table = folder / "units.tsv"
     with table.open("w", encoding="utf-8") as file:
-        for unit, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        for unit, n in sorted(weighed.items(), key=lambda item: (-item[1], item[0])):
             file.write(f"{unit}\t{n}\n")
     try:
         # The model file records both names: relative ones make the same bytes wherever it is trained.
         with contextlib.chdir(folder):
             spm.SentencePieceTrainer.train(
-                input=table.name, model_prefix="tokenizer", vocab_size=config.vocab_size, **TRAINER
+                input=table.name,
+                model_prefix="tokenizer",
+                model_type=config.model_type,
+                vocab_size=config.vocab_size,
+                user_defined_symbols=symbols,
+                required_chars=token_units.alphabet(counts, CHARACTER_COVERAGE),
+                **TRAINER,
             )
     except RuntimeError as error:
-        if match := re.search(r"value <= (\d+)", str(error)):
+        if match := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
             raise UserError(
-                f"the corpus is too small for {config.vocab_size} pieces: at most {match[1]}; "
-                f"bring more text, or pass vocab_size={match[1]} and a model with that vocabulary"
+                f"vocab_size={config.vocab_size} has no room for bytes, characters and symbols, which take "
+                f"{match[1]} pieces"
             ) from None
-        raise
+        if not (match := re.search(r"value <= (\d+)", str(error))):
+            raise
+        if config.allow_smaller:
+            smaller = config.model_copy(update={"vocab_size": int(match[1])})
+            return train_model(counts, commands, smaller, folder)
+        raise UserError(
+            f"the corpus is too small for {config.vocab_size} pieces: at most {match[1]}; "
+            "bring more text, or pass allow_smaller=true to take as many as there are"
+        ) from None
     table.unlink()
     (folder / "tokenizer.vocab").unlink()
     return folder / "tokenizer.model"
@@ -164,47 +196,67 @@ def main() -> None:
     require_done(corpus)
     units = units_of(corpus)
     out = job.data / "tokenizers" / name
-    parts = [config.model_dump_json(), code_hash("train_tokenizer.py", "hf_tokenizer.py")]
-    input_hash = xxhash.xxh3_128_hexdigest(
-        "\0".join(parts + [content_hash(unit.inputs[0]) for unit in units]).encode()
+    code = code_hash(
+        *("train_tokenizer.py", "token_units.py", "text_sample.py", "prose.py"),
+        *("hf_tokenizer.py", "check_tokenizer.py", "encoder.py"),
     )
+    contents = [content_hash(unit.inputs[0]) for unit in units]
+    input_hash = xxhash.xxh3_128_hexdigest("\0".join([config.model_dump_json(), code, *contents]).encode())
     report = out / "report.json"
     if report.is_file() and json.loads(report.read_text())["input_hash"] == input_hash:
         print(f"train_tokenizer: {out} is finished, not made again")
         return
 
-    chosen = choose_documents(units, config)
+    buckets = choose_buckets(units, config, job.workers)
     counts: Counter[str] = Counter()
     papers: Counter[str] = Counter()
-    n_bytes = 0
+    n_documents = n_bytes = 0
+    tasks = [(unit, buckets, config) for unit in units]
     with progress("counting text", units) as bar:
-        for unit, some, with_command, n in run_tasks(
-            count_shard, [(unit, chosen[unit.name]) for unit in units], job.workers
-        ):
+        for unit, some, with_command, n, size in run_tasks(count_shard, tasks, job.workers):
             counts.update(some)
             papers.update(with_command)
-            n_bytes += n
+            n_documents += n
+            n_bytes += size
             bar.update(unit.n_bytes)
-    commands = list_commands(papers, config)
+    if not counts:
+        raise UserError(f"{corpus}: no text to train on in {config.sample_bytes:,} bytes; raise sample_bytes")
+    commands = token_units.list_commands(
+        papers, config.command_min_papers, config.command_room, max_length=LONGEST_PIECE - 1
+    )
     print(f"train_tokenizer: {n_bytes:,} bytes, {len(counts):,} distinct units, {len(commands):,} commands")
 
+    for left_by_a_killed_run in out.parent.glob(f".{name}.*"):
+        shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=out.parent))
     try:
         folder.chmod(0o755)
         model = train_model(counts, commands, config, folder)
-        check = write_hf_files(model, folder)
+        processor = spm.SentencePieceProcessor(model_file=str(model))
+        texts = [
+            text
+            for unit in units[:CHECKED_SHARDS]
+            for text in islice(sampled_texts(unit.inputs[0], buckets, config.seed), 1)
+        ]
         facts = {
             "input_hash": input_hash,
-            "vocab_size": config.vocab_size,
             "tokenizer_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+            "vocab_size": processor.get_piece_size(),
+            "config": config.model_dump(),
             "corpus": job.variant,
-            "n_documents": sum(map(len, chosen.values())),
+            "n_documents": n_documents,
             "n_bytes": n_bytes,
             "n_units": len(counts),
             "commands": commands,
-            "commands_one_piece": sum(check.piece_to_id(c) != check.unk_id() for c in commands),
+            **check_texts(processor, texts),
         }
+        # Unigram is for the report alone: ties in its sums of floats fall differently in each encoder.
+        if config.model_type == "bpe":
+            write_hf_files(model, folder, commands if config.commands == "symbols" else [])
+            facts |= check_encoders(folder, texts)
+            if config.commands == "tiers":
+                facts |= check_commands(processor, commands, config.command_room)
         (folder / "report.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         if out.exists():
             old = folder.with_name(folder.name + ".old")
@@ -215,10 +267,9 @@ def main() -> None:
             folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(
-        f"train_tokenizer: {config.vocab_size:,} pieces, {facts['commands_one_piece']:,} of "
-        f"{len(commands):,} listed commands are one token: {out}"
-    )
+    print(f"train_tokenizer: {facts['vocab_size']:,} pieces, {len(commands):,} commands listed: {out}")
+    if cut := facts.get("commands_cut"):
+        print(f"train_tokenizer: so small a vocabulary cuts {len(cut)} listed commands: {', '.join(cut[:5])}")
 
 
 if __name__ == "__main__":

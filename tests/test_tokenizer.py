@@ -10,8 +10,8 @@ import sentencepiece as spm
 from transformers import AutoTokenizer
 
 from preprocess import schema
+from preprocess.encoder import encode_by_line, load_encoder
 from preprocess.shard import read_rows
-from preprocess.tokenize_corpus import encode_by_line, load_encoder
 from tests.conftest import run_script
 from tests.corpus_support import PROSE, document, write_done, write_shard
 
@@ -60,7 +60,7 @@ def texts(data: Path) -> list[str]:
 
 
 def test_three_encoders_give_the_same_ids_and_every_byte_back(data: Path, texts: list[str]) -> None:
-    reference, fast = load_encoder(data / "tokenizers/main/tokenizer.model")
+    reference, fast, _ = load_encoder(data / "tokenizers/main/tokenizer.model")
     hugging_face = AutoTokenizer.from_pretrained(data / "tokenizers/main")
     for text in texts:
         ids = reference.encode(text)
@@ -72,7 +72,7 @@ def test_three_encoders_give_the_same_ids_and_every_byte_back(data: Path, texts:
 
 
 def test_no_text_becomes_a_control_token(data: Path, texts: list[str]) -> None:
-    reference, fast = load_encoder(data / "tokenizers/main/tokenizer.model")
+    reference, fast, _ = load_encoder(data / "tokenizers/main/tokenizer.model")
     control = {reference.unk_id(), reference.bos_id(), reference.eos_id()}
     assert not any(control & set(fast(text)) for text in texts)
 
