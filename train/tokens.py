@@ -1,8 +1,10 @@
 """Token shards on disk: $DATA/tokens/<corpus>-<tokenizer>/<split>/<domain>/<tar>.{bin,idx.parquet,json}.
 
-`.bin` holds little-endian uint32 tokens, every document closed by its end-of-document token;
-`.idx.parquet` one row a document; `.json` counts and fingerprints. A domain is the stream of its shards
-in the order of their names.
+`.bin` holds tokens, every document closed by its end-of-document token; `.idx.parquet` one row a document;
+`.json` counts and fingerprints. A domain is the stream of its shards in the order of their names.
+
+A token is a little-endian uint32; or packed, eight in 17 bytes: their low 16 bits, then a byte of their 17th
+bits (preprocess/tokenize_corpus.py). What is read is the same, and so is its fingerprint.
 """
 
 import functools
@@ -20,6 +22,8 @@ from configs.loader import UserError
 from train.config import DOMAINS
 
 DTYPE = np.dtype("<u4")
+PACKED_GROUP = 8
+_GROUP = np.dtype([("low", "<u2", PACKED_GROUP), ("high", "u1")])  # 17 bytes
 REMEDY = "run `make preprocess` (for the demo: `make demo`)"
 # Open maps a domain: each costs a file descriptor, of which a process has 1,024; a large corpus has more
 # shards.
@@ -46,10 +50,11 @@ class DomainTokens:
         for shard in self.shards:
             facts = _read_facts(shard)
             size = Path(f"{shard}.bin").stat().st_size
-            if size != facts["n_tokens"] * DTYPE.itemsize:
+            expected = _bytes_of(facts["n_tokens"], facts["dtype"])
+            if size != expected:
                 raise UserError(
-                    f"{shard}.bin: {size:,} bytes, but its .json counts {facts['n_tokens']:,} tokens of "
-                    f"{DTYPE.itemsize} bytes: the file is truncated; delete it and {REMEDY}"
+                    f"{shard}.bin: {size:,} bytes, but its .json counts {facts['n_tokens']:,} tokens in "
+                    f"{expected:,}: the file is truncated; delete it and {REMEDY}"
                 )
             self.facts.append(facts)
         self._ends = np.cumsum([facts["n_tokens"] for facts in self.facts], dtype=np.int64)
@@ -65,9 +70,9 @@ class DomainTokens:
         parts = []
         shard = int(np.searchsorted(self._ends, start, side="right"))
         while n_tokens:
-            tokens = self._map(shard)
-            first = start - (int(self._ends[shard]) - len(tokens))
-            part = tokens[first : first + n_tokens]
+            in_shard = self.facts[shard]["n_tokens"]
+            first = start - (int(self._ends[shard]) - in_shard)
+            part = _tokens(self._map(shard), first, min(first + n_tokens, in_shard))
             parts.append(part)
             start, n_tokens, shard = start + len(part), n_tokens - len(part), shard + 1
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -88,7 +93,25 @@ class DomainTokens:
         return Documents(id_hash=np.concatenate(ids), **joined)
 
     def _open(self, shard: int) -> np.ndarray:
-        return np.memmap(f"{self.shards[shard]}.bin", dtype=DTYPE, mode="r")
+        dtype = DTYPE if self.facts[shard]["dtype"] == "uint32" else _GROUP
+        return np.memmap(f"{self.shards[shard]}.bin", dtype=dtype, mode="r")
+
+
+def _tokens(mapped: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Tokens `start` to `stop` (uint32) of a mapped shard, packed or not."""
+    if mapped.dtype == DTYPE:
+        return mapped[start:stop]
+    first = start // PACKED_GROUP
+    groups = mapped[first : -(-stop // PACKED_GROUP)]
+    high = np.unpackbits(groups["high"][:, None], axis=1, bitorder="little")
+    tokens = groups["low"] | high.astype(DTYPE) << 16
+    return tokens.ravel()[start - first * PACKED_GROUP : stop - first * PACKED_GROUP]
+
+
+def _bytes_of(n_tokens: int, dtype: str) -> int:
+    if dtype == "uint32":
+        return n_tokens * DTYPE.itemsize
+    return -(-n_tokens // PACKED_GROUP) * _GROUP.itemsize
 
 
 def _read_facts(shard: Path) -> dict[str, Any]:
