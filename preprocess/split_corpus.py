@@ -2,14 +2,27 @@
 
     python preprocess/split_corpus.py --data data
 
-In:  deduplicate's shards, all of them: this stage runs as one task.
-Out: $DATA/corpus/<variant>/split_corpus/<tar>.parquet with the columns `split` (train, val) and `component`
-     (the smallest id among a paper's duplicates: a component is never divided), and `_DONE.json`.
-In each domain the components with the smallest hash of (seed, component) are validation: a choice that does
-not depend on order, shards or workers.
+In:  deduplicate's shards and relatives.json, all of them: this stage runs as one task.
+Out: $DATA/corpus/<variant>/split_corpus/<tar>.parquet with the column `split` (train, val); validation.json,
+     the ids of the validation papers; and `_DONE.json`.
+In each domain the components with the smallest hash of (seed, component) are validation, up to its share. A
+component is never divided. The choice does not depend on order, shards or workers.
+
+When the corpus grows, the papers in validation.json stay validation and others are added up to the share.
+New papers of their components are dropped as `val_duplicate`; where deduplication now keeps a new paper in
+place of a validation paper, that one is validation. A variant also keeps the validation papers of its bases,
+so that one validation set serves all. Another seed or share forgets the papers chosen before.
+
+At most half of a validation paper's n-grams may stand in training (overlap.py): training papers are dropped
+for that as `val_duplicate` or, where it consists of common phrases, the validation paper as `val_contained`.
 """
 
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import xxhash
 from pydantic import Field
@@ -17,9 +30,20 @@ from pydantic import Field
 from configs.loader import Config, UserError, run_main
 from preprocess.job import Job, arguments, parse
 from preprocess.ledger import Documents
+from preprocess.overlap import Verdict, find_overlaps
 from preprocess.schema import SPLIT
 from preprocess.shard import code_hash, read_rows
-from preprocess.stage import ShardStage, Unit, finish_corpus, is_corpus_done, units_of
+from preprocess.stage import (
+    ShardStage,
+    Unit,
+    finish_corpus,
+    is_corpus_done,
+    require_done,
+    units_of,
+    write_json,
+)
+
+MEMORY = "validation.json"
 
 
 class SplitCorpusConfig(Config):
@@ -30,52 +54,123 @@ class SplitCorpusConfig(Config):
     seed: int = 0
 
 
-def choose_validation(papers: dict[str, list[str]], config: SplitCorpusConfig) -> dict[str, list[str]]:
-    """Validation ids of each domain from its ids."""
-    chosen = {}
-    for domain, ids in sorted(papers.items()):
-        n_val = max(config.min_val_papers, round(config.val_share * len(ids)))
-        if 2 * n_val > len(ids):
+class Paper(NamedTuple):
+    """What the choice rests on."""
+
+    id: str
+    domain: str
+
+
+def choose_validation(
+    components: Mapping[str, Sequence[Paper]],
+    relatives: Mapping[str, Sequence[str]],
+    earlier: Set[str],
+    config: SplitCorpusConfig,
+) -> tuple[set[str], dict[str, Verdict]]:
+    """(validation ids, papers to drop) from the papers of each component.
+
+    relatives: all ids of a component, those too that deduplication dropped. With the result for `earlier` the
+    result is the same. Raises UserError where a domain has too few papers.
+    """
+    validation: set[str] = set()
+    dropped: dict[str, Verdict] = {}
+    untouched = []
+    for component, papers in components.items():
+        ids = {paper.id for paper in papers}
+        if present := ids & earlier:
+            validation |= present
+            detail = f"{min(present)}: of its component"
+            dropped |= {paper_id: Verdict("val_duplicate", detail) for paper_id in ids - present}
+        elif not earlier.isdisjoint(relatives.get(component, ())):
+            validation |= ids
+        else:
+            untouched.append((_rank(config.seed, component), component))
+
+    n_papers = Counter(paper.domain for papers in components.values() for paper in papers)
+    missing = {
+        domain: max(config.min_val_papers, round(config.val_share * n)) for domain, n in n_papers.items()
+    }
+    for domain, n_val in sorted(missing.items()):
+        if 2 * n_val > n_papers[domain]:
             raise UserError(
-                f"split_corpus: {domain} has {len(ids)} papers, too few to set {n_val} aside; bring more, "
-                "or set min_val_papers=… lower"
+                f"split_corpus: {domain} has {n_papers[domain]} papers, too few to set {n_val} aside; bring "
+                "more, or set min_val_papers=… lower"
             )
-        chosen[domain] = sorted(ids, key=lambda paper_id: (_rank(config.seed, paper_id), paper_id))[:n_val]
-    return chosen
+    for papers in components.values():
+        for paper in papers:
+            missing[paper.domain] -= paper.id in validation
+    for _, component in sorted(untouched):
+        wanted = Counter(paper.domain for paper in components[component])
+        if all(missing[domain] >= n for domain, n in wanted.items()):  # one that is too large is passed over
+            validation |= {paper.id for paper in components[component]}
+            for domain, n in wanted.items():
+                missing[domain] -= n
+    return validation, dropped
 
 
-def _rank(seed: int, paper_id: str) -> int:
-    return xxhash.xxh3_64_intdigest(paper_id.encode(), seed=seed)
+def _rank(seed: int, component: str) -> int:
+    return xxhash.xxh3_64_intdigest(component.encode(), seed=seed)
+
+
+def remembered(folder: Path, config: SplitCorpusConfig | None) -> set[str]:
+    """Validation papers of an earlier run in `folder`; none if it had another configuration than `config`."""
+    if not (folder / MEMORY).is_file():
+        return set()
+    memory = json.loads((folder / MEMORY).read_text())
+    return set(memory["papers"]) if config is None or memory["config"] == config.model_dump() else set()
 
 
 def mark_split(unit: Unit, _: SplitCorpusConfig, documents: Documents) -> None:
-    """Write one shard with its `split` and `component`."""
+    """Write one shard with its `split`."""
     for row in read_rows(unit.inputs[0]):
         n_bytes = len(row["text"].encode())
-        split = "val" if row["id"] in unit.work else "train"
-        documents.keep(row | {"split": split, "component": row["id"]}, n_bytes, n_bytes, {})
+        if row["id"] in unit.work["dropped"]:
+            reason, detail = unit.work["dropped"][row["id"]]
+            documents.drop(row["id"], reason, n_bytes, detail)
+        else:
+            split = "val" if row["id"] in unit.work["val"] else "train"
+            documents.keep(row | {"split": split}, n_bytes, n_bytes, {})
 
 
 def main() -> None:
     """Run the stage."""
     job: Job = parse(arguments(__doc__ or "", "split_corpus", SplitCorpusConfig), "split_corpus")
     config = job.config(SplitCorpusConfig)
-    stage = ShardStage("split_corpus", SPLIT, mark_split, code_hash("split_corpus.py"))
-    units = units_of(job.corpus("deduplicate"))
+    code = code_hash("split_corpus.py", "overlap.py", "ngram_index.py", "ngrams.py")
+    stage = ShardStage("split_corpus", SPLIT, mark_split, code)
+    folder = job.corpus("split_corpus")
+    require_done(job.corpus("deduplicate"))
+    relatives = json.loads((job.corpus("deduplicate") / "relatives.json").read_text())
+    bases = [job.data / "corpus" / name / "split_corpus" for name, _ in job.recipes]
+    of_bases = set().union(*(remembered(base, None) for base in bases if base != folder))
+    besides = xxhash.xxh3_128_hexdigest(json.dumps([relatives, sorted(of_bases)], sort_keys=True).encode())
+    units = [replace(unit, fingerprint=besides) for unit in units_of(job.corpus("deduplicate"))]
     if is_corpus_done(stage, job, config, units):
         return
-    papers: defaultdict[str, list[str]] = defaultdict(list)
-    shard_of: dict[str, str] = {}
+
+    components: defaultdict[str, list[Paper]] = defaultdict(list)
+    shard_of = {}
     for unit in units:
-        for row in read_rows(unit.inputs[0], ("id", "domain")):
-            papers[row["domain"]].append(row["id"])
+        for row in read_rows(unit.inputs[0], ("id", "domain", "component")):
+            components[row["component"]].append(Paper(row["id"], row["domain"]))
             shard_of[row["id"]] = unit.name
-    validation: dict[str, list[str]] = {unit.name: [] for unit in units}
-    for domain, ids in choose_validation(papers, config).items():
-        print(f"split_corpus: {domain}: {len(ids)} of {len(papers[domain])} papers for validation")
-        for paper_id in sorted(ids):
-            validation[shard_of[paper_id]].append(paper_id)
-    finish_corpus(stage, job, config, units, validation)
+    earlier = of_bases | remembered(folder, config)
+    validation, dropped = choose_validation(components, relatives, earlier, config)
+    # Before the first shard: a run that is killed after this one chooses the same papers again.
+    write_json(folder / MEMORY, {"config": config.model_dump(), "papers": sorted(validation | earlier)})
+    dropped |= find_overlaps(units, validation, set(dropped), folder / ".validation", job.workers)
+    n_papers = Counter(
+        (paper.domain, paper.id in validation) for papers in components.values() for paper in papers
+    )
+    for (domain, is_validation), n in sorted(n_papers.items()):
+        if is_validation:
+            print(f"split_corpus: {domain}: {n} of {n + n_papers[domain, False]} papers for validation")
+    decisions: dict[str, dict[str, Any]] = {unit.name: {"val": [], "dropped": {}} for unit in units}
+    for paper_id in sorted(validation):
+        decisions[shard_of[paper_id]]["val"].append(paper_id)
+    for paper_id, verdict in dropped.items():
+        decisions[shard_of[paper_id]]["dropped"][paper_id] = verdict
+    finish_corpus(stage, job, config, units, decisions)
 
 
 if __name__ == "__main__":

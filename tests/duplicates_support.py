@@ -1,0 +1,40 @@
+"""Made-up texts, and copies of texts with a known likeness to them."""
+
+import random
+
+import numpy as np
+
+from preprocess.ngrams import distinct_ngrams, n_shared
+
+# Zipf-like, as words are: phrases of the frequent ones recur in all texts.
+_WORDS = [f"w{i}" for i in range(5000)]
+_WEIGHTS = [1 / (i + 10) for i in range(5000)]
+
+
+def write_words(rng: random.Random, n_words: int) -> list[str]:
+    """A text of its own."""
+    return rng.choices(_WORDS, _WEIGHTS, k=n_words)
+
+
+def edited(rng: random.Random, words: list[str], share: float) -> list[str]:
+    """With this share of the words replaced, here and there."""
+    return [rng.choice(_WORDS) if rng.random() < share else word for word in words]
+
+
+def with_other_ending(rng: random.Random, words: list[str], share: float) -> list[str]:
+    """With the last part rewritten."""
+    n_kept = round((1 - share) * len(words))
+    return words[:n_kept] + write_words(rng, len(words) - n_kept)
+
+
+def likeness(one: str, two: str, n: int = 5) -> tuple[float, float]:
+    """(Jaccard similarity, containment of the smaller one) of word n-grams."""
+    a, b = distinct_ngrams(one, n), distinct_ngrams(two, n)
+    both = n_shared(a, b)
+    return both / (len(a) + len(b) - both), both / min(len(a), len(b))
+
+
+def held(text: str, others: list[str], n: int = 8) -> float:
+    """Share of a text's n-grams that stand anywhere in the others."""
+    ngrams = distinct_ngrams(text, n)
+    return float(np.isin(ngrams, np.concatenate([distinct_ngrams(other, n) for other in others])).mean())
