@@ -5,6 +5,7 @@ paper where detectors are slower and worse. Only a file that declares nothing an
 high bytes (Cyrillic, Chinese, Japanese, Korean) is guessed at.
 """
 
+import codecs
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ _FREQUENT = {
     "cp1251": "оеаинтсрвлкмдпу",
 }
 _SAMPLE = 100_000  # bytes are enough to guess from
+_ASCII = rb"\n\u0041" + bytes(sorted({*range(0x20, 0x7F)} - {0x5C}))  # means nothing else to a codec of TeX's
+MAX_STRAY = 2000  # a text with more bytes that are none of its codec's is not in that codec at all
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,10 @@ def declared_codec(raw: bytes) -> str | None:
         name = next(group for group in match.groups() if group).decode("ascii", "replace").strip().lower()
         codec = _CODECS.get(name, name.replace(" ", "-"))
         try:
-            b"".decode(codec)
-            "".encode(codec)  # not every codec of Python is one of text
-        except (LookupError, TypeError, ValueError):
+            reads_ascii = _ASCII.decode(codec, "replace") == _ASCII.decode()
+        except (LookupError, ValueError):
+            continue  # unknown, or none of text
+        if not reads_ascii:  # EBCDIC, UTF-16, escapes: TeX itself could not read such a file
             continue
         return codec
     return None
@@ -88,18 +92,20 @@ def to_utf8(raw: bytes, main: bytes = b"") -> Decoded:
 
 def _decode(raw: bytes, codec: str) -> str:
     """`raw` in `codec`; the bytes that are none of its are read as cp1252, and else as Latin-1."""
-    pieces, position = [], 0
-    while True:
-        try:
-            pieces.append(raw[position:].decode(codec))
-            return "".join(pieces)
-        except UnicodeDecodeError as error:
-            if len(pieces) > 2000:  # not in that codec at all: each error costs a copy of the rest
-                return raw.decode("cp1252", "replace") if codec == "cp1252" else _decode(raw, "cp1252")
-            pieces.append(raw[position : position + error.start].decode(codec))
-            bad = raw[position + error.start : position + error.end]
-            pieces.append(bad.decode("cp1252", "ignore") or bad.decode("latin-1"))
-            position += error.end
+    if raw.decode(codec, "replace").count("\ufffd") > MAX_STRAY:
+        codec = "cp1252"
+    return raw.decode(codec, "cp1252")
+
+
+def _stray(error: UnicodeError) -> tuple[str, int]:
+    """What stands for the bytes that a codec cannot read, and where it goes on."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    stray = error.object[error.start : error.end]
+    return stray.decode("cp1252", "ignore") or stray.decode("latin-1"), error.end
+
+
+codecs.register_error("cp1252", _stray)
 
 
 def _guess(raw: bytes) -> str:
