@@ -157,9 +157,9 @@ def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], wo
             yield function(*task)
         return
     with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(function, *task) for task in tasks]
         try:
-            for future in as_completed(futures):
+            # No list of the futures is kept: it would hold every result to the end.
+            for future in as_completed([pool.submit(function, *task) for task in tasks]):
                 yield future.result()
         except BrokenProcessPool:
             raise UserError(
