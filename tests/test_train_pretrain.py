@@ -255,7 +255,7 @@ def test_a_changed_recipe_does_not_go_on_from_the_old_one_s_checkpoint(alone: Pa
 
 
 def test_other_data_does_not_go_on_from_the_old_one_s_checkpoint(alone: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="another tokens"):
+    with pytest.raises(UserError, match="another data"):
         pretrain_here(write_corpus(tmp_path, seed=1), alone)
 
 

@@ -1,9 +1,9 @@
-"""Checkpoints: checkpoints/step_<n>/, whole or not there, with no pickle in them.
+"""Checkpoints: checkpoints/step_<n>/, whole or not there, with no pickle in them. Written by train/saver.py.
 
     weights.safetensors   fp32 weights by parameter name (a tied head is absent)
     moments.safetensors   AdamW's exp_avg.<name>, exp_avg_sq.<name>
     rng.safetensors       each rank's generator states
-    state.json            step, tokens seen, fingerprints of configuration and data
+    state.json            step, tokens seen, the guard's history, fingerprints of configuration and data
     config.yaml           the run, resolved
     manifest.json         size and checksum of the files above, written last
 
@@ -12,18 +12,17 @@ State is kept under the model's own names, whole: it fits any strategy and any n
 
 import hashlib
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 import xxhash
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from configs.loader import Config, UserError, validate
-from train.config import Run, read_config, write_config
+from train.config import Run, read_config
+from train.guard import GuardState
 from train.model import PretrainModel, build_model
 from train.parallel import DataParallel, State
 
@@ -39,37 +38,12 @@ class TrainState(Config):
     config_sha256: str
     data_fingerprint: str
     tokenizer_sha256: str
+    guard: GuardState = GuardState()
 
-
-def save_checkpoint(folder: Path, strategy: DataParallel, train_state: TrainState, run: Run) -> Path:
-    """Write step_<n> aside and rename it, then delete what retention does not keep. All ranks call it."""
-    world = strategy.world
-    state = strategy.state()
-    rng = {"cpu": world.gather(torch.get_rng_state().to(world.device))}
-    if world.device.type == "cuda":
-        rng["cuda"] = world.gather(torch.cuda.get_rng_state().to(world.device))
-    final = folder / f"step_{train_state.step:07d}"
-    if world.is_main:
-        temporary = folder / f".{final.name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        save_file(dict(state.weights), temporary / "weights.safetensors")
-        moments = {f"{key}.{name}": t for key in MOMENTS for name, t in getattr(state, key).items()}
-        save_file(moments, temporary / "moments.safetensors")
-        generators = {f"{kind}.{rank}": t.cpu() for kind, ts in rng.items() for rank, t in enumerate(ts)}
-        save_file(generators, temporary / "rng.safetensors")
-        (temporary / "state.json").write_text(train_state.model_dump_json(indent=1) + "\n")
-        write_config(temporary / "config.yaml", run)
-        manifest = {path.name: _facts(path) for path in sorted(temporary.iterdir())}
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        for path in temporary.iterdir():
-            _to_disk(path)
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-        _to_disk(folder)
-        _retain(folder, run)
-    world.barrier()
-    return final
+    @property
+    def updates(self) -> int:
+        """Steps that updated the weights."""
+        return self.step - self.guard.skipped
 
 
 def load_checkpoint(checkpoint: Path, strategy: DataParallel) -> TrainState:
@@ -81,7 +55,7 @@ def load_checkpoint(checkpoint: Path, strategy: DataParallel) -> TrainState:
             key: {name: file.get_tensor(f"{key}.{name}") for name in strategy.model.named_weights()}
             for key in MOMENTS
         }
-    strategy.load(State(weights, **moments), train_state.step)
+    strategy.load(State(weights, **moments), train_state.updates)
     generators = load_file(checkpoint / "rng.safetensors")
     rank = strategy.world.rank
     # A rank that the checkpoint's run did not have starts with a fresh generator.
@@ -103,19 +77,18 @@ def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
     return None, problems
 
 
-def refuse_changes(checkpoint: Path, state: TrainState) -> None:
-    """Raise UserError where a checkpoint comes from another configuration or other tokens than `state`."""
+def find_changes(checkpoint: Path, state: TrainState) -> list[str]:
+    """What a checkpoint was trained with that is another now, in words; empty where all is the same."""
     before = read_state(checkpoint)
-    for what, was, now in (
-        ("configuration", before.config_sha256, state.config_sha256),
-        ("tokens", before.data_fingerprint, state.data_fingerprint),
-        ("tokenizer", before.tokenizer_sha256, state.tokenizer_sha256),
-    ):
-        if was != now:
-            raise UserError(
-                f"{checkpoint}: was trained with another {what} ({was[:12]}, now {now[:12]}): "
-                f"restore it, or begin anew in another folder (--out), or remove {checkpoint.parent.parent}"
-            )
+    return [
+        f"another {what} ({was[:12]}, now {now[:12]})"
+        for what, was, now in (
+            ("configuration", before.config_sha256, state.config_sha256),
+            ("data", before.data_fingerprint, state.data_fingerprint),
+            ("tokenizer", before.tokenizer_sha256, state.tokenizer_sha256),
+        )
+        if was != now
+    ]
 
 
 def find_damage(checkpoint: Path) -> str:
@@ -130,7 +103,7 @@ def find_damage(checkpoint: Path) -> str:
             return f"{path}: is missing"
         if path.stat().st_size != facts["bytes"]:
             return f"{path}: {path.stat().st_size:,} bytes instead of {facts['bytes']:,}"
-        if _facts(path) != facts:
+        if file_facts(path) != facts:
             return f"{path}: its content does not match the checksum in {MANIFEST}"
     return ""
 
@@ -184,26 +157,10 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*"))
 
 
-def _retain(folder: Path, run: Run) -> None:
-    """Keep the last `keep_last` checkpoints and, for good, each `keep_every`-th of the regular ones."""
-    for_good = run.steps_of(run.recipe.checkpoint_every_tokens) * run.recipe.keep_every
-    for checkpoint in list_checkpoints(folder)[: -run.recipe.keep_last]:
-        if int(checkpoint.name.removeprefix("step_")) % for_good:
-            shutil.rmtree(checkpoint)
-
-
-def _facts(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size and checksum of a file, as a manifest holds them."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:
         while piece := file.read(1 << 24):
             digest.update(piece)
     return {"bytes": path.stat().st_size, "xxh3_128": digest.hexdigest()}
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file or folder is on the disk: a rename must not outrun what it names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,7 +21,10 @@ Domain = Literal["cs", "math", "physics"]
 # Keys that describe a run and are not inherited.
 ABOUT = ("title", "base", "change", "hypothesis", "primary_metric")
 # How a machine carries the run out: may differ when it is resumed, changes results by no more than rounding.
-EXECUTION = ("micro_batch_size", "strategy", "checkpoint_every_tokens", "keep_last", "keep_every")
+EXECUTION = (
+    *("micro_batch_size", "strategy", "recompute", "compile", "deterministic"),
+    *("checkpoint_every_tokens", "keep_last", "keep_every", "early_checkpoints"),
+)
 
 
 class Recipe(Config):
@@ -61,15 +64,25 @@ class Recipe(Config):
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     clip_grad_norm: float | None = Field(1.0, gt=0)  # null: no clipping
+    # A step whose loss or gradient norm is that many sigma above recent ones is skipped; null: only one that
+    # is not finite. 6 is OLMo-core's; the paper's own runs skipped nothing.
+    spike_sigma: float | None = Field(None, gt=0)
 
     # Execution
     precision: Literal["bf16", "fp32"] = "bf16"  # bf16: master weights, moments and accumulation stay fp32
+    tf32: bool = False  # products of fp32 numbers on CUDA with 10 bits of mantissa: faster, no longer fp32
+    deterministic: bool = False  # the same bits again on CUDA, where the fastest kernels differ by run
     strategy: Literal["zero1", "zero2", "ddp", "fsdp"] = "zero1"
+    # What a backward pass needs of a layer: all kept; products and attention kept; only the layer's input.
+    # At micro-batch 16 all of it fits beside the full model's states into 80 GB.
+    recompute: Literal["none", "selective", "full"] = "none"
+    compile: bool = False  # each layer, by torch.compile
     validate_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps
     validation_tokens: int = Field(2_097_152, gt=0)  # of each domain, in whole documents
     checkpoint_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps, 2.5 hours at the paper's speed
     keep_last: int = Field(2, gt=0)  # checkpoints
     keep_every: int = Field(10, gt=0)  # the 10th, 20th, … of them stay for good
+    early_checkpoints: bool = False  # also of steps 1, 2, 4, … 512 and for good, as Pythia's
 
 
 class Scale(Config):
@@ -113,6 +126,19 @@ class Run(Config):
     def warmup_steps(self) -> int:
         """Steps in which the learning rate rises."""
         return self.steps_of(self.recipe.warmup_tokens) if self.recipe.warmup_tokens else 0
+
+    def saves_after(self, step: int) -> bool:
+        """Whether a checkpoint is due after a step."""
+        every = self.steps_of(self.recipe.checkpoint_every_tokens)
+        return step % every == 0 or step == self.steps_total or self._is_early(step)
+
+    def keeps_for_good(self, step: int) -> bool:
+        """Whether a checkpoint outlives the `keep_last` newest."""
+        every = self.steps_of(self.recipe.checkpoint_every_tokens) * self.recipe.keep_every
+        return step % every == 0 or self._is_early(step)
+
+    def _is_early(self, step: int) -> bool:
+        return self.recipe.early_checkpoints and step <= 512 and step.bit_count() == 1
 
     def grad_accum_steps(self, world_size: int) -> int:
         """Micro-batches a rank takes for one step. Raises UserError where they do not come out even."""

@@ -10,6 +10,8 @@ and leave with exit code 75 (torchrun itself then ends with 1: DONE tells a fini
 """
 
 import argparse
+import functools
+import gc
 import math
 from pathlib import Path
 
@@ -17,20 +19,17 @@ import torch
 from tqdm import tqdm
 
 from configs.loader import EXIT_REQUEUE, UserError, default_data_root, default_runs_root, parse_overrides
-from train.checkpoint import (
-    TrainState,
-    list_checkpoints,
-    load_checkpoint,
-    newest_intact,
-    refuse_changes,
-    save_checkpoint,
-)
+from train.blackbox import too_many_faults, write_black_box
+from train.checkpoint import TrainState, find_changes, load_checkpoint, newest_intact
 from train.config import Run, load_run, write_config
 from train.data import TrainingData, prefetch, rank_batches, step_samples
+from train.execution import prepare_layers, set_numerics
+from train.guard import Guard, GuardState
 from train.log import Clock, Log
 from train.model import build_model, count_parameters
 from train.optimizer import learning_rate, make_optimizer
 from train.parallel import make_strategy
+from train.saver import Saver
 from train.tokens import TokenSet, open_tokens
 from train.validation import validate_model, validation_sets
 from train.world import World, run_world, start_world
@@ -55,34 +54,42 @@ def main() -> int:
     check_tokens(train_tokens, run)
     data = TrainingData(train_tokens, run)
 
-    def state_at(step: int) -> TrainState:
+    def state_at(step: int, guard: GuardState) -> TrainState:
         return TrainState(
             step=step,
             tokens_seen=step * run.tokens_per_step,
             config_sha256=run.sha256(),
             data_fingerprint=train_tokens.fingerprint,
             tokenizer_sha256=train_tokens.tokenizer_sha256,
+            guard=guard,
         )
 
-    written = list_checkpoints(checkpoints)
-    if written:
-        refuse_changes(written[-1], state_at(0))
     if arguments.resume == "none" and any(folder.glob("log.*.jsonl")):
         raise UserError(f"{folder}: holds a run: go on with --resume auto, or name another folder with --out")
     world = start_world()
-    if written and (folder / "DONE").is_file():
+    resume_from = find_resume(checkpoints, world)
+    changes = find_changes(resume_from, state_at(0, GuardState())) if resume_from else []
+    if changes and not arguments.force:
+        raise UserError(
+            f"{resume_from}: was trained with {' and '.join(changes)}: restore it, or begin anew in another "
+            f"folder (--out), or go on all the same with --force"
+        )
+    if resume_from and (folder / "DONE").is_file():
         if world.is_main:
             print(f"{run.run_id}: finished already, not trained again ({folder})")
         return 0
     grad_accum_steps = run.grad_accum_steps(world.size)
 
     # ------------------------------------------------------------ model, optimiser, state
+    set_numerics(recipe)
     model = build_model(run.model, recipe.init_seed).to(world.device)
+    prepare_layers(model, recipe)
     params_total = count_parameters(run.model)
     strategy = make_strategy(model, make_optimizer(model, run, world.device), world, run, grad_accum_steps)
     val_sets = validation_sets(val_tokens, run)
-    resume_from = find_resume(checkpoints, world)
-    step = load_checkpoint(resume_from, strategy).step if resume_from else 0
+    resumed = load_checkpoint(resume_from, strategy) if resume_from else state_at(0, GuardState())
+    step = resumed.step
+    guard = Guard(recipe.spike_sigma, resumed.guard)
 
     # ------------------------------------------------------------ log
     if world.is_main:
@@ -117,14 +124,18 @@ def main() -> int:
         print(f"  passes over the data: {data.describe_passes(run.steps_total * recipe.global_batch_size)}")
         if step:
             print(f"  going on from step {step}")
+        for change in changes:
+            print(f"  trained until now with {change}: forced")
 
     # ------------------------------------------------------------ the loop
     flops_per_step = run.model.flops_per_token(params_total, recipe.sequence_length) * run.tokens_per_step
     peak_flops = next((peak for name, peak in PEAK_FLOPS.items() if name in device_name), None)
     validate_every = run.steps_of(recipe.validate_every_tokens)
-    checkpoint_every = run.steps_of(recipe.checkpoint_every_tokens)
     batches = prefetch(rank_batches(data, run, world.rank, world.size, step))
     bar = tqdm(total=run.steps_total, initial=step, desc=run.run_id, unit="step", disable=not world.is_main)
+    saver = Saver(checkpoints, strategy)
+    gc.freeze()  # the collector would stop one rank in the middle of a step, and all others with it
+    gc.disable()
     clock = Clock(world.device)
     last_read, stop = step, False
     while step < run.steps_total and not stop:
@@ -144,25 +155,35 @@ def main() -> int:
         nats, tokens = sums[:n_domains], sums[n_domains:]
         assert sum(tokens) == run.tokens_per_step
         loss_nats, stop = sum(nats) / run.tokens_per_step, bool(stop_flag)
-        refuse_non_finite(loss_nats, "loss", step, log, run)
 
         lr = learning_rate(run, step)
-        grad_norm = strategy.step(lr).grad_norm
-        refuse_non_finite(grad_norm, "gradient norm", step, log, run)
+        update = strategy.step(lr, functools.partial(guard.judge, loss_nats))
+        grad_norm = update.grad_norm
+        guard.record(step, loss_nats, grad_norm, update.fault)
+        if update.fault:
+            kind = "spike" if math.isfinite(loss_nats) and math.isfinite(grad_norm) else "nan"
+            log.row("event", step, event=kind, reason=update.fault)
         if world.is_main:
             seen = [i for i, n in enumerate(tokens) if n]
             log.row(
                 "train",
                 step,
-                loss_nats=loss_nats,
+                loss_nats=finite(loss_nats),
                 lr=lr,
-                grad_norm=grad_norm,
+                grad_norm=finite(grad_norm),
                 clipped=recipe.clip_grad_norm is not None and grad_norm > recipe.clip_grad_norm,
-                skipped=False,
+                skipped=bool(update.fault),
                 span_hash=data.span_hash(step_samples(step, run)),
-                **{f"loss_nats/{data.domains[i]}": nats[i] / tokens[i] for i in seen},
+                **{f"loss_nats/{data.domains[i]}": finite(nats[i] / tokens[i]) for i in seen},
                 **{f"tokens/{data.domains[i]}": int(tokens[i]) for i in seen},
             )
+        if guard.gives_up:
+            saver.wait()
+            black_box = folder / f"blackbox.step_{step}.json"
+            if world.is_main:
+                tokenizer = data_root / "tokenizers" / recipe.tokenizer
+                write_black_box(black_box, step, step_samples(step, run), data, tokenizer, update, guard)
+            raise too_many_faults(run, step, update, black_box)
         bar.update()
         if step % PERF_EVERY_STEPS == 0 or step == run.steps_total:
             perf = clock.read(step - last_read, run.tokens_per_step)
@@ -178,11 +199,15 @@ def main() -> int:
             with clock.paused():
                 for result in validate_model(strategy, val_sets):
                     log.row("val", step, **result.row())
-        if step % checkpoint_every == 0 or step == run.steps_total or stop:
+            gc.collect()
+        if run.saves_after(step) or stop:
             with clock.paused(checkpoint=True):
-                save_checkpoint(checkpoints, strategy, state_at(step), run)
-            log.row("event", step, event="checkpoint")
+                saver.save(state_at(step, guard.state))
+        log_written(saver, log)
     bar.close()
+    saver.wait()
+    log_written(saver, log)
+    gc.enable()
 
     # ------------------------------------------------------------ done, or stopped to be requeued
     finished = step == run.steps_total
@@ -224,14 +249,15 @@ def find_resume(checkpoints: Path, world: World) -> Path | None:
     return Path(chosen) if chosen else None
 
 
-def refuse_non_finite(value: float, what: str, step: int, log: Log, run: Run) -> None:
-    """Stop a run that can only get worse, before a checkpoint holds it."""
-    if not math.isfinite(value):
-        log.row("event", step, event="nan", where=what)
-        raise UserError(
-            f"{run.run_id}: the {what} of step {step} is {value}; the newest checkpoint is from before it: "
-            f"go on from there with a smaller lr, or look at the step's data"
-        )
+def log_written(saver: Saver, log: Log) -> None:
+    """A row for each checkpoint that is on the disk by now."""
+    for step in saver.written():
+        log.row("event", step, event="checkpoint")
+
+
+def finite(value: float) -> float | None:
+    """The value for a log row: JSON has no NaN."""
+    return value if math.isfinite(value) else None
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -247,6 +273,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="run folder (default: $ARXIV_RUNS/<scale>/<run>/seed<k>)")
     parser.add_argument("--resume", choices=("auto", "none"), default="auto")
+    parser.add_argument(
+        "--force", action="store_true", help="go on though configuration or data have changed"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values")
     # Overrides may stand between options.
     return parser.parse_intermixed_args()
