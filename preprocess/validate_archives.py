@@ -4,14 +4,15 @@
 
 In:  SRC/arXiv_src_*.tar and SRC/arXiv_src_manifest.xml, as arXiv's bucket has them.
 Out: $DATA/corpus/<variant>/validate_archives/<tar>.parquet, a row for each whole item that may hold TeX
-     (where its bytes lie in the tar, of what kind they are), and a ledger row with a verdict for every item.
+     (where its bytes lie in the tar, of what kind they are), a ledger row with a verdict for every item, and
+     beside the ledger _TARS.json: the tars that the manifest lists and are not here, and the other way round.
 A tar whose size or md5 is not the manifest's is quarantined: all its items are dropped as `damaged_tar`,
-unless `salvage=true` keeps those that are whole in themselves.
+unless `salvage=true` keeps those that are whole in themselves. One that ends too early has a row of its own.
 """
 
 import hashlib
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
@@ -23,9 +24,10 @@ from preprocess.latex.archive import MAX_BYTES, inflate, kind_of
 from preprocess.ledger import Documents
 from preprocess.schema import ITEMS
 from preprocess.shard import code_hash
-from preprocess.stage import ShardStage, Unit, run
+from preprocess.stage import ShardStage, Unit, run, write_json
 
 MANIFEST = "arXiv_src_manifest.xml"
+TARS = "_TARS.json"
 # Content that holds no TeX, and the reason to drop it.
 _NO_TEX = {
     "empty": "empty",
@@ -40,7 +42,7 @@ class ValidateArchivesConfig(Config):
     """How to treat damage."""
 
     salvage: bool = False  # keep the whole items of a tar that is not as the manifest says
-    max_item_bytes: int = MAX_BYTES  # inflated
+    max_item_bytes: int = MAX_BYTES  # packed or inflated
 
 
 @dataclass(frozen=True)
@@ -98,60 +100,85 @@ def judge_item(data: bytes, max_bytes: int) -> tuple[str, str]:
     return kind, _NO_TEX.get(kind, "")
 
 
-def items(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Items of a bulk tar in order, folders apart; ends at the first damaged header."""
+def items(path: Path, max_bytes: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Items of a bulk tar in order, folders apart; ends at the first damaged header.
+
+    Nothing is read of what is no regular file or has more than `max_bytes`. Raises tarfile.ReadError where
+    the tar ends without the empty blocks that end a whole one.
+    """
     with tarfile.open(path, "r:") as tar:
-        while True:
-            try:
-                member = tar.next()
-            except tarfile.TarError:
-                return
-            if member is None:
-                return
+        while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header: memory would grow
             if member.isdir():
                 continue
             tar.fileobj.seek(member.offset_data)  # the tar's own bytes: never through a link
-            yield member, tar.fileobj.read(member.size) if member.isreg() else b""
+            readable = member.isreg() and member.size <= max_bytes
+            yield member, tar.fileobj.read(member.size) if readable else b""
+        tar.fileobj.seek(tar.offset)  # tarfile takes a damaged header for the end
+        if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("no end-of-archive mark")
 
 
 def validate_tar(unit: Unit, config: ValidateArchivesConfig, documents: Documents) -> None:
-    """Verdicts for the items of one tar."""
+    """Verdicts for the items of one tar, and for the tar itself where it ends too early."""
     path, listed = unit.work
     damage = tar_damage(path, listed)
+    quarantined = damage if not config.salvage else ""
+    try:
+        _judge_items(unit.name, items(path, config.max_item_bytes), quarantined, config, documents)
+    except tarfile.TarError as error:
+        of = f" of {listed.num_items}" if listed else ""
+        sentence = f"{error}; {documents.counts.total()}{of} items found{damage and f'; {damage}'}"
+        documents.drop(f"@{path.name}", "damaged_tar" if quarantined else "truncated_archive", 0, sentence)
+
+
+def _judge_items(
+    source_tar: str,
+    members: Iterable[tuple[tarfile.TarInfo, bytes]],
+    quarantined: str,
+    config: ValidateArchivesConfig,
+    documents: Documents,
+) -> None:
+    """Verdicts for items. `quarantined`: why none of them is to be trusted, "" if they are."""
     seen: set[str] = set()
-    for member, data in items(path):
+    for member, data in members:
         paper_id = from_member_stem(PurePosixPath(member.name).stem)
-        key = paper_id if paper_id and paper_id not in seen else f"{paper_id or ''}@{member.name}"
-        if damage and not config.salvage:
-            documents.drop(key, "damaged_tar", member.size, damage)
-            continue
-        if paper_id is None:
+        repeated = paper_id in seen
+        key = _key(paper_id, member, seen)
+        if quarantined:
+            documents.drop(key, "damaged_tar", member.size, quarantined)
+        elif paper_id is None:
             documents.drop(key, "no_arxiv_id", member.size, member.name)
-            continue
-        if paper_id in seen:
+        elif repeated:
             documents.drop(key, "repeated_item", member.size, member.name)
-            continue
-        seen.add(paper_id)
-        if not member.isreg():
+        elif not member.isreg():
             documents.drop(key, "not_a_file", member.size, member.name)
-            continue
-        if len(data) < member.size:
+        elif member.size > config.max_item_bytes:
+            documents.drop(key, "too_large", member.size)
+        elif len(data) < member.size:
             documents.drop(key, "truncated_archive", member.size, "the tar ends inside this item")
-            continue
-        kind, reason = judge_item(data, config.max_item_bytes)
-        if reason:
-            documents.drop(key, reason, member.size)
-            continue
-        row = {
-            "id": paper_id,
-            "source_tar": unit.name,
-            "member": member.name,
-            "kind": kind,
-            "offset": member.offset_data,
-            "n_bytes": member.size,
-        }
-        documents.keep(row, member.size, member.size, {})
+        else:
+            kind, reason = judge_item(data, config.max_item_bytes)
+            if reason:
+                documents.drop(key, reason, member.size)
+                continue
+            row = {
+                "id": paper_id,
+                "source_tar": source_tar,
+                "member": member.name,
+                "kind": kind,
+                "offset": member.offset_data,
+                "n_bytes": member.size,
+            }
+            documents.keep(row, member.size, member.size, {})
+
+
+def _key(paper_id: str | None, member: tarfile.TarInfo, seen: set[str]) -> str:
+    """What an item is called in the ledger: its paper's id, with its name and place where that is taken."""
+    named = f"{paper_id or ''}@{member.name}"
+    key = next(key for key in (paper_id, named, f"{named}@{member.offset}") if key and key not in seen)
+    seen.add(key)
+    return key
 
 
 def main() -> None:
@@ -162,7 +189,9 @@ def main() -> None:
     if not tars:
         raise UserError(f"{job.src}: holds no .tar; SRC= names the folder of arXiv's bulk archives")
     manifest = read_manifest(job.src / MANIFEST)
-    report_completeness({path.name for path in tars}, manifest)
+    write_json(
+        job.ledger("validate_archives") / TARS, report_completeness({path.name for path in tars}, manifest)
+    )
     units = [
         Unit(
             path.stem,
@@ -182,14 +211,15 @@ def main() -> None:
     run(stage, job, config, units)
 
 
-def report_completeness(here: set[str], manifest: dict[str, Listed]) -> None:
-    """Say which tars the manifest lists and are not here, and the other way round."""
+def report_completeness(here: set[str], manifest: dict[str, Listed]) -> dict[str, list[str]]:
+    """Say and return which tars the manifest lists and are not here, and the other way round."""
     missing, unlisted = sorted(manifest.keys() - here), sorted(here - manifest.keys())
     print(f"validate_archives: {len(here)} tars here, {len(manifest)} in the manifest")
     for names, what in ((missing, "listed but not here"), (unlisted, "here but not listed (not verifiable)")):
         if names:
             more = ", …" if len(names) > 3 else ""
             print(f"validate_archives: {len(names)} {what}: {', '.join(names[:3])}{more}")
+    return {"listed_not_here": missing, "here_not_listed": unlisted}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -129,6 +130,70 @@ def test_tar_unlike_its_manifest_entry_is_quarantined_or_salvaged(tmp_path: Path
     assert set(salvaged.values()) <= {"kept", "truncated_archive"}
 
 
+def test_items_of_one_name_or_id_each_have_a_row(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name in ("0704/0704.0001.gz", "0704/0704.0001.gz", "0704/0704.0001.gz", "README", "README"):
+            info = tarfile.TarInfo(name)
+            info.size = 5
+            tar.addfile(info, io.BytesIO(b"Hello"))
+    src = _source(tmp_path, {"t.tar": buffer.getvalue()})
+    assert sorted(_validate(tmp_path, src).values()) == [
+        *("kept", "no_arxiv_id", "no_arxiv_id", "repeated_item", "repeated_item")
+    ]
+    (src / "t.tar").write_bytes(buffer.getvalue() + b"damage")
+    assert list(_validate(tmp_path, src).values()) == ["damaged_tar"] * 5
+
+
+@pytest.mark.parametrize(
+    ("cut", "n_kept", "rows"),
+    [
+        (lambda tar: tar[: 3 * 1024], 3, {"@t.tar": "truncated_archive"}),
+        (lambda tar: tar[: 2 * 1024 + 100], 2, {"@t.tar": "truncated_archive"}),
+        (
+            lambda tar: tar[: 2 * 1024 + 515],
+            2,
+            {"0704.0003": "truncated_archive", "@t.tar": "truncated_archive"},
+        ),
+        (lambda tar: tar[:2048] + b"x" * 512 + tar[2560:], 2, {"@t.tar": "truncated_archive"}),
+        (lambda _: b"", 0, {"@t.tar": "truncated_archive"}),
+        (lambda _: b"no tar at all" * 99, 0, {"@t.tar": "truncated_archive"}),
+    ],
+    ids=["between-items", "in-a-header", "in-an-item", "broken-header", "empty", "garbage"],
+)
+def test_unlisted_tar_that_ends_too_early_is_reported(tmp_path: Path, cut, n_kept: int, rows) -> None:
+    tar = _tar({f"0704/0704.000{i}.gz": gzip.compress(TEX) for i in range(1, 6)})
+    verdicts = _validate(tmp_path, _source(tmp_path, {"t.tar": cut(tar)}, listed={"other.tar": tar}))
+    assert list(verdicts.values()).count("kept") == n_kept
+    assert {key: verdict for key, verdict in verdicts.items() if verdict != "kept"} == rows
+
+
+def test_tar_without_one_whole_item_is_in_the_ledger(tmp_path: Path) -> None:
+    tar = _tar({"0704/0704.0001.gz": gzip.compress(TEX)})
+    src = _source(tmp_path, {"t.tar": b""}, listed={"t.tar": tar})
+    assert _validate(tmp_path, src) == {"@t.tar": "damaged_tar"}
+    (row,) = read_rows(tmp_path / "ledger/main/validate_archives/t.parquet")
+    assert "0 of 1 items found; 0 bytes, the manifest says" in row["detail"]
+
+
+def test_item_that_claims_to_be_huge_is_not_read(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("0704/0704.0001.gz")
+    info.size = 1 << 40
+    src = _source(tmp_path, {"t.tar": info.tobuf() + bytes(10240)})
+    assert _validate(tmp_path, src)["0704.0001"] == "too_large"
+
+
+def test_when_a_tar_arrives_only_that_one_is_read(tmp_path: Path) -> None:
+    one, two = (_tar({f"0704/0704.000{i}.gz": gzip.compress(TEX)}) for i in (1, 2))
+    src = _source(tmp_path, {"a.tar": one}, listed={"a.tar": one, "b.tar": two})
+    _validate(tmp_path, src)
+    (src / "b.tar").write_bytes(two)
+    (src / "arXiv_src_manifest.xml").touch()
+    again = run_script("preprocess/validate_archives.py", "--data", tmp_path, "--src", src, "--workers", 1)
+    assert "1 of 2 shards are finished" in again.stdout
+    assert set(ledger(tmp_path, "validate_archives").values()) == {"kept"}
+
+
 def test_tar_that_changes_is_read_again_and_others_are_not(tmp_path: Path) -> None:
     one, two = (_tar({f"0704/0704.000{i}.gz": gzip.compress(TEX)}) for i in (1, 2))
     src = _source(tmp_path, {"a.tar": one, "b.tar": two})
@@ -145,6 +210,8 @@ def test_missing_and_unlisted_tars_are_reported(tmp_path: Path) -> None:
     done = run_script("preprocess/validate_archives.py", "--data", tmp_path, "--src", src, "--workers", 1)
     assert "1 listed but not here: b.tar" in done.stdout
     assert "1 here but not listed (not verifiable): a.tar" in done.stdout
+    report = json.loads((tmp_path / "ledger/main/validate_archives/_TARS.json").read_text())
+    assert report == {"listed_not_here": ["b.tar"], "here_not_listed": ["a.tar"]}
 
 
 @pytest.mark.parametrize(

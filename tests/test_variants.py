@@ -1,4 +1,4 @@
-"""The corpora of Runs 01-05 and 22: one rule each, what is equal shared, validation papers never trained on."""
+"""The corpora of Runs 01-05 and 22: one rule each, what is equal is shared, validation papers stay apart."""
 
 import csv
 from importlib import import_module
