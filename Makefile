@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,full)
+SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter bench-train,$(MAKECMDGOALS)),mini,full))
 VARIANT ?= main
 TOKENIZER ?= main
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess
+.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-train
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -92,6 +92,9 @@ status: setup  ## the runs, their state and when they end
 
 bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: speed from archive to clean text, beside other cleaners
 	$(PY) tests/bench_preprocess.py --peers $(VENV)-bench/bin/python
+
+bench-train: setup  ## SCALE=mini VARIANT=: training speed beside transformers' Trainer; share of the corpus ever seen
+	$(PY) tests/bench_train.py --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
 
 $(VENV)-bench/.installed: tests/bench_requirements.txt
 	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
