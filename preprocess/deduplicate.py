@@ -43,7 +43,6 @@ from preprocess.stage import (
 )
 
 PAIRS_A_TASK = 256  # at most 512 documents' n-grams in a worker's memory
-NO_SKETCH: np.ndarray = np.empty(0, np.uint64)
 _MEASURE = {
     "exact_duplicate": "similarity of letters and digits",
     "near_duplicate": "Jaccard similarity of 5-word n-grams",
@@ -85,7 +84,7 @@ def scan_shard(unit: Unit, config: DeduplicateConfig) -> tuple[Unit, Scan]:
         scan.ids.append(row["id"])
         scan.created.append(row["created"])
         scan.keys.append(text_key(row["text"]) if config.exact else b"")
-        scan.sketches.append(sketch(row["text"]) if config.near or config.contained else NO_SKETCH)
+        scan.sketches.append(sketch(row["text"] if config.near or config.contained else ""))
         scan.hits.append(benchmarks.find(row["text"]) if benchmarks else [])
     return unit, scan
 
@@ -103,7 +102,7 @@ class Papers:
                 first = len(self.sketches)
                 self.hits.update((first + row, hits) for row, hits in enumerate(scan.hits) if hits)
                 self.sketches.add(scan.sketches)
-                values = (
+                values: tuple[np.ndarray, ...] = (
                     np.array(scan.ids, np.bytes_),
                     np.array(scan.created, np.bytes_),
                     np.frombuffer(b"".join(scan.keys), np.uint64).reshape(-1, 2),
@@ -223,7 +222,16 @@ def main() -> None:
     report = job.corpus("deduplicate") / "contamination.json"
     if config.benchmarks:
         loaded = load_benchmarks(config.benchmarks, config.benchmark_words)
-        write_json(report, loaded.report((papers.id(number), hits) for number, hits in papers.hits.items()))
+        files = loaded.report((papers.id(number), hits) for number, hits in papers.hits.items())
+        write_json(report, files)
+        for file in files:
+            malformed = (
+                f"; no JSON objects: lines {file['malformed_lines']}" if file["malformed_lines"] else ""
+            )
+            print(
+                f"deduplicate: {file['file']}: {file['items_found']:,} of {file['items']:,} items found in "
+                f"{len(file['papers']):,} papers{malformed}"
+            )
     else:
         report.unlink(missing_ok=True)
     decisions, components = decide(papers, config, job.workers)
