@@ -10,7 +10,7 @@ from preprocess.arxiv_id import from_member_stem, month_of
 from preprocess.filter_metadata import Domains, is_withdrawn
 from preprocess.shard import read_rows
 from tests.conftest import run_script
-from tests.corpus_support import ledger
+from tests.corpus_support import ledger, run_stage
 
 
 def _line(paper_id: str, **values: Any) -> str:
@@ -38,9 +38,7 @@ def _filter(
 ) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     snapshot = folder / "metadata.json"
     snapshot.write_text("\n".join(lines) + "\n")
-    run_script(
-        "preprocess/filter_metadata.py", "--data", folder, "--metadata", snapshot, "--workers", 1, *overrides
-    )
+    run_stage("filter_metadata", "--data", folder, "--metadata", snapshot, *overrides)
     kept = (folder / "corpus/main/filter_metadata").glob("*.parquet")
     return ledger(folder, "filter_metadata"), {row["id"]: row for path in kept for row in read_rows(path)}
 

@@ -10,7 +10,7 @@ from preprocess import perplexity
 from preprocess.filter_quality import BLOCKLIST, REASONS, FilterQualityConfig, measure, verdict
 from preprocess.shard import read_rows
 from tests.conftest import run_script
-from tests.corpus_support import PROSE, document, ledger, write_shard
+from tests.corpus_support import PROSE, document, ledger, run_stage, write_shard
 
 GERMAN = (
     "Wir untersuchen das Verhalten von Lösungen nahe dem Rand und zeigen, dass jede beschränkte Folge einen "
@@ -75,7 +75,7 @@ def test_measures_stay_on_the_document(tmp_path: Path) -> None:
     write_shard(
         tmp_path / "corpus/main/normalize_text/t.parquet", [document("0704.0001", PROSE * 8 + "$x+y$")]
     )
-    run_script("preprocess/filter_quality.py", "--data", tmp_path, "--workers", 1)
+    run_stage("filter_quality", "--data", tmp_path)
     (row,) = read_rows(tmp_path / "corpus/main/filter_quality/t.parquet")
     assert row["language"] == "en"
     assert row["math_share"] == pytest.approx(5 / len(row["text"]))
@@ -85,9 +85,7 @@ def test_measures_stay_on_the_document(tmp_path: Path) -> None:
 
 class TestNgramModel:
     # Random words are of no language.
-    SCRIPT = (
-        *("preprocess/filter_quality.py", "--variant", "run22", "max_repetition=1", "languages=[]", "--data"),
-    )
+    VARIANT = ("--variant", "run22", "max_repetition=1", "languages=[]")
 
     def _texts(self, n: int) -> dict[str, str]:
         rng = np.random.default_rng(3)
@@ -129,7 +127,7 @@ class TestNgramModel:
         return tmp_path / "d"
 
     def test_both_ends_are_dropped_and_the_measure_stays(self, data: Path) -> None:
-        run_script(*self.SCRIPT, data, "--workers", 1)
+        run_stage("filter_quality", *self.VARIANT, "--data", data)
         reasons = list(ledger(data, "filter_quality", "run22").values())
         assert [reasons.count(f"{end}_perplexity") for end in ("low", "high")] == [3, 3]  # 5 % of 61 each
         assert reasons.count("too_short") == 1
@@ -140,12 +138,12 @@ class TestNgramModel:
         assert not (data / "corpus/main/filter_quality").exists()
 
     def test_tasks_of_an_array_and_one_task_make_the_same(self, data: Path, tmp_path: Path) -> None:
-        run_script(*self.SCRIPT, data, "--workers", 2)
+        run_script("preprocess/filter_quality.py", *self.VARIANT, "--data", data, "--workers", 2)
         one = {p.name: p.read_bytes() for p in (data / "corpus/run22/filter_quality").iterdir()}
         for path in (data / "corpus/run22").rglob("*.*"):
             path.unlink()
         for i in (2, 0, 1):
-            run_script(*self.SCRIPT, data, "--workers", 1, "--shard", f"{i}/3")
+            run_stage("filter_quality", *self.VARIANT, "--data", data, "--shard", f"{i}/3")
         assert one == {p.name: p.read_bytes() for p in (data / "corpus/run22/filter_quality").iterdir()}
         assert perplexity.MODEL_FILE in one
 

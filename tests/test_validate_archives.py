@@ -12,7 +12,7 @@ import pytest
 from preprocess.shard import read_rows
 from preprocess.validate_archives import judge_item
 from tests.conftest import run_script
-from tests.corpus_support import ledger
+from tests.corpus_support import ledger, run_stage
 
 TEX = b"\\documentclass{article}\\begin{document}Hello.\\end{document}"
 BIG = 1 << 30
@@ -47,7 +47,7 @@ def _source(folder: Path, tars: dict[str, bytes], listed: dict[str, bytes] | Non
 
 
 def _validate(folder: Path, src: Path, *overrides: str) -> dict[str, str]:
-    run_script("preprocess/validate_archives.py", "--data", folder, "--src", src, "--workers", 1, *overrides)
+    run_stage("validate_archives", "--data", folder, "--src", src, *overrides)
     return ledger(folder, "validate_archives")
 
 
@@ -189,8 +189,8 @@ def test_when_a_tar_arrives_only_that_one_is_read(tmp_path: Path) -> None:
     _validate(tmp_path, src)
     (src / "b.tar").write_bytes(two)
     (src / "arXiv_src_manifest.xml").touch()
-    again = run_script("preprocess/validate_archives.py", "--data", tmp_path, "--src", src, "--workers", 1)
-    assert "1 of 2 shards are finished" in again.stdout
+    said = run_stage("validate_archives", "--data", tmp_path, "--src", src)
+    assert "1 of 2 shards are finished" in said
     assert set(ledger(tmp_path, "validate_archives").values()) == {"kept"}
 
 
@@ -199,17 +199,17 @@ def test_tar_that_changes_is_read_again_and_others_are_not(tmp_path: Path) -> No
     src = _source(tmp_path, {"a.tar": one, "b.tar": two})
     _validate(tmp_path, src)
     (src / "b.tar").write_bytes(one)  # same size, other bytes than the manifest says
-    again = run_script("preprocess/validate_archives.py", "--data", tmp_path, "--src", src, "--workers", 1)
-    assert "1 of 2 shards are finished" in again.stdout
-    assert "damaged_tar" in again.stdout
+    said = run_stage("validate_archives", "--data", tmp_path, "--src", src)
+    assert "1 of 2 shards are finished" in said
+    assert "damaged_tar" in said
 
 
 def test_missing_and_unlisted_tars_are_reported(tmp_path: Path) -> None:
     tar = _tar({"0704/0704.0001.gz": gzip.compress(TEX)})
     src = _source(tmp_path, {"a.tar": tar}, listed={"b.tar": tar})
-    done = run_script("preprocess/validate_archives.py", "--data", tmp_path, "--src", src, "--workers", 1)
-    assert "1 listed but not here: b.tar" in done.stdout
-    assert "1 here but not listed (not verifiable): a.tar" in done.stdout
+    said = run_stage("validate_archives", "--data", tmp_path, "--src", src)
+    assert "1 listed but not here: b.tar" in said
+    assert "1 here but not listed (not verifiable): a.tar" in said
     report = json.loads((tmp_path / "ledger/main/validate_archives/_TARS.json").read_text())
     assert report == {"listed_not_here": ["b.tar"], "here_not_listed": ["a.tar"]}
 

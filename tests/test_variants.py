@@ -11,7 +11,7 @@ from configs.loader import CONFIGS, Config
 from preprocess import job
 from preprocess.shard import read_rows
 from tests.conftest import run_script
-from tests.corpus_support import ledger
+from tests.corpus_support import ledger, run_stage
 
 # The first stage that a variant computes by itself; from there on it has folders of its own.
 FIRST = {
@@ -51,10 +51,9 @@ def test_stages_before_the_difference_are_shared(variant: str, first: str) -> No
 
 def _run(data: Path, variant: str, *stages: str) -> None:
     for stage in stages:
-        flags = ("--data", data, "--variant", variant, "--workers", 1)
         # The planted papers alone are few: two of each domain are set aside.
         few = ("min_val_papers=2",) if stage == "split_corpus" else ()
-        run_script(f"preprocess/{stage}.py", *flags, *few)
+        run_stage(stage, "--data", data, "--variant", variant, *few)
 
 
 @pytest.fixture(scope="module")
