@@ -32,18 +32,24 @@ from preprocess.stage import ShardStage, Unit, run
 
 UNREADABLE = "unreadable"  # shard of the lines without a valid id
 
-# Licences that let the text be passed on. arXiv's own non-exclusive licence and no licence do not.
-OPEN_LICENSES = re.compile(
-    r"//creativecommons\.org/(licenses/(by|by-sa)/|publicdomain/zero/|licenses/publicdomain)"
-)
+# Licences by what they allow. Text under the first two may be passed on and trained on by anyone; arXiv's own
+# non-exclusive licence lets arXiv alone distribute it, and older papers mostly have none on record.
+LICENSE_GROUPS = {
+    "public_domain": re.compile(r"//creativecommons\.org/(publicdomain/|licenses/publicdomain)"),
+    "attribution": re.compile(r"//creativecommons\.org/licenses/by(-sa)?/"),
+    "restricted": re.compile(r"//creativecommons\.org/licenses/by-n"),  # -nc, -nd, -nc-sa, -nc-nd
+    "arxiv": re.compile(r"//arxiv\.org/licenses/"),
+}
+OPEN_GROUPS = ("public_domain", "attribution")
 
 _WITHDRAWN = re.compile(r"\b(withdrawn|withdraw this|retracted)\b", re.IGNORECASE)
 # "a previous version was withdrawn", "Theorem 3 has been withdrawn": said of something else than this paper.
 _NOT_THIS = re.compile(
     r"\b(previous|earlier|prior|first|older?|original|another|part|claims?|theorems?|lemmas?|sections?|"
-    r"conjectures?|propositions?|v\d+)\b",
+    r"conjectures?|propositions?)\b",
     re.IGNORECASE,
 )
+_VERSION = re.compile(r"\b(?:v|version )(\d+)\b", re.IGNORECASE)
 _OPENS_AS_WITHDRAWN = re.compile(
     r"\W*((this|the)\s+(\w+\s+){0,2}?)?"
     r"((paper|article|manuscript|submission|preprint|work|note)\s+((has|have)\s+been|is|was)\s+(temporarily\s+|being\s+)?)?"
@@ -64,6 +70,7 @@ class FilterMetadataConfig(Config):
 
 class _Version(msgspec.Struct):
     created: str
+    source_type: str = ""  # not in Kaggle's snapshot, but in those made from arXiv's OAI format arXivRaw
 
 
 class _Line(msgspec.Struct):
@@ -108,12 +115,27 @@ class Domains:
         return None
 
 
-def is_withdrawn(comments: str | None, abstract: str) -> bool:
-    """Whether the paper itself is withdrawn, told from papers that mention a withdrawal."""
+def license_group(url: str | None) -> str:
+    """The group of LICENSE_GROUPS that a licence belongs to; "none" without one, else "other"."""
+    if not url:
+        return "none"
+    return next((group for group, pattern in LICENSE_GROUPS.items() if pattern.search(url)), "other")
+
+
+def is_withdrawn(comments: str | None, abstract: str, n_versions: int = 1) -> bool:
+    """Whether the paper itself is withdrawn, told from papers that mention a withdrawal.
+
+    "v2 withdrawn" withdraws the paper where version 2 is its last one.
+    """
     sentences = re.split(r"[.;!?]\s", comments or "")
     if any(_OPENS_AS_WITHDRAWN.match(text) for text in (abstract, *sentences)):
         return True
-    return any(_WITHDRAWN.search(s) and not _NOT_THIS.search(s) for s in sentences)
+    for sentence in sentences:
+        if _WITHDRAWN.search(sentence) and not _NOT_THIS.search(sentence):
+            versions = [int(number) for number in _VERSION.findall(sentence)]
+            if not versions or n_versions in versions:
+                return True
+    return False
 
 
 def judge(line: _Line, config: FilterMetadataConfig, domains: Domains) -> tuple[str, str, str]:
@@ -127,9 +149,11 @@ def judge(line: _Line, config: FilterMetadataConfig, domains: Domains) -> tuple[
         return "", created, "category"
     if not config.first_year <= int(created[:4]) <= config.last_year:
         return domain, created, "year"
-    if config.licenses == "open" and not OPEN_LICENSES.search(line.license or ""):
+    if config.licenses == "open" and license_group(line.license) not in OPEN_GROUPS:
         return domain, created, "license"
-    if is_withdrawn(line.comments, line.abstract):
+    # arXiv keeps a withdrawn version as one of source type I (ignore), without text.
+    is_stub = line.versions[-1].source_type == "I"
+    if is_stub or is_withdrawn(line.comments, line.abstract, len(line.versions)):
         return domain, created, "withdrawn"
     return domain, created, ""
 
@@ -224,7 +248,8 @@ def filter_month(unit: Unit, config: FilterMetadataConfig, documents: Documents)
             continue
         domain, created, reason = judge(line, config, domains)
         if reason:
-            documents.drop(line.id, reason, n_bytes, line.categories if reason == "category" else "")
+            details = {"category": line.categories, "license": license_group(line.license)}
+            documents.drop(line.id, reason, n_bytes, details.get(reason, ""))
             continue
         row = {
             "id": line.id,

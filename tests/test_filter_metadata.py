@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from preprocess.arxiv_id import from_member_stem, month_of
-from preprocess.filter_metadata import Domains, is_withdrawn
+from preprocess.filter_metadata import Domains, is_withdrawn, license_group
 from preprocess.shard import read_rows
 from tests.conftest import run_script
 from tests.corpus_support import ledger, run_stage
@@ -76,6 +76,10 @@ def test_paper_categories_are_matched_exactly(categories: str, domain: str | Non
         (None, "The manuscript was withdrawn because of an error", True),
         ("A previous version was withdrawn. 12 pages", "We show that", False),
         ("Theorem 3 of v1 has been withdrawn", "We show that", False),
+        ("v2 withdrawn because of an error; 12 pages", "We show that", True),
+        ("Version 2 was withdrawn", "We show that", True),
+        ("v1 withdrawn and replaced by v2", "We show that", True),
+        ("v1 withdrawn, this one has a new proof", "We show that", False),
         ("12 pages", "We study cash withdrawn from banks. This paper shows that it is withdrawn.", False),
         ("12 pages", "This paper has been written to study withdrawal symptoms", False),
         (None, "", False),
@@ -84,7 +88,38 @@ def test_paper_categories_are_matched_exactly(categories: str, domain: str | Non
 def test_withdrawn_papers_are_told_from_those_that_mention_it(
     comments: str | None, abstract: str, withdrawn: bool
 ) -> None:
-    assert is_withdrawn(comments, abstract) is withdrawn
+    assert is_withdrawn(comments, abstract, n_versions=2) is withdrawn
+
+
+def test_last_version_without_source_is_withdrawn(tmp_path: Path) -> None:
+    created = "Mon, 2 Apr 2007 19:18:42 GMT"
+    kinds = {"0704.0001": "DI", "0704.0002": "ID", "0704.0003": "D"}
+    lines = [
+        _line(paper_id, versions=[{"created": created, "source_type": kind} for kind in types])
+        for paper_id, types in kinds.items()
+    ]
+    verdicts, _ = _filter(tmp_path, lines)
+    assert verdicts == {"0704.0001": "withdrawn", "0704.0002": "kept", "0704.0003": "kept"}
+
+
+@pytest.mark.parametrize(
+    ("url", "group"),
+    [
+        ("http://creativecommons.org/licenses/by/4.0/", "attribution"),
+        ("https://creativecommons.org/licenses/by-sa/4.0/", "attribution"),
+        ("http://creativecommons.org/publicdomain/zero/1.0/", "public_domain"),
+        ("http://creativecommons.org/licenses/publicdomain/", "public_domain"),
+        ("http://creativecommons.org/licenses/by-nc-sa/3.0/", "restricted"),
+        ("http://creativecommons.org/licenses/by-nd/4.0/", "restricted"),
+        ("http://arxiv.org/licenses/nonexclusive-distrib/1.0/", "arxiv"),
+        ("http://arxiv.org/licenses/assumed-1991-2003/", "arxiv"),
+        ("http://example.org/by/4.0/", "other"),
+        (None, "none"),
+        ("", "none"),
+    ],
+)
+def test_group_of_a_licence(url: str | None, group: str) -> None:
+    assert license_group(url) == group
 
 
 @pytest.mark.parametrize(
