@@ -16,7 +16,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import numpy as np
 
@@ -101,16 +100,22 @@ def commands(text: str) -> Iterator[tuple[int, int, str, int]]:
             yield match.start(), end, "\\" + name, match.end()
 
 
-def summarise(measures: Measures, only: Callable[[str], bool] = lambda command: True) -> dict[str, Any]:
-    """Ratios; those of commands are over the commands that `only` lets through. NaN where nothing counts."""
-    occurrences, whole, crossed = (
-        sum(n for command, n in counts.items() if only(command))
-        for counts in (measures.commands, measures.whole, measures.crossed)
+def select(measures: Measures, keep: Callable[[str], bool]) -> Measures:
+    """The counts of some commands alone."""
+    return Measures(
+        commands=Counter({c: n for c, n in measures.commands.items() if keep(c)}),
+        whole=Counter({c: n for c, n in measures.whole.items() if keep(c)}),
+        crossed=Counter({c: n for c, n in measures.crossed.items() if keep(c)}),
+        cuts=Counter({(c, cut): n for (c, cut), n in measures.cuts.items() if keep(c)}),
     )
-    ways: dict[str, list[int]] = {c: [n] for c, n in measures.whole.items() if only(c)}
+
+
+def summarise(measures: Measures) -> dict[str, float]:
+    """Ratios; NaN where there is nothing to divide by."""
+    occurrences = measures.commands.total()
+    ways: dict[str, list[int]] = {command: [n] for command, n in measures.whole.items()}
     for (command, _), n in measures.cuts.items():
-        if only(command):
-            ways.setdefault(command, []).append(n)
+        ways.setdefault(command, []).append(n)
     return {
         "documents": measures.documents,
         "lossless": _ratio(measures.lossless, measures.documents),
@@ -119,8 +124,8 @@ def summarise(measures: Measures, only: Callable[[str], bool] = lambda command: 
         "tokens_per_formula": _ratio(measures.formula_tokens, measures.formulas),
         "tokens_per_word": _ratio(measures.word_tokens, measures.words),
         "command_occurrences": occurrences,
-        "commands_whole": _ratio(whole, occurrences),
-        "commands_crossed": _ratio(crossed, occurrences),
+        "commands_whole": _ratio(measures.whole.total(), occurrences),
+        "commands_crossed": _ratio(measures.crossed.total(), occurrences),
         "entropy_bits": _ratio(sum(sum(n) * entropy_bits(n) for n in ways.values()), occurrences),
         "respaced_same": _ratio(measures.respaced_same, measures.tried),
         "renamed_same": _ratio(measures.renamed_same, measures.tried),
