@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-train
+.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-tokenizer bench-train
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -95,6 +95,9 @@ bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: speed from arc
 
 bench-train: setup  ## SCALE=mini VARIANT=: training speed beside transformers' Trainer; share of the corpus ever seen
 	$(PY) tests/bench_train.py --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
+
+bench-tokenizer: setup  ## ARXIV_REAL=: encoding, training, shards and stability of the tokenizer on real papers
+	$(PY) tests/bench_tokenizer.py --data "$$DATA/bench-tokenizer"
 
 $(VENV)-bench/.installed: tests/bench_requirements.txt
 	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
