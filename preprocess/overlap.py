@@ -58,6 +58,7 @@ def find_overlaps(
     parts: list[Part] = []
     shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left
     index.save(scratch)
+    _load.cache_clear()
     try:
         tasks = [(unit, validation | left_out, scratch) for unit in units]
         with progress("training papers", units) as bar:

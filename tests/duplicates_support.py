@@ -1,6 +1,9 @@
-"""Made-up texts, and copies of texts with a known likeness to them."""
+"""Made-up texts, copies of texts with a known likeness to them, and the stages that find these."""
 
 import random
+import sys
+from importlib import import_module
+from unittest import mock
 
 import numpy as np
 
@@ -9,6 +12,12 @@ from preprocess.ngrams import distinct_ngrams, n_shared
 # Zipf-like, as words are: phrases of the frequent ones recur in all texts.
 _WORDS = [f"w{i}" for i in range(5000)]
 _WEIGHTS = [1 / (i + 10) for i in range(5000)]
+
+
+def run_stage(stage: str, *args: object) -> None:
+    """Run a stage in this process and by one worker: a second less than a process of its own takes."""
+    with mock.patch.object(sys, "argv", [stage, *map(str, args), "--workers", "1"]):
+        import_module(f"preprocess.{stage}").main()
 
 
 def write_words(rng: random.Random, n_words: int) -> list[str]:

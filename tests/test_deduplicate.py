@@ -15,7 +15,7 @@ from preprocess.shard import read_rows
 from preprocess.sketch import MOST_PARTNERS, SketchIndex, sketch
 from tests.conftest import run_script
 from tests.corpus_support import document, ledger, write_shard
-from tests.duplicates_support import edited, likeness, with_other_ending, write_words
+from tests.duplicates_support import edited, likeness, run_stage, with_other_ending, write_words
 
 FILTERED, DONE = "corpus/main/filter_quality", "corpus/main/deduplicate"
 
@@ -220,10 +220,11 @@ def _outcome(folder: Path) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_planted_duplicates_and_nothing_else(tmp_path: Path) -> None:
+def test_planted_duplicates_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows, expected = _planted()
     _write(tmp_path, rows, 3)
-    said = run_script("preprocess/deduplicate.py", "--data", tmp_path, "--workers", 2).stdout
+    run_stage("deduplicate", "--data", tmp_path)
+    assert "near_duplicate 8" in capsys.readouterr().out
     outcome = _outcome(tmp_path)
     found = {i: (reason, detail.partition(":")[0]) for i, (reason, detail) in outcome.items() if reason}
     assert found == expected
@@ -233,7 +234,6 @@ def test_planted_duplicates_and_nothing_else(tmp_path: Path) -> None:
         if reason != "exact_duplicate":
             exact = likeness(text[paper_id], text[of])[reason == "contained"]
             assert measured == pytest.approx(exact, abs=0.0006)
-    assert "near_duplicate 8" in said
 
     # The relatives stay, in one component; so do those whose twins were dropped.
     component = {
@@ -246,8 +246,8 @@ def test_planted_duplicates_and_nothing_else(tmp_path: Path) -> None:
     assert relatives["0709.0001"] == ["0709.0001", "0709.0002"]
     assert len(relatives["0708.0000"]) == 7
 
-    again = run_script("preprocess/deduplicate.py", "--data", tmp_path)
-    assert "finished, not made again" in again.stdout
+    run_stage("deduplicate", "--data", tmp_path)
+    assert "finished, not made again" in capsys.readouterr().out
 
 
 def test_order_shards_and_workers_do_not_matter(tmp_path: Path) -> None:
@@ -269,27 +269,8 @@ def test_rules_are_switched_off_one_by_one(tmp_path: Path) -> None:
         (off[1:], {"exact_duplicate"}),
         (off[:1], {"near_duplicate", "contained"}),
     ):
-        run_script("preprocess/deduplicate.py", "--data", tmp_path, "--workers", 1, *flags)
+        run_stage("deduplicate", "--data", tmp_path, *flags)
         assert {reason for reason, _ in _outcome(tmp_path).values() if reason} == reasons
-
-
-@pytest.mark.parametrize("shuffled", [False, True], ids=["in-order", "other-order"])
-def test_earliest_of_equal_documents_stays(tmp_path: Path, shuffled: bool) -> None:
-    rows = [
-        document("0704.0003", "same text", created="2007-04-03"),
-        document("0704.0001", "Same  text", created="2007-04-05"),
-        document("0704.0004", "other text"),
-        document("0705.0001", "same text.", created="2007-04-03"),
-    ]
-    for i, shard in enumerate([rows[2:], rows[:2]] if shuffled else [rows[:2], rows[2:]]):
-        write_shard(tmp_path / FILTERED / f"t{i}.parquet", shard, schema.MEASURED)
-    run_script("preprocess/deduplicate.py", "--data", tmp_path, "--workers", 1)
-    assert ledger(tmp_path, "deduplicate") == {
-        "0704.0003": "kept",
-        "0704.0001": "exact_duplicate",
-        "0704.0004": "kept",
-        "0705.0001": "exact_duplicate",
-    }
 
 
 def test_texts_without_ngrams_and_empty_shards_pass(tmp_path: Path) -> None:
@@ -297,7 +278,7 @@ def test_texts_without_ngrams_and_empty_shards_pass(tmp_path: Path) -> None:
     write_shard(
         tmp_path / FILTERED / "t1.parquet", [document("1", ""), document("2", "a b")], schema.MEASURED
     )
-    run_script("preprocess/deduplicate.py", "--data", tmp_path, "--workers", 1)
+    run_stage("deduplicate", "--data", tmp_path)
     assert ledger(tmp_path, "deduplicate") == {"1": "kept", "2": "kept"}
 
 

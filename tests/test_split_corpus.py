@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from configs.loader import UserError
 from preprocess import schema
 from preprocess.ngram_index import NgramIndex
 from preprocess.overlap import Part, judge
@@ -17,20 +18,19 @@ from preprocess.shard import read_rows
 from preprocess.split_corpus import Paper, SplitCorpusConfig, choose_validation
 from tests.conftest import run_script
 from tests.corpus_support import document, ledger, write_shard
-from tests.duplicates_support import held, with_other_ending, write_words
+from tests.duplicates_support import held, run_stage, with_other_ending, write_words
 
 BEFORE, AFTER = "corpus/main/filter_quality", "corpus/main/split_corpus"
 FEW = ("min_val_papers=3", "val_share=0.1")
 
 
-def split(folder: Path, rows: list[dict[str, Any]], n_shards: int = 2, workers: int = 1) -> str:
-    """Deduplicate and split; shards of an earlier call stay where they are. Returns what was printed."""
+def split(folder: Path, rows: list[dict[str, Any]], n_shards: int = 2) -> None:
+    """Deduplicate and split; shards of an earlier call stay where they are."""
     for k in range(n_shards):
         path = folder / BEFORE / f"t{len(rows)}_{k}.parquet"
-        if rows:
-            write_shard(path, rows[k::n_shards], schema.MEASURED)
-    run_script("preprocess/deduplicate.py", "--data", folder, "--workers", workers)
-    return run_script("preprocess/split_corpus.py", "--data", folder, "--workers", workers, *FEW).stdout
+        write_shard(path, rows[k::n_shards], schema.MEASURED)
+    run_stage("deduplicate", "--data", folder)
+    run_stage("split_corpus", "--data", folder, *FEW)
 
 
 def splits(folder: Path) -> dict[str, str]:
@@ -70,15 +70,18 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 def test_each_domain_has_its_share_whatever_shards_and_workers(tmp_path: Path) -> None:
     rows = corpus()
     split(tmp_path / "one", rows, 1)
-    split(tmp_path / "three", rows[::-1], 3, workers=2)
+    split(tmp_path / "three", rows[::-1], 3)
     one = splits(tmp_path / "one")
+    assert one == splits(tmp_path / "three")
+    shutil.rmtree(tmp_path / "three" / AFTER)
+    run_script("preprocess/split_corpus.py", "--data", tmp_path / "three", "--workers", 2, *FEW)
     assert one == splits(tmp_path / "three")
     domain = {row["id"]: row["domain"] for row in rows}
     assert Counter(domain[i] for i, name in one.items() if name == "val") == {"math": 5, "cs": 3}
 
 
 def test_too_few_papers_are_an_error_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="min_val_papers"):
+    with pytest.raises(UserError, match="min_val_papers"):
         split(tmp_path, papers("0704", 2, 0))
 
 
@@ -179,22 +182,25 @@ class TestGrowth:
         everything = training + [str(row["text"]) for row in rows]
         assert max(held(text[i], everything) for i in val) > 0.9, "without the rule it would be"
 
-    def test_another_run_and_a_killed_one_give_the_same_bytes(self, grown: Grown) -> None:
+    def test_another_run_and_a_killed_one_give_the_same_bytes(
+        self, grown: Grown, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         folder, _, _ = grown
         before = bytes_of(folder)
-        assert "not made again" in split(folder, [])
+        run_stage("split_corpus", "--data", folder, *FEW)
+        assert "not made again" in capsys.readouterr().out
         # Killed after the choice, in the middle of the shards.
         (folder / AFTER / "_DONE.json").unlink()
         next((folder / AFTER).glob("*.parquet")).unlink()
         (folder / AFTER / ".validation").mkdir()
-        split(folder, [])
+        run_stage("split_corpus", "--data", folder, *FEW)
         assert bytes_of(folder) == before
 
 
 def test_another_seed_forgets_the_earlier_choice(tmp_path: Path) -> None:
     split(tmp_path, corpus())
     before = validation(tmp_path)
-    run_script("preprocess/split_corpus.py", "--data", tmp_path, *FEW, "seed=1")
+    run_stage("split_corpus", "--data", tmp_path, *FEW, "seed=1")
     assert len(validation(tmp_path)) == len(before)
     assert validation(tmp_path) != before
 
@@ -210,9 +216,9 @@ def test_a_variant_validates_on_the_papers_of_its_base(tmp_path: Path) -> None:
     variant = tmp_path / "corpus/broad"  # whose stages all differ from main's
     shutil.copytree(tmp_path / BEFORE, variant / "filter_quality")
     write_shard(variant / "filter_quality/copies.parquet", papers("0708", 100, 5) + copies, schema.MEASURED)
-    flags = ("--data", tmp_path, "--variant", "broad", "--workers", 1)
-    run_script("preprocess/deduplicate.py", *flags, "exact=false", "near=false", "contained=false")
-    run_script("preprocess/split_corpus.py", *flags, *FEW)
+    flags = ("--data", tmp_path, "--variant", "broad")
+    run_stage("deduplicate", *flags, "exact=false", "near=false", "contained=false")
+    run_stage("split_corpus", *flags, *FEW)
     verdicts = ledger(tmp_path, "split_corpus", "broad")
     assert {i for i, verdict in verdicts.items() if verdict == "val_duplicate"} == {
         row["id"] for row in copies
