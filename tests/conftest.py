@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,11 @@ def _missing_gpu() -> str:
     return "" if torch.cuda.is_available() else "no CUDA device"
 
 
+def _missing_tracking() -> str:
+    missing = [name for name in ("tensorboard", "wandb") if not find_spec(name)]
+    return f"{' and '.join(missing)} not installed: pip install '.[tracking]'" if missing else ""
+
+
 def _missing_oracle(program: str) -> str:
     return oracles.missing(program, program in _required())
 
@@ -49,6 +55,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "real": _missing_real,
     "slurm": _missing_slurm,
     "gpu": _missing_gpu,
+    "tracking": _missing_tracking,
     "pandoc": partial(_missing_oracle, "pandoc"),
     "latexpand": partial(_missing_oracle, "latexpand"),
 }
