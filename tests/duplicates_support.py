@@ -36,6 +36,20 @@ def with_other_ending(rng: random.Random, words: list[str], share: float) -> lis
     return words[:n_kept] + write_words(rng, len(words) - n_kept)
 
 
+def perturbed(rng: random.Random, text: str) -> list[str]:
+    """Two near-duplicates, a chapter (of at least 1,000 words), and a copy that is no duplicate any more."""
+    words = text.split()
+    length = max(1000, len(words) // 4)
+    start = rng.randrange(max(1, len(words) - length))
+    copies = (
+        edited(rng, words, 0.01),
+        with_other_ending(rng, words, 0.08),
+        edited(rng, words[start : start + length], 0.015),
+        edited(rng, words, 0.08),
+    )
+    return [" ".join(copy) for copy in copies]
+
+
 def likeness(one: str, two: str, n: int = 5) -> tuple[float, float]:
     """(Jaccard similarity, containment of the smaller one) of word n-grams."""
     a, b = distinct_ngrams(one, n), distinct_ngrams(two, n)

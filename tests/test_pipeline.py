@@ -4,14 +4,18 @@ import csv
 import hashlib
 import itertools
 import json
+import random
+import shutil
 from pathlib import Path
 
 import pytest
 
+from preprocess import schema
 from preprocess.job import STAGES
 from preprocess.shard import read_rows
 from tests.conftest import ROOT, run_script
-from tests.corpus_support import ledger
+from tests.corpus_support import document, ledger, write_shard
+from tests.duplicates_support import likeness, perturbed, run_stage
 
 pytestmark = pytest.mark.slow
 EXPECTED = ROOT / "tests/expected/demo_losses.json"
@@ -123,17 +127,53 @@ def test_first_losses_are_the_committed_ones(data: Path, tmp_path: Path) -> None
     assert losses == pytest.approx(expected["loss_nats"], abs=expected["tolerance_nats"]), remedy
 
 
-@pytest.mark.real
-def test_real_papers_pass_all_stages(arxiv_real: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def real(arxiv_real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("real")
     source = ("--src", arxiv_real / "src", "--metadata", arxiv_real / "arxiv-metadata-oai-snapshot.json")
-    preprocess(tmp_path, "--variant", "broad", "--scale", "mini", "--workers", 2, *source)
-    run_script(
-        "analysis/yield_report.py", "--data", tmp_path, "--variant", "broad", "--out", tmp_path / "out"
-    )
+    preprocess(data, "--variant", "broad", "--scale", "mini", "--workers", 2, *source)
+    return data
+
+
+@pytest.mark.real
+def test_real_papers_pass_all_stages(arxiv_real: Path, real: Path, tmp_path: Path) -> None:
+    run_script("analysis/yield_report.py", "--data", real, "--variant", "broad", "--out", tmp_path)
     with (arxiv_real / "provenance.tsv").open(newline="") as file:
         language = {row["id"]: row["lang"] for row in csv.DictReader(file, delimiter="\t")} | RELABELLED
-    verdicts = ledger(tmp_path, "normalize_text", "broad") | ledger(tmp_path, "filter_quality", "broad")
+    verdicts = ledger(real, "normalize_text", "broad") | ledger(real, "filter_quality", "broad")
     english = [i for i in verdicts if language[i] == "en"]
     foreign = [i for i in verdicts if language[i] != "en"]
     assert sum(verdicts[i] == "kept" for i in english) >= 0.99 * len(english)
     assert sum(verdicts[i] == "kept" for i in foreign) <= 0.05 * len(foreign)
+
+
+@pytest.mark.real
+def test_planted_copies_of_real_papers_are_found(real: Path, tmp_path: Path) -> None:
+    """Each planted duplicate or what it was made from goes; all that goes is as like another as is said."""
+    filtered = tmp_path / "corpus/main/filter_quality"
+    shutil.copytree(real / "corpus/broad/filter_quality", filtered)
+    texts = {row["id"]: row["text"] for path in filtered.glob("*.parquet") for row in read_rows(path)}
+    rng = random.Random(0)
+    pairs, rows = [], []
+    for k, paper_id in enumerate(rng.sample(sorted(texts), 100)):
+        for i, text in enumerate(perturbed(rng, texts[paper_id])):
+            copy = f"2501.{k:03}{i:02}"
+            rows.append(document(copy, text, created="2025-01-01"))
+            pairs.append((paper_id, copy))
+    write_shard(filtered / "planted.parquet", rows, schema.MEASURED)
+    texts |= {row["id"]: row["text"] for row in rows}
+    run_stage("deduplicate", "--data", tmp_path)
+
+    shards = (tmp_path / "ledger/main/deduplicate").glob("*.parquet")
+    verdicts = {row["id"]: row for path in shards for row in read_rows(path)}
+    above = [pair for pair in pairs if max(likeness(texts[pair[0]], texts[pair[1]])) >= 0.8]
+    assert len(above) > 250
+    missed = [pair for pair in above if not verdicts[pair[0]]["reason"] and not verdicts[pair[1]]["reason"]]
+    assert not missed
+    dropped = [row for row in verdicts.values() if row["reason"]]
+    false = []
+    for row in dropped:
+        jaccard, containment = likeness(texts[row["id"]], texts[row["detail"].partition(":")[0]])
+        if (jaccard if row["reason"] == "near_duplicate" else containment) < 0.8:
+            false.append(row)
+    assert len(false) <= 0.01 * len(dropped)
