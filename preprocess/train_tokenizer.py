@@ -202,6 +202,8 @@ def main() -> None:
     )
     contents = [content_hash(unit.inputs[0]) for unit in units]
     input_hash = xxhash.xxh3_128_hexdigest("\0".join([config.model_dump_json(), code, *contents]).encode())
+    for left_by_a_killed_run in out.parent.glob(f".{name}.*"):
+        shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
     report = out / "report.json"
     if report.is_file() and json.loads(report.read_text())["input_hash"] == input_hash:
         print(f"train_tokenizer: {out} is finished, not made again")
@@ -226,8 +228,6 @@ def main() -> None:
     )
     print(f"train_tokenizer: {n_bytes:,} bytes, {len(counts):,} distinct units, {len(commands):,} commands")
 
-    for left_by_a_killed_run in out.parent.glob(f".{name}.*"):
-        shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=out.parent))
     try:
