@@ -9,7 +9,6 @@ import pytest
 from preprocess import perplexity
 from preprocess.filter_quality import BLOCKLIST, REASONS, FilterQualityConfig, measure, verdict
 from preprocess.shard import read_rows
-from tests.conftest import run_script
 from tests.corpus_support import PROSE, document, ledger, run_stage, write_shard
 
 GERMAN = (
@@ -138,7 +137,7 @@ class TestNgramModel:
         assert not (data / "corpus/main/filter_quality").exists()
 
     def test_tasks_of_an_array_and_one_task_make_the_same(self, data: Path, tmp_path: Path) -> None:
-        run_script("preprocess/filter_quality.py", *self.VARIANT, "--data", data, "--workers", 2)
+        run_stage("filter_quality", *self.VARIANT, "--data", data)
         one = {p.name: p.read_bytes() for p in (data / "corpus/run22/filter_quality").iterdir()}
         for path in (data / "corpus/run22").rglob("*.*"):
             path.unlink()

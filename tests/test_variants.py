@@ -97,7 +97,6 @@ class TestOnTheSample:
         assert {planted.get(i) for i in texts["run04"].keys() - main.keys()} == {"filter_quality"}
         assert "single_file" in ledger(data, "extract_latex", "run05").values()
 
-    @pytest.mark.xfail(reason="split_corpus does not look at main's validation papers yet")
     def test_no_variant_trains_on_a_validation_paper_of_main(self, data: Path) -> None:
         validation = {paper_id for paper_id, row in _rows(data, "main").items() if row["split"] == "val"}
         assert validation
