@@ -15,6 +15,7 @@ from pydantic import Field
 
 from configs.loader import CONFIGS, Config, UserError, merge, read_yaml, validate
 from train.model import ModelConfig
+from train.sinks import Name
 
 DOMAINS = ("cs", "math", "physics")
 Domain = Literal["cs", "math", "physics"]
@@ -23,7 +24,7 @@ ABOUT = ("title", "base", "change", "hypothesis", "primary_metric")
 # How a machine carries the run out: may differ when it is resumed, changes results by no more than rounding.
 EXECUTION = (
     *("micro_batch_size", "strategy", "recompute", "compile", "deterministic"),
-    *("checkpoint_every_tokens", "keep_last", "keep_every", "early_checkpoints"),
+    *("checkpoint_every_tokens", "keep_last", "keep_every", "early_checkpoints", "sinks"),
 )
 
 
@@ -82,6 +83,7 @@ class Recipe(Config):
     checkpoint_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps, 2.5 hours at the paper's speed
     keep_last: int = Field(2, gt=0)  # checkpoints
     keep_every: int = Field(10, gt=0)  # the 10th, 20th, … of them stay for good
+    sinks: tuple[Name, ...] = ()  # beside the log: tensorboard, wandb
     early_checkpoints: bool = False  # also of steps 1, 2, 4, … 512 and for good, as Pythia's
 
 

@@ -10,33 +10,44 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
 
 from configs.loader import CONFIGS
+from train.sinks import Name, Sink, numbers, open_sinks
+from train.world import World
 
 SCHEMA_VERSION = 1
 
 
 class Log:
-    """Writer of log.<restart>.jsonl; `enabled=False` (all ranks but the first) writes nothing."""
+    """Writer of log.<restart>.jsonl and sinks; `enabled=False` (all ranks but the first) writes nothing."""
 
     def __init__(self, folder: Path, enabled: bool, tokens_per_step: int) -> None:
+        self.folder = folder
         self.restart_index = len(list(folder.glob("log.*.jsonl")))
         self.tokens_per_step = tokens_per_step
         self.began = time.monotonic()
         # One line a write, so that a killed run leaves whole lines but perhaps for the last.
         self._file = (folder / f"log.{self.restart_index}.jsonl").open("x", buffering=1) if enabled else None
+        self._sinks: list[Sink] = []
 
-    def header(self, **values: Any) -> None:
-        """The first row: what this start of the run is."""
+    def header(self, run_id: str, after_step: int, sinks: Sequence[Name], **values: Any) -> None:
+        """The first row: what this start of the run is. Raises UserError where a sink is not installed."""
         fixed = {"kind": "header", "schema_version": SCHEMA_VERSION, "restart_index": self.restart_index}
-        self._write(fixed | git_state() | {"slurm_job_id": os.environ.get("SLURM_JOB_ID")} | values)
+        row = (
+            fixed | git_state() | {"slurm_job_id": os.environ.get("SLURM_JOB_ID"), "run_id": run_id} | values
+        )
+        self._write(row)
+        if self._file:
+            self._sinks = open_sinks(sinks, self.folder, run_id, after_step, row)
 
     def row(self, kind: str, step: int, **values: Any) -> None:
         """A row of kind train, perf, val or event, as of the end of `step`."""
@@ -47,7 +58,18 @@ class Log:
             "time_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "wall_s": round(time.monotonic() - self.began, 3),
         }
-        self._write(common | values)
+        row = common | values
+        self._write(row)
+        for sink in self._sinks:
+            if found := numbers(row):
+                sink.scalars(step, found)
+            if kind in ("val", "event"):
+                sink.flush()
+
+    def close(self) -> None:
+        """The run ends here."""
+        for sink in self._sinks:
+            sink.close()
 
     def _write(self, row: dict[str, Any]) -> None:
         if self._file:
@@ -58,8 +80,8 @@ class Log:
 class Clock:
     """Where the time between two perf rows went."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, world: World) -> None:
+        self.device, self.exchanges = world.device, world.size > 1
         self._reset()
 
     @contextmanager
@@ -68,6 +90,13 @@ class Clock:
         began = time.perf_counter()
         yield
         self._data_wait_s += time.perf_counter() - began
+
+    @contextmanager
+    def computing(self, last: bool) -> Iterator[None]:
+        """A micro-batch's forward and backward; the `last` one of a step exchanges gradients, too."""
+        began = self._now()
+        yield
+        (self._last if last else self._others).append((began, self._now()))
 
     @contextmanager
     def paused(self, checkpoint: bool = False) -> Iterator[None]:
@@ -89,12 +118,38 @@ class Clock:
         }
         if self._checkpoint_s:
             fields["checkpoint_s"] = self._checkpoint_s
+        if self.exchanges and self._others:
+            # What of the exchange is not hidden behind computation: how much longer the last one takes.
+            last, other = (mean(map(self._seconds, spans)) for spans in (self._last, self._others))
+            fields["exchange_s"] = max(0.0, last - other)
+        if (read_bytes := _disk_bytes()) is not None:
+            fields["read_mib"] = (read_bytes - self._read_bytes) / 2**20
+        if (watts := _watts(self.device)) is not None:
+            fields["watts"] = watts
         self._reset()
         return fields
 
     def _reset(self) -> None:
         self._began = time.perf_counter()
         self._paused_s = self._data_wait_s = self._checkpoint_s = 0.0
+        self._last: list[tuple[Any, Any]] = []
+        self._others: list[tuple[Any, Any]] = []
+        self._read_bytes = _disk_bytes() or 0
+
+    def _now(self) -> Any:
+        """This moment of the computation: on CUDA, which runs behind, an event in its stream."""
+        if self.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _seconds(self, span: tuple[Any, Any]) -> float:
+        began, ended = span
+        if self.device.type != "cuda":
+            return ended - began
+        ended.synchronize()
+        return began.elapsed_time(ended) / 1000
 
     def _peak_bytes(self) -> float:
         """Of this rank since its start: memory of the GPU, or of the process where there is none."""
@@ -102,6 +157,22 @@ class Clock:
             return torch.cuda.max_memory_allocated(self.device)
         # Kilobytes on Linux, bytes on macOS (getrusage(2) of each).
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _disk_bytes() -> int | None:
+    """Bytes that this process has made the disks deliver; what lay in the page cache is not among them."""
+    try:
+        lines = Path("/proc/self/io").read_text().splitlines()
+    except OSError:  # not Linux
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("read_bytes")), None)
+
+
+def _watts(device: torch.device) -> float | None:
+    """What this process' GPU draws at the moment; None without nvidia-ml-py."""
+    if device.type != "cuda" or not find_spec("pynvml"):
+        return None
+    return torch.cuda.power_draw(device) / 1000
 
 
 def git_state() -> dict[str, Any]:

@@ -98,7 +98,9 @@ def main() -> int:
     log = Log(folder, world.is_main, run.tokens_per_step)
     device_name = torch.cuda.get_device_name() if world.device.type == "cuda" else "cpu"
     log.header(
-        run_id=run.run_id,
+        run.run_id,
+        step,
+        recipe.sinks,
         title=recipe.title,
         seed=run.seed,
         config_sha256=run.sha256(),
@@ -136,7 +138,7 @@ def main() -> int:
     saver = Saver(checkpoints, strategy)
     gc.freeze()  # the collector would stop one rank in the middle of a step, and all others with it
     gc.disable()
-    clock = Clock(world.device)
+    clock = Clock(world)
     last_read, stop = step, False
     while step < run.steps_total and not stop:
         step += 1
@@ -147,7 +149,9 @@ def main() -> int:
         for micro_step in range(grad_accum_steps):
             with clock.waiting_for_data():
                 batch = next(batches).to(world.device)
-            losses_B = strategy.backward(batch, run.tokens_per_step, last=micro_step == grad_accum_steps - 1)
+            last = micro_step == grad_accum_steps - 1
+            with clock.computing(last):
+                losses_B = strategy.backward(batch, run.tokens_per_step, last)
             totals.index_add_(0, batch.domains_B, losses_B.double())
             totals.index_add_(0, batch.domains_B + n_domains, batch.target_counts_B())
         totals[-1] = float(world.is_main and (folder / "STOP").exists())
@@ -183,12 +187,14 @@ def main() -> int:
             if world.is_main:
                 tokenizer = data_root / "tokenizers" / recipe.tokenizer
                 write_black_box(black_box, step, step_samples(step, run), data, tokenizer, update, guard)
+            log.row("event", step, event="gave_up")
             raise too_many_faults(run, step, update, black_box)
         bar.update()
         if step % PERF_EVERY_STEPS == 0 or step == run.steps_total:
             perf = clock.read(step - last_read, run.tokens_per_step)
             last_read = step
             shown = {"loss": f"{loss_nats:.3f}", "tokens/s": f"{perf['tokens_per_s']:,.0f}"}
+            shown["data wait"] = f"{perf['data_wait_s'] / perf['step_s']:.1%}"
             if peak_flops:
                 perf["mfu"] = flops_per_step / perf["step_s"] / (peak_flops * world.size)
                 shown["MFU"] = f"{perf['mfu']:.1%}"
@@ -213,6 +219,7 @@ def main() -> int:
     finished = step == run.steps_total
     if not finished:
         log.row("event", step, event="preempt")
+    log.close()
     if world.is_main:
         if finished:
             (folder / "DONE").write_text(f"{step} steps\n")
