@@ -100,7 +100,7 @@ def judge_item(data: bytes, max_bytes: int) -> tuple[str, str]:
     return kind, _NO_TEX.get(kind, "")
 
 
-def items(path: Path, max_bytes: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+def items(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     """Items of a bulk tar in order, folders apart; ends at the first damaged header.
 
     Nothing is read of what is no regular file or has more than `max_bytes`. Raises tarfile.ReadError where
