@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-tokenizer bench-train
+.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-tokenizer bench-train bench-corpus prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -98,6 +98,12 @@ bench-train: setup  ## SCALE=mini VARIANT=: training speed beside transformers' 
 
 bench-tokenizer: setup  ## ARXIV_REAL=: encoding, training, shards and stability of the tokenizer on real papers
 	$(PY) tests/bench_tokenizer.py --data "$$DATA/bench-tokenizer"
+
+bench-corpus: setup  ## ARXIV_REAL=: speed of every stage, two workers, growth with the corpus, memory
+	$(PY) tests/bench_corpus.py
+
+prove-resume: setup  ## SIGKILL at 50 random moments of preprocessing leaves every byte as it would have been
+	$(PY) tests/prove_preprocess.py --kills 50
 
 $(VENV)-bench/.installed: tests/bench_requirements.txt
 	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench

