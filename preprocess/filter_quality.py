@@ -26,7 +26,7 @@ from preprocess import perplexity
 from preprocess.diversity import FOOTER, Diversity, N
 from preprocess.job import Job, arguments, parse
 from preprocess.ledger import Documents
-from preprocess.ngrams import ngram_hashes
+from preprocess.ngrams import combine, word_hashes
 from preprocess.prose import find_words, letters_of, slide_share, split_prose, strip_commands
 from preprocess.schema import MEASURED
 from preprocess.shard import code_hash, read_rows
@@ -91,7 +91,7 @@ def measure(text: str) -> tuple[Measures, np.ndarray]:
     starts, lengths = find_words(letters)
     language, score = detect_language(letters, starts, lengths)
     n_visible = len(prose.encode().translate(None, b" \t\n"))
-    words = letters.decode("utf-8", "replace")
+    words = word_hashes(letters.decode("utf-8", "replace"))
     return Measures(
         language=language,
         language_score=score,
@@ -100,15 +100,15 @@ def measure(text: str) -> tuple[Measures, np.ndarray]:
         math_share=n_math / max(len(text), 1),
         repetition=repetition(text),
         slide_share=slide_share(text),
-        blocked_share=blocked_share(ngram_hashes(words, 1)),
-    ), ngram_hashes(words, N)
+        blocked_share=blocked_share(words),
+    ), combine(words, N)
 
 
 @cache
 def _blocked_words() -> np.ndarray:
     """Hashes of the listed words, ascending."""
     lines = BLOCKLIST.read_text(encoding="utf-8").splitlines()
-    return np.sort(np.concatenate([ngram_hashes(line, 1) for line in lines if not line.startswith("#")]))
+    return np.sort(np.concatenate([word_hashes(line) for line in lines if not line.startswith("#")]))
 
 
 def blocked_share(words: np.ndarray) -> float:

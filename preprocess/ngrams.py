@@ -32,7 +32,11 @@ def word_bytes(text: str) -> bytes:
 
 def ngram_hashes(text: str, n: int) -> np.ndarray:
     """Hash of the `n` words from each word on: uint64 [max(0, words - n + 1)], in the text's order."""
-    words = _word_hashes(text)
+    return combine(word_hashes(text), n)
+
+
+def combine(words: np.ndarray, n: int) -> np.ndarray:
+    """Hashes of n-grams from those of their words, as `ngram_hashes` gives them."""
     n_grams = max(0, len(words) - n + 1)
     hashes = words[:n_grams].copy()
     for k in range(1, n):
@@ -61,7 +65,7 @@ def expand_ranges(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.n
     return np.arange(len(owner)) - before[owner] + start[owner], owner
 
 
-def _word_hashes(text: str) -> np.ndarray:
+def word_hashes(text: str) -> np.ndarray:
     """uint64 [words]: a polynomial over each word's bytes, mixed."""
     data = np.frombuffer(word_bytes(text), np.uint8)
     inside = np.zeros(len(data) + 2, np.bool_)
