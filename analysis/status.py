@@ -8,7 +8,7 @@ In: $ARXIV_RUNS (or --logs). Out: a table on the console, and this user's Slurm 
     stopping  it holds STOP, the trainer has not saved and left yet
     running   its last row is recent
     stopped   it saved and left, to be started again
-    failed    a loss or gradient that is not finite ended it
+    failed    repeated faults (a loss or gradient that is not finite, spikes) ended it
     silent    none of these: killed, or its machine is gone; started again it goes on from its last checkpoint
 """
 
@@ -38,8 +38,8 @@ def state(log: RunLog, folder: Path, age_s: float) -> str:
         return "done"
     events = log.segments[-1].rows[-1:]
     last_event = events[0].get("event") if events and events[0]["kind"] == "event" else None
-    if last_event in ("preempt", "nan"):
-        return {"preempt": "stopped", "nan": "failed"}[last_event]
+    if last_event in ("preempt", "gave_up"):
+        return {"preempt": "stopped", "gave_up": "failed"}[last_event]
     step_s = log.perf["step_s"].tail(5).median()
     if age_s > max(QUIET_S, 0.0 if math.isnan(step_s) else QUIET_STEPS * step_s):
         return "silent"

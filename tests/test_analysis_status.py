@@ -18,7 +18,7 @@ STATES: dict[str, tuple[list[Row], list[str], float]] = {
     "running": ([], [], 20),
     "stopping": ([], ["STOP"], 20),
     "stopped": ([event(100, "checkpoint"), event(100, "preempt")], [], 1e6),
-    "failed": ([event(100, "nan")], [], 20),
+    "failed": ([event(100, "gave_up")], [], 20),
     "silent": ([], [], 3600),
 }
 

@@ -1,4 +1,4 @@
-"""Strategies compute the same step: one process, two with ddp, two with ZeRO-1."""
+"""Strategies compute the same step, and none lets a bad one through: one process, and two with each."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from configs.loader import CONFIGS
-from tests.train_parallel_worker import CLIP, LR
+from tests.train_parallel_worker import ADAMW_STEPS, CLIP, LR
 from tests.train_support import torchrun
 from train.config import load_run
 from train.model import build_model
@@ -27,7 +27,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("strategies")
     for processes in (1, 2):
         cases = [case[:-2] for case in (REFERENCE, *FP32, *BF16) if case.endswith(f"_{processes}")]
-        done = torchrun(["tests/train_parallel_worker.py", str(out), *cases], processes)
+        done = torchrun(["tests/train_parallel_worker.py", str(out), *cases], processes, timeout=400)
         assert done.returncode == 0, done.stderr
     return out
 
@@ -76,6 +76,39 @@ def test_bf16_is_within_one_percent_of_fp32(outcomes: Path, name: str) -> None:
     ours, reference = facts(outcomes / name)["free"], facts(outcomes / REFERENCE)["free"]
     assert ours["loss"] == pytest.approx(reference["loss"], rel=0.01)
     assert ours["norm"] == pytest.approx(reference["norm"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_fp32_losses_of_twenty_steps_equal_one_process(outcomes: Path, name: str) -> None:
+    ours, reference = facts(outcomes / name)["adamw"], facts(outcomes / REFERENCE)["adamw"]
+    assert len(ours) == ADAMW_STEPS
+    assert ours == pytest.approx(reference, abs=1e-4)
+    assert ours[-1] < ours[0] - 0.1
+
+
+@pytest.mark.parametrize("name", BF16)
+def test_gradients_of_many_bf16_micro_batches_are_summed_in_fp32(outcomes: Path, name: str) -> None:
+    one, many = facts(outcomes / name)["accumulated"]
+    assert many == pytest.approx(one, rel=0.01)  # a sum in bf16 is short by a third
+
+
+@pytest.mark.parametrize("name", [REFERENCE, *FP32, *BF16])
+@pytest.mark.parametrize("kind", ["nan", "spike"])
+def test_a_fault_of_one_process_never_reaches_the_weights(outcomes: Path, name: str, kind: str) -> None:
+    ours = facts(outcomes / name)["faults"]
+    assert ours[kind]["fault"]
+    assert ours[kind]["unharmed"]
+    assert ours[kind]["layers"] == sorted(initial_weights())
+    if kind == "spike":
+        assert 0 < ours[kind]["largest"] <= ours[kind]["norm"] * 1.01
+
+
+@pytest.mark.parametrize("name", [REFERENCE, *FP32, *BF16])
+def test_the_step_after_a_fault_is_what_it_would_have_been(outcomes: Path, name: str) -> None:
+    ours = facts(outcomes / name)
+    then, without = ours["faults"]["then"], ours["free"]
+    assert (then["loss"], then["norm"]) == (without["loss"], without["norm"])
+    assert then["change"] == pytest.approx(float(change(outcomes / name, "free").norm()), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", [REFERENCE, *FP32, *BF16])

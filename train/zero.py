@@ -1,6 +1,8 @@
 """`zero1` and `zero2`: DeepSpeed's ZeRO, where each process holds its share of fp32 weights and moments."""
 
+import contextlib
 import importlib.util
+import io
 import logging
 import os
 import sys
@@ -44,24 +46,30 @@ class Zero(DataParallel):
         self.optimizer.step = lambda closure=None: update() if self._wanted else None  # type: ignore[method-assign, assignment]
         names = {weight: name for name, weight in self.model.named_weights().items()}
         self._groups = [[names[w] for w in group["params"]] for group in self.optimizer.param_groups]
-        engine, *_ = deepspeed.initialize(
-            model=self.model,
-            optimizer=self.optimizer,
-            dist_init_required=False,
-            config={
-                "train_micro_batch_size_per_gpu": self.run.recipe.micro_batch_size,
-                "gradient_accumulation_steps": self.grad_accum_steps,
-                "gradient_clipping": 0.0,  # done before its step, where a faulty step is found, too
-                "bf16": {"enabled": self.run.recipe.precision == "bf16"},
-                "data_types": {"grad_accum_dtype": "fp32"},
-                "zero_optimization": {"stage": STAGES[self.name]},
-                "zero_allow_untested_optimizer": True,  # the tests compare strategies by a step of SGD
-                "steps_per_print": sys.maxsize,
-            },
-        )
+        initial = {n: w.detach().to("cpu", copy=True) for n, w in self.model.named_weights().items()}
+        with contextlib.redirect_stdout(io.StringIO()):  # a report of memory that no option turns off
+            engine, *_ = deepspeed.initialize(
+                model=self.model, optimizer=self.optimizer, dist_init_required=False, config=self._config()
+            )
+        # In bf16 it casts the weights first and takes the fp32 ones from those: their last 16 bits were lost.
+        for group, group_names in zip(self.optimizer.param_groups, self._groups, strict=True):
+            partition = group["params"][0]
+            partition.data.copy_(self._partition_of(initial, group_names, partition))
         # A cast of buffers to bf16 would shift far positions and make the export disagree.
         assert all(buffer.dtype == torch.float32 for buffer in rope_frequencies(self.model).values())
         return engine
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "train_micro_batch_size_per_gpu": self.run.recipe.micro_batch_size,
+            "gradient_accumulation_steps": self.grad_accum_steps,
+            "gradient_clipping": 0.0,  # done before its step, where a faulty step is found, too
+            "bf16": {"enabled": self.run.recipe.precision == "bf16"},
+            "data_types": {"grad_accum_dtype": "fp32"},
+            "zero_optimization": {"stage": STAGES[self.name]},
+            "zero_allow_untested_optimizer": True,  # the tests compare strategies by a step of SGD
+            "steps_per_print": sys.maxsize,
+        }
 
     def backward(self, batch: Batch, n_targets: int, last: bool) -> Tensor:
         """As in DataParallel; DeepSpeed counts micro-batches itself and exchanges after the last."""
