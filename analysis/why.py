@@ -213,20 +213,19 @@ def _files(last: Row, record: Row, page: Page) -> Iterator[str]:
     if not record:
         return
     reason = record["reason"].replace("_", " ")
-    yield page.fact("main file", f"{last['main_file']} ({reason}, {record['dialect']})")
-    for path, score, evidence in record["candidates"]:
+    main_file = last["main_file"] or "none"  # Run 05 joins all files
+    yield page.fact("main file", f"{main_file} ({reason}, {record.get('dialect', 'any dialect')})")
+    for path, score, evidence in record.get("candidates", ()):
         chosen = path == last["main_file"]
         line = f"{score:>4}  {path}  {page.paint(evidence, _GREY)}"
         yield f"{'':20}{page.paint('→', _GREEN) if chosen else ' '}{line}"
     used = record["files"]
     more = f", … {len(used) - MOST_SHOWN} more" if len(used) > MOST_SHOWN else ""
     yield page.fact(f"used {len(used)} of {record['n_files']}", ", ".join(used[:MOST_SHOWN]) + more)
-    if record["codecs"]:
-        yield page.fact(
-            "encodings", ", ".join(f"{path}: {codec}" for path, codec in record["codecs"].items())
-        )
-    if record["flags"]:
-        yield page.fact("flags", ", ".join(record["flags"]))
+    if codecs := record.get("codecs"):
+        yield page.fact("encodings", ", ".join(f"{path}: {codec}" for path, codec in codecs.items()))
+    if flags := record.get("flags"):
+        yield page.fact("flags", ", ".join(flags))
 
 
 def _removed(found: Trace, page: Page) -> Iterator[str]:

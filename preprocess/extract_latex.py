@@ -37,7 +37,8 @@ class ExtractLatexConfig(Config):
     """What a paper may cost (arXiv's own limit for a submission is 50 MB packed)."""
 
     max_bytes: int = Field(MAX_BYTES, gt=0)  # unpacked
-    max_text_bytes: int = Field(48 << 20, gt=0)  # flattened
+    max_text_bytes: int = Field(24 << 20, gt=0)  # that are read of it; the longest book has a sixth
+    max_commands: int = Field(1_000_000, gt=0)  # and comments: 4 s; 24 MB of ordinary LaTeX have 900,000
     authors: bool = False  # Run 05: all .tex files joined, as in the authors' release
 
 
@@ -62,9 +63,9 @@ def extract_paper(item: bytes, name: str, config: ExtractLatexConfig) -> Extract
     main = choose_main_file(unpacked.files)
     if isinstance(main, Dropped):
         return replace(main, bytes_in=unpacked.n_bytes)
-    flat = Flattener(unpacked.files, main.path).run()
-    if len(flat.text) > config.max_text_bytes:
-        return Dropped("too_large", f"{len(flat.text)} bytes of text", unpacked.n_bytes)
+    flat = Flattener(unpacked.files, main.path, config.max_text_bytes, config.max_commands).run()
+    if isinstance(flat, Dropped):
+        return replace(flat, bytes_in=unpacked.n_bytes)
     removed = Counter(flat.removed)
     removed.update(unpacked.skipped)
     for path in unpacked.files.keys() - set(flat.files):

@@ -63,10 +63,18 @@ def test_unused_files_are_removed_by_cause(name: str, cause: str) -> None:
     assert extract({"main.tex": paper("x"), name: "12345"}).removed[cause] == 5
 
 
-def test_text_beyond_the_limit_is_dropped() -> None:
-    result = extract_paper(paper("x" * 2000).encode(), "p.tex", ExtractLatexConfig(max_text_bytes=1000))
+@pytest.mark.parametrize(
+    ("limits", "detail"),
+    [({"max_text_bytes": 1000}, "limit of bytes"), ({"max_commands": 100}, "limit of commands")],
+    ids=["bytes", "commands"],
+)
+def test_text_beyond_the_limits_is_dropped(limits: dict[str, int], detail: str) -> None:
+    item = tar_gz({"main.tex": paper("\\input{a}").encode(), "a.tex": b"\\alpha " * 200})
+    result = extract_paper(item, "p.tex", ExtractLatexConfig(**limits))
     assert isinstance(result, Dropped)
     assert result.reason == "too_large"
+    assert detail in result.detail
+    assert isinstance(extract_paper(item, "p.tex", ExtractLatexConfig()), Extracted)
 
 
 def test_mutated_archives_never_crash() -> None:

@@ -126,6 +126,8 @@ DOUBLING = (
         pytest.param(paper("\\newcommand{" * 20_000), id="unclosed_definitions"),
         pytest.param(paper("{" * 10_000 + "\\x{a}" + "}" * 10_000, "\\def\\x#1{(#1)}"), id="nested_braces"),
         pytest.param(paper("\\def\\x{a}\\x" * 20_000), id="redefined_each_time"),
+        pytest.param(paper("a" + "\\x[" * 20_000, "\\newcommand{\\x}[2][]{#1#2}"), id="unclosed_options"),
+        pytest.param(paper("a" + "\\global" * 20_000), id="prefixes_of_no_definition"),
     ],
 )
 def test_bombs_end(source: str) -> None:

@@ -24,6 +24,7 @@ from preprocess.latex.macros import (
 )
 
 MAX_DEPTH = 25  # of macros in the arguments and bodies of macros
+MAX_USES = 250_000  # at 10 µs each; a book has 10,000
 _WORD = re.compile(rb"\\[A-Za-z@]+")
 _WORD_OR_SYMBOL = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
 _EDGE_NAME = re.compile(rb"\s*\{([^{}\\\n]+)\}")
@@ -56,7 +57,7 @@ class Expander:
         self._output_budget = 4 * n_bytes + (1 << 20)
         self._work_budget = 16 * n_bytes + (4 << 20)
         self._templates: dict[bytes, _Template | None] = {}
-        self._depth = 0
+        self._depth = self._n_uses = 0
         self._pattern = _WORD
         self._is_empty = True
 
@@ -146,7 +147,8 @@ class Expander:
 
     def _use(self, name: bytes, macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None:
         """(what a use stands for, offset behind its arguments), None where it stays."""
-        template = self._template(name, macro)
+        self._n_uses += 1
+        template = self._template(name, macro) if self._n_uses <= MAX_USES else None
         if template is None or template.n_bytes > self._output_budget:
             return None
         if not macro.n_args:

@@ -15,6 +15,7 @@ from preprocess.latex import includes
 from preprocess.latex.archive import TEX_SUFFIXES, kind_of
 from preprocess.latex.encoding import to_utf8
 from preprocess.latex.lexer import VERBATIM_ENVIRONMENTS, Groups, events, opaque_pattern
+from preprocess.latex.outcome import Dropped
 
 MAX_DEPTH = 40  # of files in files; TeX itself opens 15 to 128 at a time
 MAX_REPEATED_BYTES = 8 << 20  # of files put in again: without a limit thirty small ones make 2^30 copies
@@ -62,23 +63,37 @@ class Flattened:
     removed: Counter[str] = field(default_factory=Counter)
 
 
-class Flattener:
-    """Reads the members of one archive into one text."""
+class _TooLarge(Exception):
+    """A paper costs more than the limits allow."""
 
-    def __init__(self, members: Mapping[str, memoryview], main: str) -> None:
+
+class Flattener:
+    """Reads the members of one archive into one text of limited size.
+
+    `max_commands`: backslashes and comment signs. The time of all later passes goes with these, so that this
+    is a limit of time which holds on every machine alike.
+    """
+
+    def __init__(
+        self, members: Mapping[str, memoryview], main: str, max_bytes: int, max_commands: int
+    ) -> None:
         self.members, self.main = members, main
-        self._raw_main = bytes(members[main])
+        self._raw_main = bytes(members[main][:max_bytes])
+        self._bytes_left, self._commands_left = max_bytes, max_commands
         self.root = posixpath.dirname(main)
         self.result = Flattened()
         self._read: dict[str, bytes] = {}
         self._open: list[str] = []
-        self._repeated = 0
+        self._repeated = self._n_includes = 0
         self._by_lower_case: dict[str, str] | None = None
         self._has_parts = sum(path.lower().endswith(TEX_SUFFIXES) for path in members) > 1
 
-    def run(self) -> Flattened:
+    def run(self) -> Flattened | Dropped:
         """The text of the main file with all that it includes."""
-        self.result.text = self._follow(self.main, self.root, "main")
+        try:
+            self.result.text = self._follow(self.main, self.root, "main")
+        except _TooLarge as excess:
+            return Dropped("too_large", str(excess))
         return self.result
 
     def _follow(self, path: str, base: str, role: str = "part") -> bytes:
@@ -99,6 +114,9 @@ class Flattener:
     def _load(self, path: str) -> bytes:
         """A member's text. Its bytes are in the balance once; a further copy is an addition."""
         result = self.result
+        self._bytes_left -= len(self.members[path])
+        if self._bytes_left < 0:
+            raise _TooLarge(f"{path} brings the text above the limit of bytes")
         if path in self._read:
             self._repeated += len(self._read[path])
             result.removed["included_again"] -= len(self._read[path])
@@ -109,6 +127,9 @@ class Flattener:
             if decoded.codec != "utf-8":
                 result.codecs[path] = decoded.codec
             result.removed.update(decoded.removed)
+        self._commands_left -= self._read[path].count(b"\\") + self._read[path].count(b"%")
+        if self._commands_left < 0:
+            raise _TooLarge(f"{path} brings the text above the limit of commands and comments")
         return self._read[path]
 
     def _read_commands(self, text: bytes, base: str, role: str, pattern: re.Pattern[bytes]) -> bytes:
@@ -167,6 +188,10 @@ class Flattener:
     def _target(self, kind: str, match: re.Match[bytes], base: str) -> tuple[str, str] | None:
         """(member, base folder of its own includes) that a command asks for, None where the command stays."""
         result = self.result
+        self._n_includes += 1
+        if self._n_includes > includes.MAX_INCLUDES:
+            result.flags.add("include_budget")
+            return None
         if kind == "bibliography":
             path = self._bibliography()
             if path is None:

@@ -2,8 +2,11 @@ r"""Commands that bring in another file: `\input` and its relatives, and those t
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from preprocess.latex.lexer import trie
+
+MAX_INCLUDES = 20_000  # that are looked at in a paper; an archive has as many members at most
 
 # `\input{\path/to/file}`: the macro is some folder; what is behind it is looked for from the root.
 _FILE = rb"\s*\{\s*\"?(?:\\[A-Za-z@]+\s*/?)?(?P<%b>[^{}\"%%\\#\n]*?)\"?\s*\}"
@@ -65,6 +68,10 @@ def own_commands(text: bytes) -> frozenset[bytes]:
 
 def _commands(text: bytes) -> Iterator[re.Match[bytes]]:
     """Include commands, by the words in their names: there are far fewer of these than of backslashes."""
+    return islice(_all_commands(text), MAX_INCLUDES)
+
+
+def _all_commands(text: bytes) -> Iterator[re.Match[bytes]]:
     for word in (b"nput", b"nclude", b"mport", b"subfile"):
         at = text.find(word)
         while at >= 0:

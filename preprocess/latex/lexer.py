@@ -166,6 +166,7 @@ class Groups:
     def __init__(self, text: bytes) -> None:
         self.text = text
         self._pairs: dict[int, int] | None = None
+        self._bare = (0, 0)  # a stretch without `]`, `{` and `}`
 
     def end(self, start: int) -> int:
         """Offset behind the group that opens at `start`, -1 if it is never closed."""
@@ -220,13 +221,22 @@ class Groups:
         if bracket is None:
             return None
         start = position = bracket.end()
-        while mark := _IN_BRACKET.search(self.text, position, start + _MAX_OPTION):
+        while mark := self._bracket_or_brace(position, start + _MAX_OPTION):
             if mark[0] == b"]":
                 return self.text[start : mark.start()], mark.end()
             position = self.end(mark.start()) if mark[0] == b"{" else -1
             if position < 0:
                 return None
         return None
+
+    def _bracket_or_brace(self, at: int, limit: int) -> re.Match[bytes] | None:
+        """The next `]` or brace in [at, limit). A stretch without any is not looked through again."""
+        start, end = self._bare
+        start, at = (start, end) if start <= at < end else (at, at)
+        mark = _IN_BRACKET.search(self.text, at, limit)
+        if mark is None:
+            self._bare = (start, max(at, limit))
+        return mark
 
 
 class Rewriter:

@@ -23,7 +23,7 @@ DEFINERS = frozenset((*_NEWCOMMAND, *_XPARSE, *_DEF, *_OPERATOR, *_ENVIRONMENT, 
 
 PREFIXES = frozenset((b"long", b"global", b"protected", b"outer"))
 DEFINITION = re.compile(
-    rb"\\(?=[DNPRdeglnoprx])(?:" + trie(PREFIXES) + rb"\s*\\)*(" + trie(DEFINERS) + rb")(?![A-Za-z@])"
+    rb"\\(?=[DNPRdeglnoprx])(?:" + trie(PREFIXES) + rb"\s*+\\){0,4}+(" + trie(DEFINERS) + rb")(?![A-Za-z@])"
 )
 _NAME = re.compile(rb"\*?\s*(?:\{\s*\\([A-Za-z@]+|[^\s])\s*\}|\\([A-Za-z@]+|[^\s]))")
 _COUNT = re.compile(rb"\s*\[\s*([0-9])\s*\]")

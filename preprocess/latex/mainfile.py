@@ -17,6 +17,7 @@ from preprocess.latex.outcome import Dropped
 
 MAX_SOURCES = 2000  # files looked at for the main one: an archive of more is a bomb
 MAX_LISTED = 8  # candidates in the record
+MAX_LOOKED_AT = 24 << 20  # bytes of one file; a longer one is no paper
 _GOOD_NAME = re.compile(
     r"(?:ms|main|paper|article|manuscript|thesis|root|arxiv)(?:[-_.]?(?:v?\d+|arxiv|final))?", re.I
 )
@@ -115,7 +116,7 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
 
 def _readable(content: memoryview) -> bytes:
     """Bytes in which ASCII patterns are found and lines end with LF; only for looking, never for the text."""
-    text = bytes(content)
+    text = bytes(content[:MAX_LOOKED_AT])
     if text.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = text.decode("utf-16", "replace").encode("utf-8", "replace")
     return text.replace(b"\r", b"\n") if b"\r" in text else text
@@ -153,7 +154,7 @@ def _source(path: str, text: bytes, texts: Mapping[str, bytes]) -> _Source:
         evidence.append("body")
     folder = posixpath.dirname(path)
     targets = set()
-    for sub_folder, name in included_names(text) if len(texts) > 1 else ():
+    for sub_folder, name in set(included_names(text)) if len(texts) > 1 else ():
         target = _resolve(posixpath.join(sub_folder, name), (folder, ""), texts) if name else None
         if target and target != path:
             targets.add(target)
