@@ -132,19 +132,17 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
     text = {paper_id: some.split() for paper_id, some in texts(folder).items()}
     rows = papers("0801", 60, 9) + papers("0802", 10, 10, "cs")
     relative, copied, replaced, *cut = sorted(before)
-    rows.append(
-        document("0803.0001", " ".join(with_other_ending(rng, text[relative], 0.35)), created="2008-03-01")
+    words = (
+        ("0803.0001", "2008-03-01", with_other_ending(rng, text[relative], 0.35)),
+        ("0803.0002", "2008-03-01", with_other_ending(rng, text[copied], 0.02)),
+        # Older than the validation paper: deduplication keeps it instead, in a component of another name.
+        ("0701.0001", "2007-01-01", with_other_ending(rng, text[replaced], 0.02)),
+        ("0803.0010", "2008-03-01", write_words(rng, 300) + text[cut[0]][:50]),
+        ("0803.0011", "2008-03-01", write_words(rng, 300) + text[cut[0]][50:120]),
+        ("0803.0012", "2008-03-01", write_words(rng, 300) + text[cut[0]][120:]),
+        ("0803.0013", "2008-03-01", write_words(rng, 300) + text[cut[1]][:70]),
     )
-    rows.append(
-        document("0803.0002", " ".join(with_other_ending(rng, text[copied], 0.02)), created="2008-03-01")
-    )
-    # Older than the validation paper: deduplication keeps it instead.
-    rows.append(
-        document("9901.0001", " ".join(with_other_ending(rng, text[replaced], 0.02)), created="1999-01-01")
-    )
-    for k, words in enumerate((text[cut[0]][:95], text[cut[0]][95:], text[cut[1]][:70])):
-        other = write_words(rng, 300)
-        rows.append(document(f"0803.001{k}", " ".join(other + words), created="2008-03-01"))
+    rows += [document(paper_id, " ".join(some), created=created) for paper_id, created, some in words]
     split(folder, rows)
     return folder, before, rows
 
@@ -155,21 +153,21 @@ class TestGrowth:
         replaced = sorted(before)[2]
         now = validation(folder)
         assert before - {replaced} <= now
-        assert "9901.0001" in now, "what deduplication keeps in its place is validation"
+        assert "0701.0001" in now, "what deduplication keeps in its place is validation"
         assert ledger(folder, "deduplicate")[replaced] == "near_duplicate"
-        assert len(now) == 11 + 4, "a tenth of 110 and of 40"
+        assert len(now) == 12 + 4, "a tenth of 115 and of 40"
 
     def test_new_relatives_are_dropped(self, grown: Grown) -> None:
         folder, before, _ = grown
         verdicts = ledger(folder, "split_corpus")
         assert verdicts["0803.0001"] == "val_duplicate"
         assert ledger(folder, "deduplicate")["0803.0002"] == "near_duplicate"
-        # Two halves of one in two new papers: the smaller may stay, the larger would be too much.
-        assert [verdicts[f"0803.001{k}"] for k in range(3)] == ["kept", "val_duplicate", "kept"]
-        rows = [
-            r for p in (folder / "ledger/main/split_corpus").glob("*") for r in read_rows(p) if r["reason"]
-        ]
-        assert {row["id"] for row in rows} == {"0803.0001", "0803.0011"}
+        # A quarter of one may stay; with the second part, or with the third, it would be too much.
+        parts = [verdicts[f"0803.001{k}"] for k in range(4)]
+        assert parts == ["kept", "val_duplicate", "val_duplicate", "kept"]
+        shards = (folder / "ledger/main/split_corpus").glob("*")
+        rows = [row for path in shards for row in read_rows(path) if row["reason"]]
+        assert {row["id"] for row in rows} == {"0803.0001", "0803.0011", "0803.0012"}
         assert {row["detail"].partition(":")[0] for row in rows} <= before
 
     def test_no_validation_paper_is_half_in_training(self, grown: Grown) -> None:
@@ -178,7 +176,7 @@ class TestGrowth:
         training = [text[i] for i in text if i not in val]
         shares = [held(text[i], training) for i in val]
         assert max(shares) <= 0.5
-        assert max(shares) > 0.4, "the first half of a paper may stay in training"
+        assert max(shares) > 0.3, "a third may stay in training"
         everything = training + [str(row["text"]) for row in rows]
         assert max(held(text[i], everything) for i in val) > 0.9, "without the rule it would be"
 
