@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sentencepiece as spm
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.loader import CONFIGS, LawBroken, UserError
@@ -19,6 +19,7 @@ from tests.corpus_support import document, write_shard
 LATEX = st.lists(st.sampled_from([*"ab\\{}$ \n\t%é中", "\\alpha", " \\begin{ab}"])).map("".join)
 
 
+@settings(deadline=None)
 @given(text=LATEX, cut_at_commands=st.booleans())
 def test_units_are_the_whole_text_but_for_newlines_and_tabs(text: str, cut_at_commands: bool) -> None:
     units = token_units.count_units(text, cut_at_commands)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sentencepiece as spm
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -175,6 +175,7 @@ def test_a_text_with_sentencepiece_s_own_space_breaks_the_law(data: Path, tmp_pa
 # ---------------------------------------------------------------- packed
 
 
+@settings(deadline=None)
 @given(tokens=st.lists(st.integers(0, (1 << 17) - 1), max_size=40))
 def test_packing_takes_17_bits_a_token_and_loses_none(tokens: list[int]) -> None:
     packed = pack(np.array(tokens, "<u4"))

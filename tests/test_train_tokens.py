@@ -1,0 +1,75 @@
+"""Packed token shards: whatever is read from them is what the plain ones give."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.loader import CONFIGS, UserError
+from preprocess.tokenize_corpus import pack
+from tests.train_support import SMALL, write_corpus, write_shard
+from train.config import load_run
+from train.data import TrainingData, rank_batches
+from train.tokens import DomainTokens, open_tokens
+
+
+def pack_shards(folder: Path) -> None:
+    """Turn every plain shard below a folder into a packed one."""
+    for path in folder.rglob("*.bin"):
+        pack(np.fromfile(path, "<u4")).tofile(path)
+        facts = json.loads(path.with_suffix(".json").read_text())
+        path.with_suffix(".json").write_text(json.dumps(facts | {"dtype": "packed17"}))
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory: pytest.TempPathFactory) -> tuple[DomainTokens, DomainTokens]:
+    """A stream of shards with all kinds of lengths, plain and packed."""
+    plain, packed = (tmp_path_factory.mktemp(name) for name in ("plain", "packed"))
+    random = np.random.default_rng(0)
+    for n_tokens in range(1, 20):
+        tokens = random.integers(0, 1 << 17, n_tokens)
+        for folder in (plain, packed):
+            write_shard(folder, f"tar_{n_tokens:02}", {"a": tokens}, vocab_size=1 << 17)
+    pack_shards(packed)
+    return DomainTokens(plain), DomainTokens(packed)
+
+
+@settings(deadline=None)
+@given(ends=st.lists(st.integers(0, 209), min_size=2, max_size=2).map(sorted))
+def test_any_window_is_the_same(streams: tuple[DomainTokens, DomainTokens], ends: list[int]) -> None:
+    plain, packed = streams
+    assert plain.n_tokens == packed.n_tokens == 209
+    start, stop = ends
+    if start < stop:
+        window = packed.read(start, stop - start)
+        assert window.dtype == np.uint32
+        assert window.tolist() == plain.read(start, stop - start).tolist()
+
+
+def test_batches_of_a_run_are_identical(tmp_path_factory: pytest.TempPathFactory) -> None:
+    plain = write_corpus(tmp_path_factory.mktemp("plain"), n_documents=10)
+    packed = tmp_path_factory.mktemp("packed") / "data"
+    shutil.copytree(plain, packed)
+    pack_shards(packed)
+    run = load_run(CONFIGS / "runs/run20.yaml", "demo", overrides=SMALL)
+    sets = [open_tokens(data, "main", "main", "train") for data in (plain, packed)]
+    assert sets[0].fingerprint == sets[1].fingerprint
+    pair = [rank_batches(TrainingData(tokens, run), run, 0, 1, after_step=0) for tokens in sets]
+    for one, other in zip(*pair, strict=True):
+        assert torch.equal(one.input_ids_BT, other.input_ids_BT)
+        assert torch.equal(one.targets_BT, other.targets_BT)
+        assert torch.equal(one.domains_B, other.domains_B)
+
+
+def test_a_truncated_packed_shard_is_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path, "tar", {"a": np.arange(100)})
+    pack_shards(tmp_path)
+    path = tmp_path / "tar.bin"
+    path.write_bytes(path.read_bytes()[:-17])
+    with pytest.raises(UserError, match=r"tar.bin: 204 bytes, but its .json counts 101 tokens in 221"):
+        DomainTokens(tmp_path)
