@@ -176,7 +176,7 @@ class TestGrowth:
         training = [text[i] for i in text if i not in val]
         shares = [held(text[i], training) for i in val]
         assert max(shares) <= 0.5
-        assert max(shares) > 0.3, "a third may stay in training"
+        assert max(shares) > 0.2, "a quarter may stay in training"
         everything = training + [str(row["text"]) for row in rows]
         assert max(held(text[i], everything) for i in val) > 0.9, "without the rule it would be"
 
