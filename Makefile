@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-tokenizer bench-train bench-corpus prove-resume
+.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-tokenizer bench-train bench-corpus bench-duplicates prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -101,6 +101,9 @@ bench-tokenizer: setup  ## ARXIV_REAL=: encoding, training, shards and stability
 
 bench-corpus: setup  ## ARXIV_REAL=: speed of every stage, two workers, growth with the corpus, memory
 	$(PY) tests/bench_corpus.py
+
+bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: deduplication and split: speed, recall, memory, growth
+	$(PY) tests/bench_duplicates.py --peers $(VENV)-bench/bin/python
 
 prove-resume: setup  ## SIGKILL at 50 random moments of preprocessing leaves every byte as it would have been
 	$(PY) tests/prove_preprocess.py --kills 50
