@@ -37,7 +37,7 @@ from preprocess.shard import code_hash, content_hash
 from preprocess.stage import Unit, progress, require_done, run_tasks, units_of
 from preprocess.text_sample import buckets_to_take, bytes_by_bucket, sampled_texts
 
-LONGEST_PIECE = 32  # characters; \\begin{proposition} with its space has 20
+LONGEST_PIECE = 32  # characters; `\begin{proposition}` with its space has 20
 CHARACTER_COVERAGE = 0.99999  # of the text; rarer characters are spelt in bytes
 TRAINER: dict[str, Any] = {
     "input_format": "tsv",
