@@ -23,6 +23,9 @@ from tests.train_support import (
     read_rows,
     write_corpus,
 )
+from train.config import load_run
+from train.preflight import check_device, check_disk
+from train.world import World
 
 STEPS = 20
 KEEP_ALL = {"keep_last": 10}
@@ -239,6 +242,22 @@ def test_a_vocabulary_larger_than_the_model_s_is_refused(tmp_path: Path) -> None
     corpus = write_corpus(tmp_path / "data", n_documents=4, vocab_size=4096)
     with pytest.raises(UserError, match=r"4,096 pieces, the model only 2,048"):
         pretrain_here(corpus, tmp_path / "run")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_model_for_gpus_is_not_begun_on_a_cpu(tmp_path: Path) -> None:
+    run = load_run(ROOT / "configs/runs/run20.yaml", overrides={"tokens_total": 1_572_864})
+    with pytest.raises(UserError, match=r"run20/seed0: there is no GPU .* 1,358,006,272 parameters"):
+        check_device(run, World(0, 1, torch.device("cpu")))
+
+
+def test_checkpoints_that_have_no_room_are_noticed_before_the_first(tmp_path: Path) -> None:
+    # Each of 33,175 steps for good: 541 TB.
+    every_step = {"checkpoint_every_tokens": 1_572_864, "keep_every": 1}
+    run = load_run(ROOT / "configs/runs/run20.yaml", overrides=every_step)
+    with pytest.raises(UserError, match=r"GB are free, its checkpoints take 540,622"):
+        check_disk(run, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_node_that_is_missing_is_noticed(

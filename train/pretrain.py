@@ -21,7 +21,7 @@ from tqdm import tqdm
 from configs.loader import EXIT_REQUEUE, UserError, default_data_root, default_runs_root, parse_overrides
 from train.blackbox import too_many_faults, write_black_box
 from train.checkpoint import TrainState, find_changes, load_checkpoint, newest_intact
-from train.config import Run, load_run, write_config
+from train.config import load_run, write_config
 from train.data import TrainingData, prefetch, rank_batches, step_samples
 from train.execution import prepare_layers, set_numerics
 from train.guard import Guard, GuardState
@@ -29,8 +29,9 @@ from train.log import Clock, Log
 from train.model import build_model, count_parameters
 from train.optimizer import learning_rate, make_optimizer
 from train.parallel import make_strategy
+from train.preflight import check_device, check_disk, check_tokens
 from train.saver import Saver
-from train.tokens import TokenSet, open_tokens
+from train.tokens import open_tokens
 from train.validation import validate_model, validation_sets
 from train.world import World, run_world, start_world
 
@@ -78,6 +79,8 @@ def main() -> int:
         if world.is_main:
             print(f"{run.run_id}: finished already, not trained again ({folder})")
         return 0
+    check_device(run, world)
+    check_disk(run, folder)
     grad_accum_steps = run.grad_accum_steps(world.size)
 
     # ------------------------------------------------------------ model, optimiser, state
@@ -228,21 +231,6 @@ def main() -> int:
         print(f"{run.run_id}: {outcome} at step {step} of {run.steps_total} ({folder})")
     world.barrier()
     return 0 if finished else EXIT_REQUEUE
-
-
-def check_tokens(tokens: TokenSet, run: Run) -> None:
-    """Raise UserError where the tokens do not fit the model or are fewer than a step takes."""
-    if tokens.vocab_size > run.model.vocab_size:
-        raise UserError(
-            f"{tokens.folder}: its tokenizer has {tokens.vocab_size:,} pieces, the model only "
-            f"{run.model.vocab_size:,}: tokens and run belong to different scales (this run's is {run.scale})"
-        )
-    n_tokens = min(sum(stream.n_tokens for stream in tokens.domains.values()), run.recipe.unique_tokens)
-    if n_tokens < run.tokens_per_step:
-        raise UserError(
-            f"{tokens.folder}: {n_tokens:,} unique tokens are too few: one step takes "
-            f"{run.tokens_per_step:,}; bring more papers or lower global_batch_size"
-        )
 
 
 def find_resume(checkpoints: Path, world: World) -> Path | None:

@@ -1,0 +1,54 @@
+"""What a user can have wrong, found before any work is done."""
+
+import shutil
+from pathlib import Path
+
+from configs.loader import UserError
+from train.config import Run
+from train.model import count_parameters
+from train.tokens import TokenSet
+from train.world import World
+
+# A CPU does about 10^11 FLOP/s: at six a parameter and token that is 150 tokens/s for this many.
+CPU_MAX_PARAMETERS = 100_000_000
+CHECKPOINT_BYTES_PER_PARAMETER = 12  # fp32 weight and two fp32 moments
+
+
+def check_tokens(tokens: TokenSet, run: Run) -> None:
+    """Raise UserError where the tokens do not fit the model or are fewer than a step takes."""
+    if tokens.vocab_size > run.model.vocab_size:
+        raise UserError(
+            f"{tokens.folder}: its tokenizer has {tokens.vocab_size:,} pieces, the model only "
+            f"{run.model.vocab_size:,}: tokens and run belong to different scales (this run's is {run.scale})"
+        )
+    n_tokens = min(sum(stream.n_tokens for stream in tokens.domains.values()), run.recipe.unique_tokens)
+    if n_tokens < run.tokens_per_step:
+        raise UserError(
+            f"{tokens.folder}: {n_tokens:,} unique tokens are too few: one step takes "
+            f"{run.tokens_per_step:,}; bring more papers or lower global_batch_size"
+        )
+
+
+def check_device(run: Run, world: World) -> None:
+    """Raise UserError where a model for GPUs would be trained without one."""
+    parameters = count_parameters(run.model)
+    if world.device.type == "cpu" and parameters > CPU_MAX_PARAMETERS:
+        raise UserError(
+            f"{run.run_id}: there is no GPU (torch sees none), and {parameters:,} parameters are too many "
+            f"for a CPU: start it where there is one, or take --scale mini or demo"
+        )
+
+
+def check_disk(run: Run, folder: Path) -> None:
+    """Raise UserError where the checkpoints that will lie in `folder` at once have no room."""
+    saved = [step for step in range(1, run.steps_total + 1) if run.saves_after(step)]
+    for_good = sum(map(run.keeps_for_good, saved))
+    at_once = min(len(saved), for_good + run.recipe.keep_last + 1)  # one is being written
+    needed = at_once * CHECKPOINT_BYTES_PER_PARAMETER * count_parameters(run.model)
+    needed -= sum(path.stat().st_size for path in folder.glob("checkpoints/*/*"))
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
+    if (free := shutil.disk_usage(existing).free) < needed:
+        raise UserError(
+            f"{folder}: {free / 1e9:,.1f} GB are free, its checkpoints take {needed / 1e9:,.1f} GB more: "
+            f"make room, name another place (--out, ARXIV_RUNS), or keep fewer (keep_last, keep_every)"
+        )
