@@ -34,7 +34,8 @@ _NUMBER = np.uint64(2**24 - 1)
 def sketch(text: str) -> np.ndarray:
     """The sketch of a document: uint64, ascending; all its n-grams where it has few."""
     hashes = distinct_ngrams(text, NGRAM_WORDS)
-    return hashes[: max(SMALLEST, int(np.searchsorted(hashes, THRESHOLD)))]
+    n_kept = max(SMALLEST, int(np.searchsorted(hashes, THRESHOLD)))
+    return hashes[:n_kept].copy()  # a view would keep all hashes in memory
 
 
 class SketchIndex:
