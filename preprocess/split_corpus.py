@@ -10,8 +10,8 @@ component is never divided. The choice does not depend on order, shards or worke
 
 When the corpus grows, the papers in validation.json stay validation and others are added up to the share.
 New papers of their components are dropped as `val_duplicate`; where deduplication now keeps a new paper in
-place of a validation paper, that one is validation. A variant also keeps the validation papers of its bases,
-so that one validation set serves all. Another seed or share forgets the papers chosen before.
+place of a validation paper, that one is validation. A variant also keeps the validation papers of its bases
+(make these first), so that one validation set serves all. Another seed or share forgets the earlier choice.
 
 At most half of a validation paper's n-grams may stand in training (overlap.py): training papers are dropped
 for that as `val_duplicate` or, where it consists of common phrases, the validation paper as `val_contained`.
