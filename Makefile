@@ -105,8 +105,10 @@ bench-corpus: setup  ## ARXIV_REAL=: speed of every stage, two workers, growth w
 bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: deduplication and split: speed, recall, memory, growth
 	$(PY) tests/bench_duplicates.py --peers $(VENV)-bench/bin/python
 
-prove-resume: setup  ## SIGKILL at 50 random moments of preprocessing leaves every byte as it would have been
+prove-resume: setup  ## SIGKILL at random moments of preprocessing and training leaves every byte as it would have been
 	$(PY) tests/prove_preprocess.py --kills 50
+	$(PY) tests/prove_training.py --kills 5
+	$(PY) tests/prove_clean_exit.py --runs 50
 
 $(VENV)-bench/.installed: tests/bench_requirements.txt
 	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
