@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-tokenizer bench-train bench-corpus bench-duplicates prove-resume
+.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-tokenizer bench-train bench-loader bench-corpus bench-duplicates prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: speed from arc
 bench-train: setup  ## SCALE=mini VARIANT=: training speed beside transformers' Trainer; share of the corpus ever seen
 	$(PY) tests/bench_train.py --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
 
+bench-loader: setup  ## how fast one process reads its batches
+	$(PY) -m tests.bench_loader
+
 bench-tokenizer: setup  ## ARXIV_REAL=: encoding, training, shards and stability of the tokenizer on real papers
 	$(PY) tests/bench_tokenizer.py --data "$$DATA/bench-tokenizer"
 
@@ -107,8 +110,8 @@ bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: deduplication 
 
 prove-resume: setup  ## SIGKILL at random moments of preprocessing and training leaves every byte as it would have been
 	$(PY) tests/prove_preprocess.py --kills 50
-	$(PY) tests/prove_training.py --kills 5
-	$(PY) tests/prove_clean_exit.py --runs 50
+	$(PY) -m tests.prove_training --kills 5
+	$(PY) -m tests.prove_clean_exit --runs 50
 
 $(VENV)-bench/.installed: tests/bench_requirements.txt
 	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench

@@ -1,6 +1,6 @@
 """Kill training at random steps, go on, and compare every bit: part two of `make prove-resume`.
 
-    python tests/prove_training.py --kills 5 --strategies zero1 ddp fsdp
+    python -m tests.prove_training --kills 5 --strategies zero1 ddp fsdp
 
 In: nothing, a small corpus is made. For each strategy a small run is trained on two processes undisturbed,
 then again with SIGKILL to all processes at random steps and a restart after each. Loss, gradient norm and
