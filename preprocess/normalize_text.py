@@ -45,13 +45,18 @@ _SPACE_MARK, _NEXT_BLOCK = "\u2581", "\u2582"
 
 
 class NormalizeTextConfig(Config):
-    """What becomes of the parts of a paper."""
+    r"""What becomes of the parts of a paper.
+
+    Citations, references and footnotes have no option, they stay where they stand: a model that is to write
+    LaTeX has to see `\cite` and `\ref`, and a note is prose like any other.
+    """
 
     raw: bool = False  # Run 01: the flattened LaTeX as it is, without title and abstract in front
     authors: bool = False  # Run 05: cleaned as in the authors' release
     expand_macros: bool = True  # Run 02 switches it off
     figures: Literal["keep", "captions", "drop"] = "captions"
     tables: Literal["keep", "captions", "drop"] = "keep"
+    algorithms: Literal["keep", "captions", "drop"] = "keep"
     bibliography: Literal["keep", "drop"] = "drop"
 
 
@@ -85,7 +90,13 @@ def normalize_document(
         expander.learn(preamble)
         plain = expander.expand(plain)
     plain = tidy_environments(
-        plain, config.figures, config.tables, config.bibliography, bool(title and abstract), removed
+        plain,
+        config.figures,
+        config.tables,
+        config.algorithms,
+        config.bibliography,
+        bool(title and abstract),
+        removed,
     )
     plain = held.release(tidy_blanks(plain, removed))
     if not _LETTER.search(plain):

@@ -14,6 +14,8 @@ FIGURE = (
     "\\begin{figure}[t]\n\\centering\\includegraphics{a}\n\\caption[s]{A {b} $c$.}\\label{f}\n\\end{figure}"
 )
 TABLE = "\\begin{table}\n\\caption{T.}\n\\begin{tabular}{l}\na & b \\\\\n\\end{tabular}\n\\end{table}"
+STEPS = "\\begin{algorithmic}\n\\State $x$\n\\end{algorithmic}"
+ALGORITHM = f"\\begin{{algorithm}}[t]\n\\caption{{Sort.}}\n{STEPS}\n\\end{{algorithm}}"
 REFERENCES = "\\begin{thebibliography}{9}\\bibitem{x} A. Author.\\end{thebibliography}"
 
 
@@ -72,6 +74,9 @@ def test_body(body: str, expected: str | None) -> None:
         ({}, TABLE, TABLE),
         ({"tables": "captions"}, TABLE, "\\begin{table}\n\\caption{T.}\n\\end{table}"),
         ({"tables": "drop"}, f"a\n{TABLE}\nb", "a\nb"),
+        ({}, ALGORITHM, ALGORITHM),
+        ({"algorithms": "captions"}, ALGORITHM, "\\begin{algorithm}\n\\caption{Sort.}\n\\end{algorithm}"),
+        ({"algorithms": "drop"}, f"a\n{ALGORITHM}\nb", "a\nb"),
         ({}, f"a\n{REFERENCES}", "a"),
         ({"bibliography": "keep"}, REFERENCES, REFERENCES),
     ],
@@ -82,6 +87,9 @@ def test_body(body: str, expected: str | None) -> None:
         "table_stays",
         "table_is_its_caption",
         "table_dropped",
+        "algorithm_stays",
+        "algorithm_is_its_caption",
+        "algorithm_dropped",
         "bibliography_dropped",
         "bibliography_kept",
     ],

@@ -21,6 +21,7 @@ TABLES = tuple(
     table table* wraptable sidewaystable sidewaystable* margintable deluxetable deluxetable*
     """.split()
 )
+ALGORITHMS = tuple(b"algorithm algorithm* algorithm2e procedure function algorithmic".split())
 _DRAWINGS = tuple(
     b"""
     tikzpicture picture pspicture pspicture* pgfpicture asy fmffile fmfgraph fmfgraph* feynman
@@ -94,18 +95,25 @@ def _pattern(environments: frozenset[bytes], commands: frozenset[bytes]) -> re.P
 
 
 def tidy_environments(
-    text: bytes, figures: str, tables: str, bibliography: str, drop_front_matter: bool, removed: Counter[str]
+    text: bytes,
+    figures: str,
+    tables: str,
+    algorithms: str,
+    bibliography: str,
+    drop_front_matter: bool,
+    removed: Counter[str],
 ) -> bytes:
     """`text` without what only typesetting needs.
 
-    `figures`, `tables` are `keep`, `captions` or `drop`, `bibliography` is `keep` or `drop`. A figure without
-    a picture is text, and stays under `captions`.
+    `figures`, `tables`, `algorithms` are `keep`, `captions` or `drop`, `bibliography` is `keep` or `drop`. A
+    figure without a picture is text, and stays under `captions`.
     """
     treatment = dict.fromkeys(_DRAWINGS, ("drop", "drawings"))
     commands = dict.fromkeys(_LAYOUT, "layout")
     for names, how, cause in (
         (FIGURES, figures, "figures"),
         (TABLES, tables, "tables"),
+        (ALGORITHMS, algorithms, "algorithms"),
         (_BIBLIOGRAPHIES, bibliography, "bibliography"),
         (_FRONT_MATTER, "drop" if drop_front_matter else "keep", "front_matter"),
     ):
