@@ -178,28 +178,47 @@ class TrainingData:
 
     def batch(self, samples: np.ndarray) -> Batch:
         """Inputs and targets of the samples (int64 numbers)."""
-        domain, start = self.locate(samples)
-        windows = np.empty((len(samples), self.sequence_length + 1), dtype=np.int64)
-        for row, (d, s) in enumerate(zip(domain, start, strict=True)):
-            windows[row] = self._streams[d].read(int(s), self.sequence_length + 1)
-        both = torch.from_numpy(windows)
-        return Batch(both[:, :-1].contiguous(), both[:, 1:].contiguous(), torch.from_numpy(domain))
+        return self._read(*self.locate(samples))
+
+    def batches(self, samples: np.ndarray, micro_batch_size: int) -> Iterator[Batch]:
+        """The samples' batches, `micro_batch_size` at a time. All are located at once: it is dear for few."""
+        cuts = np.arange(micro_batch_size, len(samples), micro_batch_size)
+        for domain, start in zip(*(np.split(found, cuts) for found in self.locate(samples)), strict=True):
+            yield self._read(domain, start)
+
+    def _read(self, domain: np.ndarray, start: np.ndarray) -> Batch:
+        inputs_BT = np.empty((len(start), self.sequence_length), dtype=np.int64)
+        targets_BT = np.empty_like(inputs_BT)
+        for row, (d, s) in enumerate(zip(domain.tolist(), start.tolist(), strict=True)):
+            window = self._streams[d].read(s, self.sequence_length + 1)
+            inputs_BT[row], targets_BT[row] = window[:-1], window[1:]
+        return Batch(torch.from_numpy(inputs_BT), torch.from_numpy(targets_BT), torch.from_numpy(domain))
 
     def spans(self, samples: np.ndarray) -> np.ndarray:
         """What the samples train on, in order: rows of (id hash, first, end), positions within a document.
 
         uint64, shape (spans, 3). A document's end-of-document token counts as its last.
         """
-        rows = []
-        for d, s in zip(*self.locate(samples), strict=True):
-            documents = self._streams[d].documents
-            first, end = int(s) + 1, int(s) + 1 + self.sequence_length
-            low, high = np.searchsorted(documents.start, [first, end - 1], side="right")
-            here = slice(low - 1, high)
-            start, stop = documents.start[here], documents.start[here] + documents.n_tokens[here]
-            within = np.stack([np.maximum(first, start) - start, np.minimum(end, stop) - start], axis=1)
-            rows.append(np.column_stack([documents.id_hash[here], within.astype(np.uint64)]))
-        return np.concatenate(rows)
+        domain, start = self.locate(samples)
+        first, end = start + 1, start + 1 + self.sequence_length
+        low, high = np.empty_like(start), np.empty_like(start)  # documents of each sample: low, ..., high - 1
+        for number, stream in enumerate(self._streams):
+            here = domain == number
+            starts = stream.documents.start
+            low[here] = np.searchsorted(starts, first[here], side="right") - 1
+            high[here] = np.searchsorted(starts, end[here] - 1, side="right")
+        count = high - low
+        sample = np.repeat(np.arange(len(samples)), count)  # of each row
+        document = low[sample] + np.arange(len(sample)) - np.repeat(np.cumsum(count) - count, count)
+        rows = np.empty((len(sample), 3), np.uint64)
+        for number, stream in enumerate(self._streams):
+            here = np.flatnonzero(domain[sample] == number)
+            s, d, documents = sample[here], document[here], stream.documents
+            begins = documents.start[d]
+            rows[here, 0] = documents.id_hash[d]
+            rows[here, 1] = np.maximum(first[s], begins) - begins
+            rows[here, 2] = np.minimum(end[s], begins + documents.n_tokens[d]) - begins
+        return rows
 
     def span_hash(self, samples: np.ndarray) -> str:
         """Hash of `spans`: two runs with equal hashes at a step saw the same text in it."""
@@ -218,9 +237,7 @@ def rank_batches(
     """A rank's micro-batches of all steps after `after_step`: an equal share of each step's samples."""
     micro = run.recipe.micro_batch_size
     for step in range(after_step + 1, run.steps_total + 1):
-        share = np.split(step_samples(step, run), world_size)[rank]
-        for samples in np.split(share, len(share) // micro):
-            yield data.batch(samples)
+        yield from data.batches(np.split(step_samples(step, run), world_size)[rank], micro)
 
 
 def prefetch(items: Iterable[Batch], depth: int = 4) -> Iterator[Batch]:
