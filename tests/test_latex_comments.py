@@ -39,6 +39,24 @@ def test_comments_and_conditionals(source: str, expected: str) -> None:
     assert clean(source) == expected
 
 
+@pytest.mark.parametrize(
+    ("preamble", "body", "expected"),
+    [
+        ("", "a\n\\comment\nx\n\\endcomment\nb", "a\nb"),
+        (
+            "\\newenvironment{history}{\\comment}{\\endcomment}",
+            "a\n\\begin{history}\nx\n\\end{history}\nb",
+            "a\nb",
+        ),
+        ("", "a \\comment{x} b", "a \\comment{x} b"),
+        ("", "a \\commented x \\endcomment", "a \\commented x \\endcomment"),
+    ],
+    ids=["plain_form", "environment_made_of_it", "command_of_that_name", "longer_name"],
+)
+def test_plain_form_of_the_comment_environment(preamble: str, body: str, expected: str) -> None:
+    assert clean(body, preamble) == expected
+
+
 def test_conditional_that_would_tear_a_group_stays() -> None:
     preamble = "\\newcommand{\\hide}{\\iffalse}\n\\newcommand{\\show}{\\fi}"
     assert clean("A \\hide B \\show C", preamble) == "A \\hide B \\show C"

@@ -75,6 +75,9 @@ from tests.latex_cases import clean, normalize, paper
             "${\\operator@font Hom}(a)$",
             id="font_of_operators_needs_no_tex",
         ),
+        pytest.param(
+            "\\def\\x{\\setbox\\y=\\hbox{a}}", "\\x", "\\x", id="body_that_fills_a_box_is_left_alone"
+        ),
         pytest.param("\\newcommand{\\x}[1]{#1}", "\\x\n\ny", "\\x\n\ny", id="no_argument_beyond_a_paragraph"),
         pytest.param("\\def\\x#1{<#1>}", "\\x é", "<é>", id="argument_is_a_whole_character"),
         pytest.param("\\def\\x{y}", "\\verb|\\x| \\x", "\\verb|\\x| y", id="not_inside_verb"),

@@ -81,7 +81,11 @@ _PICTURE = re.compile(
     rb"\\(?:includegraphics|epsf|psfig|epsfig|plotone|plottwo|special|input|include|pstext|unitlength|psset|tikz"
     rb"|xymatrix|asyinclude|put(?![A-Za-z])|begin\s*\{(?:" + trie(_DRAWINGS) + rb")\})"
 )
-_TOPMATTER_END = b"\\endtopmatter"
+# Plain forms of environments: how they end, and why they go.
+_PAIRS = {
+    b"topmatter": (b"\\endtopmatter", "front_matter"),
+    b"comment": (b"\\endcomment", "comment_environments"),
+}
 
 
 @lru_cache(maxsize=8)
@@ -90,7 +94,7 @@ def _pattern(environments: frozenset[bytes], commands: frozenset[bytes]) -> re.P
     return re.compile(
         rb"\\(?:begin\s*\{(?P<begin>" + names + rb")\}|end\s*\{(?P<end>" + names + rb")\}"
         rb"|(?P<command>" + trie(sorted(commands)) + rb")(?![A-Za-z@])|(?P<assignment>" + _ASSIGNMENT + rb")"
-        rb"|(?P<topmatter>topmatter)(?![A-Za-z]))"
+        rb"|(?P<pair>topmatter|comment)(?![A-Za-z@]))"
     )
 
 
@@ -158,12 +162,15 @@ def tidy_environments(
             out.cut(start, _behind_arguments(groups, end, name), commands[name])
         elif kind == "assignment":
             out.cut(start, end, "layout")
-        elif drop_front_matter and _TOPMATTER_END not in unclosed:
-            close = text.find(_TOPMATTER_END, end)
+        else:
+            closer, cause = _PAIRS[match["pair"]]
+            if closer in unclosed or (cause == "front_matter" and not drop_front_matter):
+                continue
+            close = text.find(closer, end)
             if close < 0:
-                unclosed.add(_TOPMATTER_END)
+                unclosed.add(closer)
             else:
-                out.cut(start, close + len(_TOPMATTER_END), "front_matter")
+                out.cut(start, close + len(closer), cause)
     return out.finish()
 
 

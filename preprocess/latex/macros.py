@@ -33,7 +33,7 @@ _SIGNATURE = re.compile(rb"\s*\{\s*(?:O\s*\{([^{}]*)\}|(o))?\s*((?:m\s*)*)\}")
 _NEEDS_TEX = re.compile(
     rb"\\(?:(?!operator@font(?![A-Za-z@]))[A-Za-z]*@|csname|expandafter|futurelet|catcode|(?:re|provide)?newcommand|[egx]?def(?![A-Za-z])"
     rb"|let(?![A-Za-z])|if[a-z]*(?<!\\iff)(?![A-Za-z])|fi(?![A-Za-z])|else(?![A-Za-z])|begingroup|aftergroup|afterassignment|loop(?![A-Za-z])|advance"
-    rb"|write(?![A-Za-z])|read(?![A-Za-z])|openin|openout|uppercase|lowercase|obeylines|everypar|the(?=\\))|##"
+    rb"|setbox|pgfmath|write(?![A-Za-z])|read(?![A-Za-z])|openin|openout|uppercase|lowercase|obeylines|everypar|the(?=\\))|##"
 )
 _PARAMETER = re.compile(rb"#([1-9])")
 # The text's structure; what an author makes of it is layout, and the passes after this one go by its names.
