@@ -197,8 +197,13 @@ def main() -> None:
     units = units_of(corpus)
     out = job.data / "tokenizers" / name
     code = code_hash(
-        *("train_tokenizer.py", "token_units.py", "text_sample.py", "prose.py"),
-        *("hf_tokenizer.py", "check_tokenizer.py", "encoder.py"),
+        "train_tokenizer.py",
+        "token_units.py",
+        "text_sample.py",
+        "prose.py",
+        "hf_tokenizer.py",
+        "check_tokenizer.py",
+        "encoder.py",
     )
     contents = [content_hash(unit.inputs[0]) for unit in units]
     input_hash = xxhash.xxh3_128_hexdigest("\0".join([config.model_dump_json(), code, *contents]).encode())
