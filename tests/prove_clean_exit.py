@@ -19,7 +19,7 @@ WORKER = "tests.prove_clean_exit"
 
 def leaves_cleanly(folder: Path, strategy: str) -> bool:
     """Whether one run of two processes ended as it should."""
-    done = torchrun(["-m", WORKER, "--worker", str(folder), "--strategy", strategy], timeout=300)
+    done = torchrun(["-m", WORKER, "--worker", str(folder), "--strategy", strategy], timeout=1800)
     markers = sorted(path.name for path in folder.glob("rank_*"))
     if done.returncode or markers != ["rank_0", "rank_1"]:
         print(f"exit code {done.returncode}, markers {markers}\n{done.stderr[-2000:]}", file=sys.stderr)

@@ -33,7 +33,7 @@ from train.tokens import open_tokens
 
 STEPS = 20  # of the small run that the tests train
 EVERY_STEP = {"checkpoint_every_tokens": 3 * 8 * 32, "keep_last": 2}  # three of them between two checkpoints
-START_S = 300  # that a start may take on a machine that does other things, too
+START_S = 1800  # that a start may take where many other things run
 
 
 def train(data: Path, out: Path, processes: int = 2, kill_at: int | None = None, **values: Any) -> bool:
