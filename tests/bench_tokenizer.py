@@ -103,6 +103,7 @@ def bench_training(root: Path) -> dict[str, Any]:
     """Train twice, with one process and with two, and compare every file."""
     folder = root / "tokenizers/main"
     flags = ("--data", root, f"vocab_size={PIECES}", "--workers")
+    shutil.rmtree(folder, ignore_errors=True)
     _, cpu_s, peak_mb = run("train_tokenizer", *flags, 1)
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     shutil.rmtree(folder)
