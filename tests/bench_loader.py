@@ -55,7 +55,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def read_steps(data: TrainingData, run: Run, after_step: int, steps: int) -> None:
     """Read the batches of some steps as one of two processes, on the main thread."""
-    for _ in islice(rank_batches(data, run, 0, 2, after_step), steps * run.grad_accum_steps(2)):
+    for _ in islice(rank_batches(data, run, 0, 2, after_step, workers=0), steps * run.grad_accum_steps(2)):
         pass
 
 
@@ -84,7 +84,7 @@ def main() -> None:
 
         def resume() -> None:
             there = TrainingData(open_tokens(Path(folder), "main", "main", "train"), run)
-            next(rank_batches(there, run, 0, 2, FAR_SAMPLE // run.recipe.global_batch_size))
+            next(rank_batches(there, run, 0, 2, FAR_SAMPLE // run.recipe.global_batch_size, workers=0))
 
         resume_s = seconds(resume)
     figures = {

@@ -19,8 +19,8 @@ from train.data import (
     WindowOrder,
     interleave,
     permutation,
-    prefetch,
     rank_batches,
+    read_ahead,
     step_samples,
     validation_set,
 )
@@ -180,19 +180,39 @@ def test_sample_ten_million_is_found_at_once(tokens: TokenSet) -> None:
     assert time.perf_counter() - began < 1
 
 
-def test_prefetching_changes_nothing_and_passes_errors_on(tokens: TokenSet) -> None:
+@pytest.mark.parametrize("workers", [1, 4])
+def test_any_number_of_workers_gives_the_same_batches(tokens: TokenSet, workers: int) -> None:
     run = small_run()
     data = TrainingData(tokens, run)
-    plain = [batch.input_ids_BT for batch in rank_batches(data, run, 0, 1, 0)]
-    ahead = [batch.input_ids_BT for batch in prefetch(rank_batches(data, run, 0, 1, 0))]
-    assert all(torch.equal(a, b) for a, b in zip(plain, ahead, strict=True))
+    direct, ahead = (list(rank_batches(data, run, 0, 2, 0, workers=w)) for w in (0, workers))
+    assert len(direct) == run.steps_total * run.grad_accum_steps(2)
+    for one, other in zip(direct, ahead, strict=True):
+        assert torch.equal(one.input_ids_BT, other.input_ids_BT)
+        assert torch.equal(one.targets_BT, other.targets_BT)
+        assert torch.equal(one.domains_B, other.domains_B)
 
-    def broken() -> Any:
-        yield data.batch(np.arange(2))
-        raise OSError("disk gone")
 
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_an_error_of_a_worker_reaches_whoever_waits_for_its_batch(tokens: TokenSet, workers: int) -> None:
+    data = TrainingData(tokens, small_run())
+
+    def read(number: int) -> Any:
+        if number == 3:
+            raise OSError("disk gone")
+        return data.batch(np.arange(number, number + 1))
+
+    batches = read_ahead(iter(range(9)), read, workers)
+    assert [len(next(batches).input_ids_BT) for _ in range(3)] == [1, 1, 1]
     with pytest.raises(OSError, match="disk gone"):
-        list(prefetch(broken()))
+        next(batches)
+
+
+def test_span_hashes_never_change_between_versions_of_this_code(tokens: TokenSet) -> None:
+    # What a run under way has logged must still be what `replay` finds.
+    data = TrainingData(tokens, small_run())
+    one_by_one = np.concatenate([data.spans(np.array([k])) for k in range(40)])
+    assert (data.spans(np.arange(40)) == one_by_one).all()
+    assert data.span_hash(np.arange(40)) == "aabcad59698c7cb7f15288ee1ca1aa26"
 
 
 # ---------------------------------------------------------------- validation

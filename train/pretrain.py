@@ -22,7 +22,7 @@ from configs.loader import EXIT_REQUEUE, UserError, default_data_root, default_r
 from train.blackbox import too_many_faults, write_black_box
 from train.checkpoint import TrainState, find_changes, load_checkpoint, newest_intact
 from train.config import load_run, write_config
-from train.data import TrainingData, prefetch, rank_batches, step_samples
+from train.data import TrainingData, rank_batches, step_samples
 from train.execution import prepare_layers, set_numerics
 from train.guard import Guard, GuardState
 from train.log import Clock, Log
@@ -136,7 +136,7 @@ def main() -> int:
     flops_per_step = run.model.flops_per_token(params_total, recipe.sequence_length) * run.tokens_per_step
     peak_flops = next((peak for name, peak in PEAK_FLOPS.items() if name in device_name), None)
     validate_every = run.steps_of(recipe.validate_every_tokens)
-    batches = prefetch(rank_batches(data, run, world.rank, world.size, step))
+    batches = rank_batches(data, run, world.rank, world.size, step)
     bar = tqdm(total=run.steps_total, initial=step, desc=run.run_id, unit="step", disable=not world.is_main)
     saver = Saver(checkpoints, strategy)
     gc.freeze()  # the collector would stop one rank in the middle of a step, and all others with it
