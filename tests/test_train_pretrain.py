@@ -273,6 +273,15 @@ def test_a_changed_recipe_does_not_go_on_from_the_old_one_s_checkpoint(alone: Pa
         pretrain_here(corpus, alone, lr=1e-4)
 
 
+def test_a_changed_recipe_goes_on_where_it_is_forced(
+    alone: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(alone / "checkpoints" / "step_0000015", tmp_path / "checkpoints" / "step_0000015")
+    assert pretrain_here(corpus, tmp_path, "--force", **(KEEP_ALL | {"lr": 1e-4})) == 0
+    assert "trained until now with another configuration" in capsys.readouterr().out
+    assert [row["step"] for row in read_rows(tmp_path, "train")] == list(range(16, STEPS + 1))
+
+
 def test_other_data_does_not_go_on_from_the_old_one_s_checkpoint(alone: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="another data"):
         pretrain_here(write_corpus(tmp_path, seed=1), alone)
