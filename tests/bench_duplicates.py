@@ -230,11 +230,17 @@ def run_stage(stage: str, data: Path) -> dict[str, float]:
     """CPU seconds of a stage with two workers, and the peak of its main process."""
     command = [sys.executable, f"preprocess/{stage}.py", "--data", str(data), "--workers", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    peak_kib = 0
+    # Not usage.ru_maxrss: that counts the memory of this process, from which the stage's was forked.
+    while not (waited := os.wait4(process.pid, os.WNOHANG))[0]:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak_kib = max([peak_kib, *map(int, re.findall(r"VmHWM:\s*(\d+) kB", status))])
+        time.sleep(0.01)
+    _, code, usage = waited
+    process.returncode = os.waitstatus_to_exitcode(code)
     if process.returncode:
         raise UserError(f"{stage} ended with {process.returncode}")
-    return {"cpu_s": usage.ru_utime + usage.ru_stime, "main_process_peak_mb": usage.ru_maxrss * 1024 / MB}
+    return {"cpu_s": usage.ru_utime + usage.ru_stime, "main_process_peak_mb": peak_kib * 1024 / MB}
 
 
 def main() -> None:
