@@ -1,0 +1,76 @@
+"""Show the batch that a step of a run trained on, and prove that it is the one.
+
+    python train/replay.py $RUNS/demo/run20/seed0 17
+
+In:  the run's folder (config.yaml, log.<restart>.jsonl) and the token shards it was trained on.
+Out: on stdout a line for each document span of the step, and the text of each sequence.
+The hash of the spans is compared with the one in the log: where they differ, exit code 3 and no text.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from configs.loader import LawBroken, UserError, default_data_root, run_main
+from train.config import read_config
+from train.data import TrainingData, step_samples
+from train.tokens import open_tokens
+
+
+def main() -> None:
+    """Print the step's sequences."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("step", type=int, help="an optimiser step, from 1")
+    parser.add_argument(
+        "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
+    )
+    arguments = parser.parse_args()
+    run = read_config(arguments.run / "config.yaml")
+    logged = logged_step(arguments.run, arguments.step)
+    data_root = arguments.data or default_data_root(run.scale)
+    tokens = open_tokens(data_root, run.recipe.corpus, run.recipe.tokenizer, "train")
+    data = TrainingData(tokens, run)
+    samples = step_samples(arguments.step, run)
+    found = data.span_hash(samples)
+    if found != logged["span_hash"]:
+        raise LawBroken(
+            f"{arguments.run}: step {arguments.step} trained on spans {logged['span_hash']}, {tokens.folder} "
+            f"gives {found}: its tokens or the recipe are not those of the run; bring back the ones it had"
+        )
+    tokenizer = AutoTokenizer.from_pretrained(data_root / "tokenizers" / run.recipe.tokenizer)
+    print(f"{run.run_id}: step {arguments.step}, span_hash {found} as logged")
+    batch = data.batch(samples)
+    for row, sample in enumerate(samples.tolist()):
+        print(f"--- sample {sample}, {data.domains[int(batch.domains_B[row])]}")
+        for paper, first, end in data.spans(samples[row : row + 1]).tolist():
+            print(f"    document {paper:016x}: tokens {first} to {end}")
+        print(tokenizer.decode(batch.input_ids_BT[row].tolist() + batch.targets_BT[row, -1:].tolist()))
+
+
+def logged_step(folder: Path, step: int) -> dict[str, Any]:
+    """The `train` row of a step in the run's final history. Raises UserError where there is none.
+
+    A restart voids what earlier ones logged beyond the step it went on from.
+    """
+    logs = sorted(folder.glob("log.*.jsonl"), key=lambda path: int(path.name.split(".")[1]), reverse=True)
+    for log in logs:
+        void_before = False
+        with log.open(encoding="utf-8") as lines:
+            for line in lines:
+                if not line.endswith("\n"):
+                    break  # the last line of a killed process
+                row = json.loads(line)
+                if row["kind"] == "train" and row["step"] == step:
+                    return row
+                void_before |= row.get("event") == "resume" and row["step"] < step
+        if void_before:
+            break
+    raise UserError(f"{folder}: no log of step {step} in {len(logs)} log files; name a step that was trained")
+
+
+if __name__ == "__main__":
+    run_main(main)
