@@ -47,7 +47,7 @@ from tests.corpus_support import document, write_done, write_shard
 PIECES = 102_400
 SPEED_BYTES = 6_000_000  # of text: 3 s of SentencePiece
 ROUNDS = 3
-SHARD_ROUNDS, SHARD_COPIES = 3, 2
+SHARD_ROUNDS, SHARD_COPIES = 3, 4
 MB = 1e6
 
 
