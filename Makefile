@@ -91,25 +91,25 @@ status: setup  ## the runs, their state and when they end
 	@$(PY) analysis/status.py
 
 bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: speed from archive to clean text, beside other cleaners
-	$(PY) tests/bench_preprocess.py --peers $(VENV)-bench/bin/python
+	$(PY) -m tests.bench_preprocess --peers $(VENV)-bench/bin/python
 
 bench-train: setup  ## SCALE=mini VARIANT=: training speed beside transformers' Trainer; share of the corpus ever seen
-	$(PY) tests/bench_train.py --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
+	$(PY) -m tests.bench_train --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
 
 bench-loader: setup  ## how fast one process reads its batches
 	$(PY) -m tests.bench_loader
 
 bench-tokenizer: setup  ## ARXIV_REAL=: encoding, training, shards and stability of the tokenizer on real papers
-	$(PY) tests/bench_tokenizer.py --data "$$DATA/bench-tokenizer"
+	$(PY) -m tests.bench_tokenizer --data "$$DATA/bench-tokenizer"
 
 bench-corpus: setup  ## ARXIV_REAL=: speed of every stage, two workers, growth with the corpus, memory
-	$(PY) tests/bench_corpus.py
+	$(PY) -m tests.bench_corpus
 
 bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: deduplication and split: speed, recall, memory, growth
-	$(PY) tests/bench_duplicates.py --peers $(VENV)-bench/bin/python
+	$(PY) -m tests.bench_duplicates --peers $(VENV)-bench/bin/python
 
 prove-resume: setup  ## SIGKILL at random moments of preprocessing and training leaves every byte as it would have been
-	$(PY) tests/prove_preprocess.py --kills 50
+	$(PY) -m tests.prove_preprocess --kills 50
 	$(PY) -m tests.prove_training --kills 5
 	$(PY) -m tests.prove_clean_exit --runs 50
 
