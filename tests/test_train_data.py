@@ -16,15 +16,13 @@ from tests.train_support import EOD, write_corpus, write_shard
 from train.config import Run, load_run
 from train.data import (
     TrainingData,
-    WindowOrder,
-    interleave,
-    permutation,
     rank_batches,
     read_ahead,
     step_samples,
     validation_set,
 )
 from train.model import IGNORE
+from train.schedule import Mixture, WindowOrder, interleave, permutation
 from train.tokens import DomainTokens, TokenSet, open_tokens
 
 T = 32
@@ -97,6 +95,42 @@ def test_domains_are_spread_evenly_not_in_runs() -> None:
     domain, _ = interleave(np.arange(100), [50, 30, 20])
     for first in range(90):
         assert Counter(domain[first : first + 10].tolist())[0] in (4, 5, 6)
+
+
+@settings(deadline=None)
+@given(
+    early=st.lists(st.integers(0, 50), min_size=3, max_size=3).filter(sum),
+    late=st.lists(st.integers(0, 50), min_size=3, max_size=3).filter(sum),
+    anneal_from=st.integers(0, 300),
+)
+def test_annealing_changes_the_shares_and_each_domain_goes_on_where_it_was(
+    early: list[int], late: list[int], anneal_from: int
+) -> None:
+    mixture = Mixture(early, late, anneal_from)
+    domain, index = mixture.locate(np.arange(400))
+    for number in range(3):
+        taken = index[domain == number].tolist()
+        assert taken == list(range(len(taken)))  # none skipped, none twice
+        assert len(taken) == mixture.counts(400)[number]
+        share = np.count_nonzero(domain[anneal_from:] == number)
+        assert abs(share - (400 - anneal_from) * late[number] / sum(late)) < 3
+    # Begun anywhere, it goes on as from the start.
+    assert pairs(mixture.locate(np.arange(250, 400))) == list(zip(domain[250:], index[250:], strict=True))
+
+
+def test_the_runs_that_mix_otherwise_have_their_shares(tokens: TokenSet) -> None:
+    uniform = TrainingData(tokens, small_run("run17")).mixture.counts(3000)
+    assert uniform == [1000] * 3
+    # Where nothing anneals there is no seam: one line from the first sample to the last.
+    plain = TrainingData(tokens, small_run("run20")).mixture
+    assert pairs(plain.locate(np.arange(3000))) == pairs(interleave(np.arange(3000), plain.weights))
+    run = small_run("run19")
+    n_samples = run.steps_total * run.recipe.global_batch_size
+    anneal_from = n_samples - run.decay_steps * run.recipe.global_batch_size
+    data = TrainingData(tokens, run)
+    domain, _ = data.locate(np.arange(n_samples))
+    assert set(domain[anneal_from:].tolist()) == {data.domains.index("math")}
+    assert set(domain[:anneal_from].tolist()) == {0, 1, 2}
 
 
 # ---------------------------------------------------------------- samples

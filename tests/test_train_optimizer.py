@@ -35,6 +35,16 @@ def test_a_constant_rate_stays() -> None:
     assert learning_rate(run, run.steps_total) == run.recipe.lr
 
 
+def test_wsd_stays_and_falls_along_a_line_over_the_last_fifth() -> None:
+    run = run_with(schedule="wsd")
+    last, rate = run.steps_total, run.recipe.lr
+    begins = last - run.decay_steps
+    assert run.decay_steps == round(0.2 * last)
+    assert {learning_rate(run, step) for step in range(run.warmup_steps, begins + 1)} == {rate}
+    assert learning_rate(run, begins + run.decay_steps // 2) == pytest.approx(0.55 * rate)
+    assert learning_rate(run, last) == pytest.approx(0.1 * rate)
+
+
 def test_without_a_warm_up_the_first_step_has_the_full_rate() -> None:
     assert learning_rate(run_with("run23", warmup_tokens=0), 1) == run_with("run23").recipe.lr
 

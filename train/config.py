@@ -19,6 +19,7 @@ from train.sinks import Name
 
 DOMAINS = ("cs", "math", "physics")
 Domain = Literal["cs", "math", "physics"]
+DECAY_SHARE = 0.2  # of a run that anneals
 # Keys that describe a run and are not inherited.
 ABOUT = ("title", "base", "change", "hypothesis", "primary_metric")
 # How a machine carries the run out: may differ when it is resumed, changes results by no more than rounding.
@@ -44,6 +45,8 @@ class Recipe(Config):
     sequence_length: int = Field(768, gt=0)  # tokens; the paper trains at 768
     unique_tokens: int = Field(52_180_000_000, gt=0)  # ever seen, then repeated: 200 GB at 3.8 bytes a token
     mixture: dict[Domain, float] | None = None  # weight of each domain; null: in proportion to its tokens
+    # Weights over the last fifth of the run; null: the same to the end.
+    anneal_mixture: dict[Domain, float] | None = None
     block_windows: int = Field(64, gt=0)  # windows read in one go: 64 x 768 x 4 B = 197 kB
     data_seed: int = 0
 
@@ -58,8 +61,8 @@ class Recipe(Config):
 
     # Optimiser: AdamW, decay on matrices only
     lr: float = Field(2e-4, gt=0)
-    schedule: Literal["constant", "cosine"] = "constant"  # after the warm-up
-    min_lr_ratio: float = Field(0.1, ge=0, le=1)  # where the cosine ends
+    schedule: Literal["constant", "cosine", "wsd"] = "constant"  # after the warm-up
+    min_lr_ratio: float = Field(0.1, ge=0, le=1)  # where the decay ends
     warmup_tokens: int = Field(786_432_000, ge=0)  # 500 steps
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
@@ -128,6 +131,11 @@ class Run(Config):
     def warmup_steps(self) -> int:
         """Steps in which the learning rate rises."""
         return self.steps_of(self.recipe.warmup_tokens) if self.recipe.warmup_tokens else 0
+
+    @property
+    def decay_steps(self) -> int:
+        """Last steps of the run, in which `wsd` lowers the rate and `anneal_mixture` holds."""
+        return round(DECAY_SHARE * self.steps_total)
 
     def saves_after(self, step: int) -> bool:
         """Whether a checkpoint is due after a step."""

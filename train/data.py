@@ -6,9 +6,8 @@ to store). Within a domain, blocks of neighbouring windows are permuted, and the
 blocks: a batch is as mixed as the pool, and a shared disk still reads whole blocks in a row.
 """
 
-import functools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -19,96 +18,16 @@ import torch
 import xxhash
 
 from configs.loader import UserError
-from train.config import Run
+from train.config import Domain, Run
 from train.model import IGNORE
+from train.schedule import NEVER, Mixture, WindowOrder
 from train.tokens import DomainTokens, TokenSet
 
-# Blocks whose windows are shuffled together. 64 blocks of 64 windows are 4,096 samples of a domain, two
-# steps of the full batch, and 12.6 MB of page cache.
-POOL_BLOCKS = 64
 WEIGHT_UNIT = 1_000_000  # mixture weights are rounded to millionths, so that interleaving is exact
 
 READ_AHEAD = 8  # micro-batches held ready: a sixteenth of the full run's step on two devices, 1.6 MB
 Windows = tuple[np.ndarray, np.ndarray]  # domain number and first position in its stream, of each sample
 Item = TypeVar("Item")
-
-
-def permutation(n: int, key: object) -> np.ndarray:
-    """A permutation of range(n) (int64) that depends on `key` alone: on no library's generator or version.
-
-    It sorts the numbers by SplitMix64 (Steele et al. 2014), a bijection, so that there are no ties.
-    """
-    seed = np.uint64(xxhash.xxh3_64_intdigest(repr(key).encode()))
-    with np.errstate(over="ignore"):
-        x = seed + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.argsort(x ^ (x >> np.uint64(31)), kind="stable")
-
-
-class WindowOrder:
-    """Endless order of one domain's windows, epoch after epoch, any position found in constant time."""
-
-    def __init__(
-        self, n_windows: int, block_windows: int, unique_share: float, key: tuple[object, ...]
-    ) -> None:
-        self.n_windows = max(1, round(n_windows * unique_share))  # of an epoch
-        self.block_windows = block_windows
-        self.key = key
-        # A share takes whole blocks from all over the stream: its beginning would be the oldest papers.
-        chosen = np.arange(-(-n_windows // block_windows))
-        if unique_share < 1 and (n_full := n_windows // block_windows):
-            chosen = permutation(n_full, (*key, "share"))
-            self.n_windows = min(self.n_windows, n_full * block_windows)
-        self._blocks = chosen[: -(-self.n_windows // block_windows)]
-        self._epoch_blocks = functools.lru_cache(maxsize=2)(self._permute_blocks)
-        self._pool_slots = functools.lru_cache(maxsize=4)(self._permute_pool)
-
-    def windows(self, indices: np.ndarray) -> np.ndarray:
-        """Window numbers (int64) at positions `indices` of the order."""
-        epoch, position = np.divmod(indices, self.n_windows)
-        pool_windows = self.block_windows * POOL_BLOCKS
-        pool, slot = np.divmod(position, pool_windows)
-        windows = np.empty_like(position)
-        for e, p in {(int(e), int(p)) for e, p in zip(epoch, pool, strict=True)}:
-            here = (epoch == e) & (pool == p)
-            shuffled = p * pool_windows + self._pool_slots(e, p)[slot[here]]
-            block, offset = np.divmod(shuffled, self.block_windows)
-            windows[here] = self._epoch_blocks(e)[block] * self.block_windows + offset
-        return windows
-
-    def _permute_blocks(self, epoch: int) -> np.ndarray:
-        n_full = self.n_windows // self.block_windows  # a last, shorter block stays at the end
-        order = permutation(n_full, (*self.key, "blocks", epoch))
-        return np.concatenate([self._blocks[order], self._blocks[n_full:]])
-
-    def _permute_pool(self, epoch: int, pool: int) -> np.ndarray:
-        pool_windows = self.block_windows * POOL_BLOCKS
-        size = min(pool_windows, self.n_windows - pool * pool_windows)
-        return permutation(size, (*self.key, "pool", epoch, pool))
-
-
-def interleave(samples: np.ndarray, weights: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """(domain number, index within the domain) of each sample, in proportion to integer weights.
-
-    The first domain takes its share of the samples evenly (Bresenham's line), the next its share of what
-    is left, and so on: among the first sum(weights) samples each domain has exactly its weight, and any k
-    is found at once.
-    """
-    domain = np.full(samples.shape, len(weights) - 1)
-    index = samples.copy()  # among the samples that no earlier domain took
-    open_ = np.ones(samples.shape, dtype=bool)
-    total = sum(weights)
-    for number, weight in enumerate(weights[:-1]):
-        if not total:
-            break
-        before = index * weight // total
-        takes = open_ & ((index + 1) * weight // total > before)
-        domain[takes] = number
-        index = np.where(takes, before, np.where(open_, index - before, index))
-        open_ &= ~takes
-        total -= weight
-    return domain, index
 
 
 @dataclass
@@ -149,16 +68,25 @@ class TrainingData:
                 )
             key = (recipe.data_seed, name)
             self._orders.append(WindowOrder(n_windows, recipe.block_windows, unique_share, key))
-        self.weights = [order.n_windows for order in self._orders]
-        if recipe.mixture is not None:
-            weights = {str(name): weight for name, weight in recipe.mixture.items()}
-            if missing := [name for name in weights if name not in tokens.domains]:
-                raise UserError(
-                    f"{tokens.folder}: the mixture names {', '.join(missing)}, which it does not hold"
-                )
-            self.weights = [round(weights.get(name, 0) * WEIGHT_UNIT) for name in self.domains]
-            if min(self.weights) < 0 or not sum(self.weights):
-                raise UserError(f"mixture: {weights}: weights are positive, or 0 for a domain to leave out")
+        weights = self._weights(recipe.mixture)
+        if recipe.anneal_mixture is None:
+            self.mixture = Mixture(weights, weights, NEVER)
+        else:
+            anneal_from = (run.steps_total - run.decay_steps) * recipe.global_batch_size
+            self.mixture = Mixture(weights, self._weights(recipe.anneal_mixture), anneal_from)
+
+    def _weights(self, mixture: Mapping[Domain, float] | None) -> list[int]:
+        if mixture is None:
+            return [order.n_windows for order in self._orders]
+        named = {str(name): weight for name, weight in mixture.items()}
+        if missing := [name for name in named if name not in self.domains]:
+            raise UserError(
+                f"{self.tokens.folder}: the mixture names {', '.join(missing)}, which it does not hold"
+            )
+        weights = [round(named.get(name, 0) * WEIGHT_UNIT) for name in self.domains]
+        if min(weights) < 0 or not sum(weights):
+            raise UserError(f"mixture: {named}: weights are positive, or 0 for a domain to leave out")
+        return weights
 
     @property
     def unique_tokens(self) -> int:
@@ -167,15 +95,16 @@ class TrainingData:
 
     def describe_passes(self, n_samples: int) -> str:
         """How often a run of `n_samples` sees each domain's unique tokens, for people."""
-        shares = [n_samples * weight / sum(self.weights) for weight in self.weights]
         return ", ".join(
-            f"{name} {share / order.n_windows:.2f} x {order.n_windows * self.sequence_length:,} tokens"
-            for name, share, order in zip(self.domains, shares, self._orders, strict=True)
+            f"{name} {count / order.n_windows:.2f} x {order.n_windows * self.sequence_length:,} tokens"
+            for name, count, order in zip(
+                self.domains, self.mixture.counts(n_samples), self._orders, strict=True
+            )
         )
 
     def locate(self, samples: np.ndarray) -> Windows:
         """(domain number, position of the window's first token in the domain's stream) of each sample."""
-        domain, index = interleave(samples, self.weights)
+        domain, index = self.mixture.locate(samples)
         start = np.empty_like(index)
         for number, order in enumerate(self._orders):
             here = domain == number

@@ -22,12 +22,18 @@ def make_optimizer(model: PretrainModel, run: Run, device: torch.device) -> torc
 
 
 def learning_rate(run: Run, step: int) -> float:
-    """Learning rate of step 1, 2, …: a linear warm-up, then constant or along a cosine to `min_lr_ratio`."""
+    """Learning rate of step 1, 2, …: a linear warm-up, then by schedule.
+
+    Constant; along a cosine to `min_lr_ratio`; or constant and then along a line to it (`wsd`).
+    """
     recipe, warmup = run.recipe, run.warmup_steps
     if step <= warmup:
         return recipe.lr * step / warmup
     if recipe.schedule == "constant":
         return recipe.lr
+    if recipe.schedule == "wsd":
+        progress = max(0, step - (run.steps_total - run.decay_steps)) / max(1, run.decay_steps)
+        return recipe.lr * (1 - (1 - recipe.min_lr_ratio) * progress)
     progress = (step - warmup) / max(1, run.steps_total - warmup)
     decayed = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return recipe.lr * (recipe.min_lr_ratio + (1 - recipe.min_lr_ratio) * decayed)
