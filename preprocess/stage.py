@@ -137,11 +137,14 @@ def _corpus_hashes(stage: ShardStage[ConfigT], config: ConfigT, units: Sequence[
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file aside and rename it."""
+    """Write a JSON file aside and rename it; one that says the same already is left alone."""
+    text = json.dumps(value, indent=1, sort_keys=True) + "\n"
+    if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
