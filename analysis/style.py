@@ -62,7 +62,7 @@ def new_figure(
     columns: int = 1,
     left_in: float = LEFT_IN,
     right_in: float = RIGHT_IN,
-    gap: float = 0.42,
+    gap: float = 0.5,
 ) -> tuple[Figure, list[Axes]]:
     """A titled figure and its panels, top to bottom (`heights_in`) or left to right (`columns`).
 
