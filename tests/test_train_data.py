@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from tests.train_support import EOD, write_corpus, write_shard
 from train.config import Run, load_run
 from train.data import (
     TrainingData,
+    math_shares,
     rank_batches,
     read_ahead,
     step_samples,
     validation_set,
 )
 from train.model import IGNORE
-from train.schedule import Mixture, WindowOrder, interleave, permutation
+from train.schedule import POOL_BLOCKS, Mixture, WindowOrder, interleave, permutation
 from train.tokens import DomainTokens, TokenSet, open_tokens
 
 T = 32
@@ -116,6 +118,30 @@ def test_annealing_changes_the_shares_and_each_domain_goes_on_where_it_was(
         assert abs(share - (400 - anneal_from) * late[number] / sum(late)) < 3
     # Begun anywhere, it goes on as from the start.
     assert pairs(mixture.locate(np.arange(250, 400))) == list(zip(domain[250:], index[250:], strict=True))
+
+
+def test_a_curriculum_rises_from_prose_to_formulas_and_loses_no_window(tokens: TokenSet) -> None:
+    permuted, rising = (
+        TrainingData(tokens, small_run(curriculum=on, block_windows=1)) for on in (False, True)
+    )
+    for number, stream in enumerate(tokens.domains.values()):
+        share = math_shares(stream, rising.sequence_length)
+        n = rising._orders[number].n_windows
+        plain, sorted_ = (data._orders[number].windows(np.arange(n)) for data in (permuted, rising))
+        assert sorted(plain) == sorted(sorted_)
+        # Within a pool of blocks windows stay mixed.
+        pools = [share[sorted_[i : i + POOL_BLOCKS]] for i in range(0, n, POOL_BLOCKS)]
+        assert len(pools) > 1
+        assert all(before.max() <= after.min() for before, after in pairwise(pools))
+
+
+def test_a_block_s_share_of_mathematics_is_its_documents(tokens: TokenSet) -> None:
+    stream = next(iter(tokens.domains.values()))
+    documents = stream.documents
+    of_token = np.repeat(documents.math_share, documents.n_tokens)
+    for block in (7, 64, 10**6):
+        expected = [of_token[i : i + block].mean() for i in range(0, len(of_token), block)]
+        assert math_shares(stream, block) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_runs_that_mix_otherwise_have_their_shares(tokens: TokenSet) -> None:

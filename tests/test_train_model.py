@@ -10,6 +10,7 @@ from train.model import (
     ModelConfig,
     build_model,
     chunked_cross_entropy,
+    document_positions,
     rope_frequencies,
 )
 
@@ -93,3 +94,45 @@ def test_rotary_frequencies_are_fp32_and_found(demo: ModelConfig) -> None:
     frequencies = rope_frequencies(build_model(demo, init_seed=0))
     assert frequencies
     assert all(buffer.dtype == torch.float32 for buffer in frequencies.values())
+
+
+# ---------------------------------------------------------------- documents in one window
+
+END = 2  # closes a document
+
+
+def two_documents(first: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A window of a document that is all `first`, its end, and another document; targets of the latter."""
+    tokens = torch.cat([torch.full((20,), first), torch.tensor([END]), torch.arange(3, 30)])[None]
+    targets = torch.full_like(tokens, IGNORE)
+    targets[:, 21:-1] = tokens[:, 22:]
+    return tokens, targets
+
+
+def test_positions_begin_anew_after_each_document() -> None:
+    tokens = torch.tensor([[7, 8, END, 9, END, END, 5], [END, 3, 3, 3, 3, 3, 3]])
+    expected = [[0, 1, 2, 0, 1, 0, 0], [0, 0, 1, 2, 3, 4, 5]]
+    assert document_positions(tokens, END).tolist() == expected
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_document_sees_the_one_before_it_only_without_masking(demo: ModelConfig, masked: bool) -> None:
+    model = build_model(demo, init_seed=0)
+    model.document_end_id = END if masked else None
+    with torch.no_grad():
+        (one, _), (other, _) = (model(*two_documents(first)) for first in (50, 60))
+    assert (abs(float(one - other)) < 1e-4) is masked
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_default_path_has_no_mask(demo: ModelConfig, masked: bool) -> None:
+    model = build_model(demo, init_seed=0)
+    model.document_end_id = END if masked else None
+    masks = []
+    for layer in model.llama.model.layers:
+        layer.self_attn.register_forward_pre_hook(
+            lambda _, __, given: masks.append(given.get("attention_mask")), with_kwargs=True
+        )
+    model(*two_documents(50))
+    assert len(masks) == len(model.llama.model.layers)
+    assert all((mask is not None) is masked for mask in masks)

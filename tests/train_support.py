@@ -47,7 +47,7 @@ def write_shard(
         "offset": np.cumsum(lengths) - lengths,
         "n_tokens": lengths,
         "n_bytes": (lengths - 1) * 4,
-        "math_share": np.zeros(len(lengths), np.float32),
+        "math_share": np.linspace(0, 1, len(lengths), dtype=np.float32)[np.argsort(lengths)],
         "license": [""] * len(lengths),
     }
     pq.write_table(pa.table(table), folder / f"{name}.idx.parquet")

@@ -47,6 +47,8 @@ class Recipe(Config):
     mixture: dict[Domain, float] | None = None  # weight of each domain; null: in proportion to its tokens
     # Weights over the last fifth of the run; null: the same to the end.
     anneal_mixture: dict[Domain, float] | None = None
+    curriculum: bool = False  # each domain's blocks from prose to formulas, instead of permuted
+    mask_documents: bool = False  # a token sees its own document only: exact, but without the flash kernel
     block_windows: int = Field(64, gt=0)  # windows read in one go: 64 x 768 x 4 B = 197 kB
     data_seed: int = 0
 

@@ -67,7 +67,11 @@ class TrainingData:
                     f"{recipe.sequence_length} + 1; bring more papers"
                 )
             key = (recipe.data_seed, name)
-            self._orders.append(WindowOrder(n_windows, recipe.block_windows, unique_share, key))
+            scores = None
+            if recipe.curriculum:
+                scores = math_shares(tokens.domains[name], recipe.block_windows * recipe.sequence_length)
+            order = WindowOrder(n_windows, recipe.block_windows, unique_share, key, scores)
+            self._orders.append(order)
         weights = self._weights(recipe.mixture)
         if recipe.anneal_mixture is None:
             self.mixture = Mixture(weights, weights, NEVER)
@@ -159,6 +163,16 @@ class TrainingData:
     def span_hash(self, samples: np.ndarray) -> str:
         """Hash of `spans`: two runs with equal hashes at a step saw the same text in it."""
         return xxhash.xxh3_128_hexdigest(self.spans(samples).astype("<u8").tobytes())
+
+
+def math_shares(stream: DomainTokens, block_tokens: int) -> np.ndarray:
+    """Share of mathematics in each block of a stream: its documents', weighted by their tokens in it."""
+    documents = stream.documents
+    ends = documents.start + documents.n_tokens
+    mathematics = np.cumsum(documents.math_share * documents.n_tokens, dtype=np.float64)
+    edges = np.minimum(np.arange(0, stream.n_tokens + block_tokens, block_tokens), stream.n_tokens)
+    until_edge = np.interp(edges, np.append(0, ends), np.append(0.0, mathematics))
+    return np.diff(until_edge) / np.diff(edges)
 
 
 def step_samples(step: int, run: Run) -> np.ndarray:

@@ -36,6 +36,7 @@ def main() -> None:
         run = run.model_copy(update={"recipe": recipe})
     data_root = arguments.data or default_data_root(run.scale)
     tokens = open_tokens(data_root, run.recipe.corpus, run.recipe.tokenizer, arguments.split)
+    model.document_end_id = tokens.eod_id if run.recipe.mask_documents else None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     world = World(rank=0, size=1, device=device)
     # The optimiser is never stepped: a strategy alone knows how to run the model in the run's precision.

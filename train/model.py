@@ -125,10 +125,18 @@ class PretrainModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.llama = LlamaForCausalLM(config.llama())
+        self.document_end_id: int | None = None  # given: a token attends to its own document only
 
     def forward(self, input_ids_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Sum of the losses (nats) over all targets but IGNORE, and that of each sequence (B, detached)."""
-        hidden_BTD = self.llama.model(input_ids=input_ids_BT, use_cache=False).last_hidden_state
+        positions_BT = None
+        if self.document_end_id is not None:
+            positions_BT = document_positions(input_ids_BT, self.document_end_id)
+        # Positions that begin anew keep documents apart, but only without a cache and an attention mask:
+        # then the library makes the mask of them. Without positions there is none, and attention is fast.
+        hidden_BTD = self.llama.model(
+            input_ids=input_ids_BT, position_ids=positions_BT, use_cache=False
+        ).last_hidden_state
         loss_sum, losses_N = chunked_cross_entropy(
             hidden_BTD.flatten(0, 1), self.llama.lm_head.weight, targets_BT.flatten()
         )
@@ -137,6 +145,14 @@ class PretrainModel(nn.Module):
     def named_weights(self) -> dict[str, nn.Parameter]:
         """Each distinct parameter by its name in a Hugging Face checkpoint (a tied head is absent)."""
         return dict(self.llama.named_parameters())
+
+
+def document_positions(input_ids_BT: Tensor, document_end_id: int) -> Tensor:
+    """Position of each token in its own document, or in what of it the window holds (B, T, int64)."""
+    index_T = torch.arange(input_ids_BT.shape[1], device=input_ids_BT.device)
+    begins_BT = torch.zeros_like(input_ids_BT, dtype=torch.bool)
+    begins_BT[:, 1:] = input_ids_BT[:, :-1] == document_end_id
+    return index_T - torch.where(begins_BT, index_T, 0).cummax(dim=1).values
 
 
 def build_model(config: ModelConfig, init_seed: int) -> PretrainModel:

@@ -86,6 +86,7 @@ def main() -> int:
     # ------------------------------------------------------------ model, optimiser, state
     set_numerics(recipe)
     model = build_model(run.model, recipe.init_seed).to(world.device)
+    model.document_end_id = train_tokens.eod_id if recipe.mask_documents else None
     prepare_layers(model, recipe)
     params_total = count_parameters(run.model)
     strategy = make_strategy(model, make_optimizer(model, run, world.device), world, run, grad_accum_steps)

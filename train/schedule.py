@@ -32,8 +32,14 @@ class WindowOrder:
     """Endless order of one domain's windows, epoch after epoch, any position found in constant time."""
 
     def __init__(
-        self, n_windows: int, block_windows: int, unique_share: float, key: tuple[object, ...]
+        self,
+        n_windows: int,
+        block_windows: int,
+        unique_share: float,
+        key: tuple[object, ...],
+        block_scores: np.ndarray | None = None,
     ) -> None:
+        """`block_scores`: blocks come by rising score in every epoch, instead of permuted."""
         self.n_windows = max(1, round(n_windows * unique_share))  # of an epoch
         self.block_windows = block_windows
         self.key = key
@@ -43,6 +49,7 @@ class WindowOrder:
             chosen = permutation(n_full, (*key, "share"))
             self.n_windows = min(self.n_windows, n_full * block_windows)
         self._blocks = chosen[: -(-self.n_windows // block_windows)]
+        self._scores = block_scores
         self._epoch_blocks = functools.lru_cache(maxsize=2)(self._permute_blocks)
         self._pool_slots = functools.lru_cache(maxsize=4)(self._permute_pool)
 
@@ -62,6 +69,8 @@ class WindowOrder:
     def _permute_blocks(self, epoch: int) -> np.ndarray:
         n_full = self.n_windows // self.block_windows  # a last, shorter block stays at the end
         order = permutation(n_full, (*self.key, "blocks", epoch))
+        if self._scores is not None:
+            order = order[np.argsort(self._scores[self._blocks[order]], kind="stable")]
         return np.concatenate([self._blocks[order], self._blocks[n_full:]])
 
     def _permute_pool(self, epoch: int, pool: int) -> np.ndarray:

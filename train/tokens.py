@@ -39,6 +39,7 @@ class Documents:
     start: np.ndarray  # int64, position of the first token in the domain's stream
     n_tokens: np.ndarray  # int64, with the end-of-document token
     n_bytes: np.ndarray  # int64, of the UTF-8 text
+    math_share: np.ndarray  # float32, of its bytes
 
 
 class DomainTokens:
@@ -81,16 +82,18 @@ class DomainTokens:
 
     @functools.cached_property
     def documents(self) -> Documents:
-        """Index of all documents (32 bytes each)."""
+        """Index of all documents (36 bytes each)."""
         ids: list[np.ndarray] = []
-        columns: dict[str, list[np.ndarray]] = {"start": [], "n_tokens": [], "n_bytes": []}
+        columns: dict[str, list[np.ndarray]] = {"start": [], "n_tokens": [], "n_bytes": [], "math_share": []}
         for shard, end, facts in zip(self.shards, self._ends, self.facts, strict=True):
-            table = pq.read_table(f"{shard}.idx.parquet", columns=["id", "offset", "n_tokens", "n_bytes"])
+            names = ["id", "offset", "n_tokens", "n_bytes", "math_share"]
+            table = pq.read_table(f"{shard}.idx.parquet", columns=names)
             hashes = [xxhash.xxh3_64_intdigest(paper_id.encode()) for paper_id in table["id"].to_pylist()]
             ids.append(np.array(hashes, np.uint64))
             columns["start"].append(table["offset"].to_numpy() + (end - facts["n_tokens"]))
             columns["n_tokens"].append(table["n_tokens"].to_numpy())
             columns["n_bytes"].append(table["n_bytes"].to_numpy())
+            columns["math_share"].append(table["math_share"].to_numpy())
         joined = {name: np.concatenate(parts) for name, parts in columns.items()}
         return Documents(id_hash=np.concatenate(ids), **joined)
 
