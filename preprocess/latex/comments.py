@@ -6,11 +6,11 @@ from collections import Counter
 from preprocess.latex.lexer import (
     VERBATIM,
     VERBATIM_ENVIRONMENTS,
-    Rewriter,
     events,
     opaque_pattern,
     verbatim_environments,
 )
+from preprocess.latex.rewriter import Rewriter
 
 _EXCLUDED = re.compile(rb"\\excludecomment\s*\{([A-Za-z]+)\}")
 _MARK = re.compile(rb"\0(\d+)\0")

@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from preprocess.latex.lexer import Rewriter, escaped
+from preprocess.latex.lexer import escaped
+from preprocess.latex.rewriter import Rewriter
 
 _SWITCH = re.compile(rb"\\newif\s*\\if([A-Za-z@]+)")
 _ALIAS = re.compile(rb"\\let\s*\\if([A-Za-z@]+)\s*=?\s*\\if(true|false)(?![A-Za-z@])")

@@ -8,7 +8,8 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from preprocess.latex.lexer import Groups, Rewriter, escaped, trie
+from preprocess.latex.lexer import Groups, escaped, trie
+from preprocess.latex.rewriter import Rewriter
 
 FIGURES = tuple(
     b"""
@@ -66,11 +67,15 @@ _BIBLIOGRAPHY = rb"bibliography printbibliography nocite addbibresource".split()
 _MAY_HAVE_LENGTH = (b"vskip", b"vspace")  # plain TeX's form has no braces
 
 # TeX's own assignments: \parskip=3pt plus 1pt, \magnification=1200, \baselineskip 12pt.
-_ASSIGNMENT = (
-    rb"(?:parskip|parindent|baselineskip|hsize|vsize|hoffset|voffset|textwidth|textheight|oddsidemargin|evensidemargin"
-    rb"|topmargin|headheight|headsep|footskip|magnification|tolerance|hfuzz|vfuzz|columnsep|mathsurround|pageno"
-    rb"|baselinestretch|leftskip|rightskip|topskip|overfullrule|footline|headline)(?![A-Za-z])\s*+(?:=\s*+)?"
-    rb"(?:-?[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)?(?:\s*(?:plus|minus)\s*[\d.]+\s*[a-z]{2,4})*"
+_REGISTERS = frozenset(
+    b"""
+    parskip parindent baselineskip hsize vsize hoffset voffset textwidth textheight oddsidemargin
+    evensidemargin topmargin headheight headsep footskip magnification tolerance hfuzz vfuzz columnsep
+    mathsurround pageno baselinestretch leftskip rightskip topskip overfullrule footline headline
+    """.split()
+)
+_ASSIGNED = re.compile(
+    rb"\s*+(?:=\s*+)?(?:-?[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)?(?:\s*(?:plus|minus)\s*[\d.]+\s*[a-z]{2,4})*"
     rb"|\\magstep(?:half|\s*\d)|(?:-?[\d.]+)?\\[a-z]+|\{[^{}]{0,300}\})"
 )
 _LENGTH = re.compile(
@@ -91,10 +96,10 @@ _PAIRS = {
 @lru_cache(maxsize=8)
 def _pattern(environments: frozenset[bytes], commands: frozenset[bytes]) -> re.Pattern[bytes]:
     names = trie(sorted(environments))
+    # One trie, what a command means is looked up: alternatives with groups of their own are tried one by one.
     return re.compile(
         rb"\\(?:begin\s*\{(?P<begin>" + names + rb")\}|end\s*\{(?P<end>" + names + rb")\}"
-        rb"|(?P<command>" + trie(sorted(commands)) + rb")(?![A-Za-z@])|(?P<assignment>" + _ASSIGNMENT + rb")"
-        rb"|(?P<pair>topmatter|comment)(?![A-Za-z@]))"
+        rb"|(?P<command>" + trie({*commands, *_REGISTERS, *_PAIRS}) + rb")(?![A-Za-z@]))"
     )
 
 
@@ -157,13 +162,13 @@ def tidy_environments(
         elif kind == "end":
             if start not in kept_ends:  # left over from one environment inside another of its name
                 out.cut(start, end, treatment[match["end"]][1])
-        elif kind == "command":
-            name = match["command"]
+        elif (name := match["command"]) in commands:
             out.cut(start, _behind_arguments(groups, end, name), commands[name])
-        elif kind == "assignment":
-            out.cut(start, end, "layout")
+        elif name in _REGISTERS:
+            if assigned := _ASSIGNED.match(text, end):
+                out.cut(start, assigned.end(), "layout")
         else:
-            closer, cause = _PAIRS[match["pair"]]
+            closer, cause = _PAIRS[name]
             if closer in unclosed or (cause == "front_matter" and not drop_front_matter):
                 continue
             close = text.find(closer, end)

@@ -7,9 +7,10 @@ a macro bomb ends with the rest unexpanded and counted.
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from preprocess.latex.lexer import Groups, Rewriter, ends_in_control_word, escaped, trie
+from preprocess.latex.lexer import Groups, escaped, trie
 from preprocess.latex.macros import (
     DEFINERS,
     DEFINITION,
@@ -22,10 +23,22 @@ from preprocess.latex.macros import (
     read_definition,
     template,
 )
+from preprocess.latex.rewriter import Rewriter, ends_in_control_word
 
 MAX_DEPTH = 25  # of macros in the arguments and bodies of macros
 MAX_USES = 250_000  # at 10 µs each; a book has 10,000
 _WORD = re.compile(rb"\\[A-Za-z@]+")
+# What mathematics and running text are full of: half of all commands. A paper that defines none of them is
+# searched without a stop at each.
+_FREQUENT = frozenset(
+    b"""
+    mathcal mathbf mathbb mathrm mathfrak frac left right big bigl bigr to in sum int prod lim sup inf
+    alpha beta gamma delta epsilon varepsilon theta kappa lambda mu nu pi rho sigma tau phi varphi psi omega
+    Gamma Delta Lambda Omega times cdot otimes oplus circ infty partial nabla leq geq le ge subset cap cup
+    ldots dots cdots text textit emph item label ref eqref cite section quad overline hat tilde
+    """.split()
+)
+_RARE_WORD = re.compile(rb"\\(?!" + trie(sorted(_FREQUENT)) + rb"(?![A-Za-z@]))[A-Za-z@]+")
 _WORD_OR_SYMBOL = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
 _EDGE_NAME = re.compile(rb"\s*\{([^{}\\\n]+)\}")
 _BYTES_A_NAME = 4000  # of a document; in a shorter one, compiling a pattern of the names takes longer
@@ -41,6 +54,7 @@ class _Template:
     n_bytes: int
 
 
+_DEFINERS = frozenset(b"\\" + name for name in DEFINERS | PREFIXES)
 _DEFINER, _EDGE = Macro(0, None, None), Macro(0, None, None)  # what is no macro, but looked at all the same
 
 
@@ -49,7 +63,7 @@ class Expander:
 
     def __init__(self, n_bytes: int, removed: Counter[str]) -> None:
         # By the command as it is written, `\R`; ends of environments by environment_key.
-        self.macros: dict[bytes, Macro] = {b"\\" + name: _DEFINER for name in DEFINERS | PREFIXES}
+        self.macros: dict[bytes, Macro] = dict.fromkeys(_DEFINERS, _DEFINER)
         self.uses = self.left = 0
         self.left_names: Counter[bytes] = Counter()
         self._removed, self._not_counted = removed, Counter[str]()
@@ -58,7 +72,6 @@ class Expander:
         self._work_budget = 16 * n_bytes + (4 << 20)
         self._templates: dict[bytes, _Template | None] = {}
         self._depth = self._n_uses = 0
-        self._pattern = _WORD
         self._is_empty = True
 
     def learn(self, text: bytes) -> None:
@@ -74,25 +87,36 @@ class Expander:
         defined_here = defined_names(text)
         if self._is_empty and not defined_here:
             return text
-        self._pattern = self._pattern_for(len(text), defined_here)
-        return self._expand(text)
-
-    def _pattern_for(self, n_bytes: int, defined_here: set[bytes]) -> re.Pattern[bytes]:
-        """Finds all uses of macros and all definitions: by their names where it pays to compile them."""
         names = {name for name in self.macros if not is_environment(name)} | defined_here
-        symbols = {name for name in names if not name[1:2].isalpha() and name[1:2] != b"@"}
-        if n_bytes < _BYTES_A_NAME * len(names):
-            return _WORD_OR_SYMBOL if symbols else _WORD
-        words = trie(name[1:] for name in names - symbols if name[-1:] != b"*")
-        return re.compile(
-            rb"\\(?:" + words + rb"(?![A-Za-z@])|" + (trie(name[1:] for name in symbols) or rb"(?!)") + rb")"
-        )
+        if not defined_here:
+            names -= _DEFINERS
+        return self._expand(text, self._uses(text, names))
 
-    def _expand(self, text: bytes) -> bytes:
+    def _uses(self, text: bytes, names: set[bytes]) -> Iterator[re.Match[bytes]] | list[re.Match[bytes]]:
+        """Where one of `names` stands in a whole document."""
+        symbols = {name for name in names if not name[1:2].isalpha() and name[1:2] != b"@"}
+        if len(text) >= _BYTES_A_NAME * len(names):
+            words = trie(name[1:] for name in names - symbols if name[-1:] != b"*")
+            pattern = re.compile(
+                rb"\\(?:"
+                + (words or rb"(?!)")
+                + rb"(?![A-Za-z@])|"
+                + (trie(name[1:] for name in symbols) or rb"(?!)")
+                + rb")"
+            )
+            return pattern.finditer(text)
+        if symbols:
+            pattern = _WORD_OR_SYMBOL
+        else:
+            pattern = _WORD if any(name[1:] in _FREQUENT for name in names) else _RARE_WORD
+        return [match for match in pattern.finditer(text) if match[0] in names]
+
+    def _expand(self, text: bytes, uses: Iterable[re.Match[bytes]] | None = None) -> bytes:
+        """`uses`: where macros may stand in `text`, where that has been looked for already."""
         macros, outermost = self.macros, not self._depth
         self._work_budget -= len(text)
         groups, out = Groups(text), Rewriter(text, self._removed if outermost else self._not_counted)
-        for match in self._pattern.finditer(text):
+        for match in _WORD_OR_SYMBOL.finditer(text) if uses is None else uses:
             macro = macros.get(match[0])
             if macro is None:
                 continue
@@ -148,14 +172,16 @@ class Expander:
     def _use(self, name: bytes, macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None:
         """(what a use stands for, offset behind its arguments), None where it stays."""
         self._n_uses += 1
-        template = self._template(name, macro) if self._n_uses <= MAX_USES else None
+        if self._n_uses > MAX_USES:
+            return None
+        template = self._templates.get(name) or self._template(name, macro)
         if template is None or template.n_bytes > self._output_budget:
             return None
         if not macro.n_args:
             new = template.literals[0]
             self._output_budget -= len(new)
             # `\R{}` keeps TeX from eating a blank, which nothing here does.
-            if empty := _EMPTY_GROUP.match(groups.text, at):
+            if groups.text.startswith(b"{}", at) and (empty := _EMPTY_GROUP.match(groups.text, at)):
                 at = at if ends_in_control_word(new) else empty.end()
             return new, at
         arguments: list[bytes] = []
@@ -171,7 +197,9 @@ class Expander:
             arguments.append(argument)
         if self._depth < MAX_DEPTH and self._work_budget > 0:
             self._depth += 1
-            arguments = [self._expand(argument) if b"\\" in argument else argument for argument in arguments]
+            arguments = [
+                self._expand(argument) if self._has_uses(argument) else argument for argument in arguments
+            ]
             self._depth -= 1
         given_in_order = [arguments[n - 1] if n <= len(arguments) else b"" for n in template.arguments]
         if template.n_bytes + sum(map(len, given_in_order)) > self._output_budget:
@@ -187,6 +215,10 @@ class Expander:
         new = b"".join(pieces)
         self._output_budget -= len(new)
         return new, at
+
+    def _has_uses(self, text: bytes) -> bool:
+        """Whether a short text may use macros."""
+        return b"\\" in text and not self.macros.keys().isdisjoint(_WORD_OR_SYMBOL.findall(text))
 
     def _template(self, name: bytes, macro: Macro) -> _Template | None:
         """The expanded body; None while it is being expanded (a macro in itself) or where only TeX knows."""

@@ -14,7 +14,7 @@ from functools import lru_cache
 from preprocess.latex import includes
 from preprocess.latex.archive import TEX_SUFFIXES, kind_of
 from preprocess.latex.encoding import to_utf8
-from preprocess.latex.lexer import VERBATIM_ENVIRONMENTS, Groups, events, opaque_pattern
+from preprocess.latex.lexer import VERBATIM_ENVIRONMENTS, Groups, live_events, opaque_pattern
 from preprocess.latex.outcome import Dropped
 
 MAX_DEPTH = 40  # of files in files; TeX itself opens 15 to 128 at a time
@@ -85,6 +85,7 @@ class Flattener:
         self._read: dict[str, bytes] = {}
         self._open: list[str] = []
         self._repeated = self._n_includes = 0
+        self._file_names = {posixpath.basename(path).lower() for path in members}
         self._by_lower_case: dict[str, str] | None = None
         self._has_parts = sum(path.lower().endswith(TEX_SUFFIXES) for path in members) > 1
 
@@ -139,7 +140,7 @@ class Flattener:
         )  # also `standalone`: its body counts
         pieces: list[bytes] = []
         groups, at, in_preamble = Groups(text), 0, role != "part"
-        for kind, start, end, match in events(text, pattern):
+        for kind, start, end, match in live_events(text, pattern):
             if kind == "begin_document":
                 in_preamble = False
                 if is_subfile:
@@ -218,7 +219,8 @@ class Flattener:
 
     def _find(self, name: str, base: str, suffixes: tuple[str, ...]) -> str | None:
         """The member that TeX opens: in `base`, the main file's folder, the root, the file's own folder."""
-        if not name:
+        there = (posixpath.basename(name + suffix).lower() in self._file_names for suffix in suffixes)
+        if not name or not any(there):
             return None
         for folder in dict.fromkeys((base, self.root, "", posixpath.dirname(self._open[-1]))):
             for suffix in suffixes:

@@ -5,7 +5,6 @@ linear time, whatever the input: a closer that was not found once is not looked 
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 VERBATIM_ENVIRONMENTS = tuple(
@@ -29,7 +28,11 @@ _COMMENT = re.compile(
     rb"%(?:(?<!\\%)|(?<=\\\\%))[^\n]*+(?:\n[ \t]*+%[^\n]*+)*+(?:\n[ \t]*+(?!\n))?", re.DOTALL
 )
 _BRACE = re.compile(rb"\\[{}\\]|[{}]")
-_FLAT_GROUP = re.compile(rb"\{[^{}\\]*+(?:\\.[^{}\\]*+)*+\}", re.DOTALL)
+# A group with at most one level of groups in it, as most are.
+_FLAT = rb"\{[^{}\\]*+(?:\\.[^{}\\]*+)*+\}"
+_SHALLOW = rb"\{([^{}\\]*+(?:(?:\\.|" + _FLAT + rb")[^{}\\]*+)*+)\}"
+_SHALLOW_GROUP = re.compile(_SHALLOW, re.DOTALL)
+_SHALLOW_ARGUMENT = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?" + _SHALLOW, re.DOTALL)
 _TO_BRACE = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\{")
 _TO_BRACKET = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\[")
 _IN_BRACKET = re.compile(rb"[\]{}]")
@@ -37,9 +40,8 @@ _IN_BRACKET = re.compile(rb"[\]{}]")
 _TOKEN = re.compile(
     rb"[ \t]*+(?:\n[ \t]*+)?(\\(?:[A-Za-z@]+|[^\n])|#\d|\0\d+\0|[\xc2-\xf4][\x80-\xbf]+|[^\s}])", re.DOTALL
 )
-_CONTROL_WORD_END = re.compile(rb"\\[A-Za-z@]+\Z")
-_REST_OF_LINE = re.compile(rb"[ \t]*+(?:\n|\Z)")
 _MAX_OPTION = 2000  # bytes of an `[option]`
+_LOCAL_BYTES = 4000  # of a group that is matched as a whole
 _LOCAL_BRACES = 500  # looked at one by one before the whole text is paired up
 
 
@@ -101,7 +103,7 @@ def events(text: bytes, pattern: re.Pattern[bytes]) -> Iterator[Event]:
     Kinds: `comment`, `verb`, `url`, `verbatim` (the whole environment; one that is never closed is not
     verbatim) and the named groups that were given to `opaque_pattern`.
     """
-    at, unclosed = 0, set()
+    at, unclosed = 0, set[bytes]()
     comment, other = _next_comment(text, 0), _next_live(text, 0, pattern)
     while comment or other:
         if comment and (not other or comment.start() < other.start()):
@@ -110,20 +112,50 @@ def events(text: bytes, pattern: re.Pattern[bytes]) -> Iterator[Event]:
         elif other:
             kind, end = other.lastgroup or "", other.end()
             if kind == "verbatim":
-                closer = b"\\end{" + other["environment"] + b"}"
-                found = -1 if closer in unclosed else text.find(closer, end)
-                if found < 0:
-                    unclosed.add(closer)
-                else:
-                    end = found + len(closer)
-                    yield kind, other.start(), end, other
-            else:
+                end = _environment_end(text, other, unclosed)
+            if kind != "verbatim" or end > other.end():
                 yield kind, other.start(), end, other
             at = end
         if comment and comment.start() < at:
             comment = _next_comment(text, at)
         if other and other.start() < at:
             other = _next_live(text, at, pattern)
+
+
+def live_events(text: bytes, pattern: re.Pattern[bytes]) -> Iterator[Event]:
+    """As `events`, without the comments: these are looked at only on lines where there is something else."""
+    at, unclosed = 0, set[bytes]()
+    while match := _next_live(text, at, pattern):
+        kind, (start, end) = match.lastgroup or "", match.span()
+        if _is_commented(text, max(at, text.rfind(b"\n", at, start) + 1), start):
+            line_end = text.find(b"\n", start)
+            if line_end < 0:
+                return
+            end = line_end
+        else:
+            if kind == "verbatim":
+                end = _environment_end(text, match, unclosed)
+            if kind != "verbatim" or end > match.end():
+                yield kind, start, end, match
+        at = end
+
+
+def _environment_end(text: bytes, opening: re.Match[bytes], unclosed: set[bytes]) -> int:
+    """Offset behind a verbatim environment; behind its opening where it is never closed."""
+    closer = b"\\end{" + opening["environment"] + b"}"
+    found = -1 if closer in unclosed else text.find(closer, opening.end())
+    if found < 0:
+        unclosed.add(closer)
+        return opening.end()
+    return found + len(closer)
+
+
+def _is_commented(text: bytes, line: int, at: int) -> bool:
+    """Whether a comment begins in [line, at), where nothing is verbatim."""
+    sign = text.find(b"%", line, at)
+    while sign >= 0 and escaped(text, sign):
+        sign = text.find(b"%", sign + 1, at)
+    return sign >= 0
 
 
 def _next_comment(text: bytes, at: int) -> re.Match[bytes] | None:
@@ -150,12 +182,6 @@ def escaped(text: bytes, at: int) -> bool:
     return bool(at - start & 1)
 
 
-def ends_in_control_word(text: bytes) -> bool:
-    r"""Whether a letter after `text` would run into a command's name (`\\` is a command of its own)."""
-    match = _CONTROL_WORD_END.search(text, max(0, len(text) - 60))
-    return match is not None and not escaped(text, match.start())
-
-
 class Groups:
     r"""Finds the arguments of commands in one text.
 
@@ -170,8 +196,8 @@ class Groups:
 
     def end(self, start: int) -> int:
         """Offset behind the group that opens at `start`, -1 if it is never closed."""
-        if flat := _FLAT_GROUP.match(self.text, start, start + 4000):
-            return flat.end()
+        if shallow := _SHALLOW_GROUP.match(self.text, start, start + _LOCAL_BYTES):
+            return shallow.end()
         if self._pairs is None:
             depth = 0
             for n, match in enumerate(_BRACE.finditer(self.text, start)):
@@ -199,6 +225,8 @@ class Groups:
 
     def group(self, at: int) -> tuple[bytes, int] | None:
         """(content, offset behind) of the `{group}` that follows `at`, blanks and one line end apart."""
+        if shallow := _SHALLOW_ARGUMENT.match(self.text, at, at + _LOCAL_BYTES):
+            return shallow[1], shallow.end()
         brace = _TO_BRACE.match(self.text, at)
         if brace is None:
             return None
@@ -207,6 +235,8 @@ class Groups:
 
     def argument(self, at: int) -> tuple[bytes, int] | None:
         """(content, offset behind) of the argument that follows `at`: a group, a command, one character."""
+        if shallow := _SHALLOW_ARGUMENT.match(self.text, at, at + _LOCAL_BYTES):
+            return shallow[1], shallow.end()
         token = _TOKEN.match(self.text, at)
         if token is None:
             return None
@@ -237,46 +267,3 @@ class Groups:
         if mark is None:
             self._bare = (start, max(at, limit))
         return mark
-
-
-class Rewriter:
-    """Builds a text from another one, from left to right; what is cut or put in is counted by cause."""
-
-    def __init__(self, text: bytes, removed: Counter[str]) -> None:
-        self.text, self.removed = text, removed
-        self.at = 0  # everything before it is decided
-        self._pieces: list[bytes] = []
-
-    def replace(self, start: int, end: int, new: bytes, cause: str) -> None:
-        """Put `new` in place of [start, end). A control word never runs into a letter on either side."""
-        text, pieces = self.text, self._pieces
-        before = text[self.at : start]
-        if before:
-            pieces.append(before)
-        after = text[end : end + 1]
-        if pieces and (new[:1] or after).isalpha() and ends_in_control_word(pieces[-1]):
-            new = b" " + new
-        if new:
-            if after.isalpha() and new[-1:].isalpha() and ends_in_control_word(new):
-                new += b" "
-            pieces.append(new)
-        self.removed[cause] += end - start - len(new)
-        self.at = end
-
-    def cut(self, start: int, end: int, cause: str) -> None:
-        """Leave out [start, end), and the line end with it where that was all there stood on its line.
-
-        An empty line in its place would be a paragraph that nobody wrote.
-        """
-        if rest := _REST_OF_LINE.match(self.text, end):
-            before = self.text[self.at : start].rstrip(b" \t")
-            if before[-1:] == b"\n" or (not before and (not self._pieces or self._pieces[-1][-1:] == b"\n")):
-                end = rest.end()
-        self.replace(start, end, b"", cause)
-
-    def finish(self) -> bytes:
-        """The new text."""
-        if not self.at:
-            return self.text
-        self._pieces.append(self.text[self.at :])
-        return b"".join(self._pieces)

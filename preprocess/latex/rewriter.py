@@ -1,0 +1,61 @@
+"""A new text from an old one, piece by piece; what that removes is counted."""
+
+import re
+from collections import Counter
+
+from preprocess.latex.lexer import escaped
+
+# As TeX reads a command's name.
+_LETTERS = frozenset(bytes([code]) for code in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz@")
+_CONTROL_WORD_END = re.compile(rb"\\[A-Za-z@]+\Z")
+_REST_OF_LINE = re.compile(rb"[ \t]*+(?:\n|\Z)")
+
+
+def ends_in_control_word(text: bytes) -> bool:
+    r"""Whether a letter after `text` would run into a command's name (`\\` is a command of its own)."""
+    if text[-1:] not in _LETTERS:
+        return False
+    match = _CONTROL_WORD_END.search(text, max(0, len(text) - 60))
+    return match is not None and not escaped(text, match.start())
+
+
+class Rewriter:
+    """Builds a text from another one, from left to right; what is cut or put in is counted by cause."""
+
+    def __init__(self, text: bytes, removed: Counter[str]) -> None:
+        self.text, self.removed = text, removed
+        self.at = 0  # everything before it is decided
+        self._pieces: list[bytes] = []
+
+    def replace(self, start: int, end: int, new: bytes, cause: str) -> None:
+        """Put `new` in place of [start, end). A control word never runs into a letter on either side."""
+        text, pieces = self.text, self._pieces
+        if start > self.at:
+            pieces.append(text[self.at : start])
+        after = text[end : end + 1]
+        if pieces and (new[:1] or after).isalpha() and ends_in_control_word(pieces[-1]):
+            new = b" " + new
+        if new:
+            if after.isalpha() and ends_in_control_word(new):
+                new += b" "
+            pieces.append(new)
+        self.removed[cause] += end - start - len(new)
+        self.at = end
+
+    def cut(self, start: int, end: int, cause: str) -> None:
+        """Leave out [start, end), and the line end with it where that was all there stood on its line.
+
+        An empty line in its place would be a paragraph that nobody wrote.
+        """
+        if rest := _REST_OF_LINE.match(self.text, end):
+            before = self.text[self.at : start].rstrip(b" \t")
+            if before[-1:] == b"\n" or (not before and (not self._pieces or self._pieces[-1][-1:] == b"\n")):
+                end = rest.end()
+        self.replace(start, end, b"", cause)
+
+    def finish(self) -> bytes:
+        """The new text."""
+        if not self.at:
+            return self.text
+        self._pieces.append(self.text[self.at :])
+        return b"".join(self._pieces)
