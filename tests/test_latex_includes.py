@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from preprocess.latex.includes import own_commands
 from tests.latex_cases import clean, extract, normalize, paper
 
 SUBFILE = "\\documentclass[../main]{subfiles}\n\\begin{document}\nPART\n\\end{document}\n"
@@ -144,3 +145,9 @@ def test_last_comment_of_a_file_does_not_swallow_what_follows() -> None:
     files = {"main.tex": paper("\\input{a}B"), "a.tex": "A % comment"}
     assert normalize(extract(files).text).text == "A B\n"
     assert clean("A B") == "A B"
+
+
+def test_word_in_an_argument_makes_no_include_command() -> None:
+    assert own_commands(b"\\ref{sec:input} \\olimport{a}") == {b"olimport"}
+    files = {"main.tex": paper("\\tt{x-import} \\tt{a} \\input{a}"), "a.tex": "PART"}
+    assert extract(files).text.count(b"PART") == 1

@@ -39,6 +39,14 @@ _ANY = re.compile(
 )
 
 
+# Groups that hold the folder and the file, by the kind of the command.
+_NAMED_BY = {
+    "input": ("", "braced", "quoted", "bare"),
+    "import": ("folder", "file"),
+    "own": ("own_folder", "own_file"),
+}
+
+
 def own(names: Iterable[bytes]) -> bytes:
     r"""A further alternative for commands of the author's, `\olimport[folder]{file}`.
 
@@ -49,10 +57,9 @@ def own(names: Iterable[bytes]) -> bytes:
 
 def file_named(match: re.Match[bytes]) -> tuple[str, str]:
     """(folder, file) that a match of STANDARD or OWN names; "" for a folder that it does not name."""
-    groups = match.groupdict(b"")
-    folder = groups["folder"] or groups.get("own_folder", b"")
-    names = (groups.get(key) for key in ("braced", "quoted", "bare", "file", "own_file"))
-    name = next((name for name in names if name), b"")
+    folder_group, *file_groups = _NAMED_BY[match.lastgroup or ""]
+    folder = match[folder_group] or b"" if folder_group else b""
+    name = next((name for group in file_groups if (name := match[group])), b"")
     return folder.decode("utf-8", "replace").strip(), name.decode("utf-8", "replace").strip()
 
 
@@ -76,6 +83,8 @@ def _all_commands(text: bytes) -> Iterator[re.Match[bytes]]:
         at = text.find(word)
         while at >= 0:
             start = text.rfind(b"\\", max(0, at - 40), at)
-            if start >= 0 and (match := _ANY.match(text, start)) and match.end() > at:
+            match = _ANY.match(text, start) if start >= 0 else None
+            # The word stands in the command's own name: `\ref{sec:input}` includes nothing.
+            if match and match.end("own_name" if match.lastgroup == "own" else 0) > at:
                 yield match
             at = text.find(word, at + len(word))

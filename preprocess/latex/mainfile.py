@@ -91,7 +91,7 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
         return _no_source(members, withdrawn=bool(texts))
     for path in _said_by({path: _readable(members[path]) for path in readme}):
         if path in live:
-            return MainFile(path, "readme", _dialect(path, live[path]) or "fragment", ())
+            return MainFile(path, "readme", _dialect(live[path]) or "fragment", ())
     sources = {path: _source(path, text, texts) for path, text in sorted(live.items())}
     roots = {root for source in sources.values() for root in _roots(source, live)}
     templates = _templates(sources)
@@ -133,25 +133,25 @@ def _live(pattern: re.Pattern[bytes], text: bytes, limit: int = 50) -> re.Match[
     return None
 
 
-def _dialect(path: str, text: bytes) -> str:
+def _dialect(text: bytes) -> str:
     """Kind of TeX of a whole paper, "" for what is none."""
-    has_class = _live(_CLASS, text)
-    if has_class and has_class[1] == b"style" and b"amsppt" in has_class[2]:
-        return "amstex"
-    if has_class or _live(_BEGIN_DOCUMENT, text):
-        return "latex209" if has_class and has_class[1] == b"style" else "latex"
+    return _dialect_by(text, _live(_CLASS, text), _live(_BEGIN_DOCUMENT, text))
+
+
+def _dialect_by(text: bytes, has_class: re.Match[bytes] | None, has_body: re.Match[bytes] | None) -> str:
+    if has_class and has_class[1] == b"style":
+        return "amstex" if b"amsppt" in has_class[2] else "latex209"
+    if has_class or has_body:
+        return "latex"
     if _live(_PLAIN, text):
         return "amstex" if b"amstex" in text or b"\\topmatter" in text else "plain"
     return ""
 
 
 def _source(path: str, text: bytes, texts: Mapping[str, bytes]) -> _Source:
-    dialect = _dialect(path, text)
-    evidence = []
-    if _live(_CLASS, text):
-        evidence.append("class")
-    if _live(_BEGIN_DOCUMENT, text):
-        evidence.append("body")
+    has_class, has_body = _live(_CLASS, text), _live(_BEGIN_DOCUMENT, text)
+    evidence = [name for name, match in (("class", has_class), ("body", has_body)) if match]
+    dialect = _dialect_by(text, has_class, has_body)
     folder = posixpath.dirname(path)
     targets = set()
     for sub_folder, name in set(included_names(text)) if len(texts) > 1 else ():
@@ -183,7 +183,7 @@ def _templates(sources: Mapping[str, _Source]) -> set[str]:
     r"""The parents of subfiles that include none of them: a preamble to compile parts with, not the paper."""
     found = set()
     for source in sources.values():
-        if parent := _PARENT.search(source.text):
+        if b"{subfiles}" in source.text and (parent := _PARENT.search(source.text)):
             folder = posixpath.dirname(source.path)
             path = _resolve(parent[1].decode("utf-8", "replace").strip(), (folder,), sources)
             if path and source.path not in _closure(path, sources):
