@@ -16,6 +16,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from configs.loader import Config, run_main
 from preprocess.authors_cleaning import clean_as_authors
 from preprocess.job import arguments, parse
@@ -35,9 +37,7 @@ _END_DOCUMENT = re.compile(
     rb"\\(?:end\s*\{\s*document\s*\}|enddocument(?![A-Za-z])|bye(?![A-Za-z])|end\s*\Z)"
 )
 _CONTROL_CHARACTERS = bytes(code for code in (*range(0x20), 0x7F) if code not in b"\t\n")
-# A pattern that begins with fixed characters is searched for several times faster than ` {2,}`.
-_BLANKS = re.compile(rb"  +")
-_EMPTY_LINES = re.compile(rb"\n\n\n+")
+_BLANK, _LINE_END = ord(" "), ord("\n")
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _PARAGRAPH_IN_ABSTRACT = re.compile(r"\n(?:[ \t]*\n|[ \t]{2,})\s*")  # arXiv indents a new paragraph by two
 # SentencePiece writes a space as U+2581, so that a literal one would come back as a space.
@@ -134,12 +134,20 @@ def _tidy_abstract(abstract: str) -> str:
 
 def tidy_blanks(text: bytes, removed: Counter[str]) -> bytes:
     """One blank for several, none at the ends of lines, one empty line between paragraphs."""
-    before = len(text)
-    text = b"\n".join([line.strip() for line in text.split(b"\n")]).replace(b"\t", b" ")
-    text = _BLANKS.sub(b" ", text)
-    text = _EMPTY_LINES.sub(b"\n\n", text).strip() + b"\n"
-    removed["white_space"] += before - len(text)
-    return text
+    # As arrays: a Python object a line costs three times as much.
+    codes = np.frombuffer(text.replace(b"\t", b" ").strip(), np.uint8)
+    blank, line_end = codes == _BLANK, codes == _LINE_END
+    kept = np.ones(len(codes), bool)
+    kept[1:] = ~(blank[1:] & (blank[:-1] | line_end[:-1]))
+    codes = codes[kept]
+    # At most one blank is left anywhere, and none begins a line.
+    blank, line_end = codes == _BLANK, codes == _LINE_END
+    kept = np.ones(len(codes), bool)
+    kept[:-1] = ~(blank[:-1] & line_end[1:])
+    kept[2:] &= ~(line_end[2:] & line_end[1:-1] & line_end[:-2])
+    tidy = codes[kept].tobytes() + b"\n"
+    removed["white_space"] += len(text) - len(tidy)
+    return tidy
 
 
 def _tidy_unicode(text: bytes, removed: Counter[str]) -> str:
