@@ -7,10 +7,10 @@ a macro bomb ends with the rest unexpanded and counted.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from preprocess.latex.lexer import Groups, escaped, trie
+from preprocess.latex.commands import Command, CommandIndex
+from preprocess.latex.lexer import BACKSLASH, COMMAND, Groups, escaped
 from preprocess.latex.macros import (
     DEFINERS,
     DEFINITION,
@@ -27,21 +27,9 @@ from preprocess.latex.rewriter import Rewriter, ends_in_control_word
 
 MAX_DEPTH = 25  # of macros in the arguments and bodies of macros
 MAX_USES = 250_000  # at 10 µs each; a book has 10,000
-_WORD = re.compile(rb"\\[A-Za-z@]+")
-# What mathematics and running text are full of: half of all commands. A paper that defines none of them is
-# searched without a stop at each.
-_FREQUENT = frozenset(
-    b"""
-    mathcal mathbf mathbb mathrm mathfrak frac left right big bigl bigr to in sum int prod lim sup inf
-    alpha beta gamma delta epsilon varepsilon theta kappa lambda mu nu pi rho sigma tau phi varphi psi omega
-    Gamma Delta Lambda Omega times cdot otimes oplus circ infty partial nabla leq geq le ge subset cap cup
-    ldots dots cdots text textit emph item label ref eqref cite section quad overline hat tilde
-    """.split()
-)
-_RARE_WORD = re.compile(rb"\\(?!" + trie(sorted(_FREQUENT)) + rb"(?![A-Za-z@]))[A-Za-z@]+")
-_WORD_OR_SYMBOL = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
 _EDGE_NAME = re.compile(rb"\s*\{([^{}\\\n]+)\}")
-_BYTES_A_NAME = 4000  # of a document; in a shorter one, compiling a pattern of the names takes longer
+_MAY_BELONG = (b"*", b"{")  # to a use without arguments: a starred form, an empty group
+_STARRED = re.compile(rb"\\[A-Za-z@]+\*")
 _EMPTY_GROUP = re.compile(rb"\{\}(?![_^])")
 
 
@@ -71,8 +59,8 @@ class Expander:
         self._output_budget = 4 * n_bytes + (1 << 20)
         self._work_budget = 16 * n_bytes + (4 << 20)
         self._templates: dict[bytes, _Template | None] = {}
+        self._plain: dict[bytes, bytes] = {}  # expanded bodies of macros without arguments, most of all uses
         self._depth = self._n_uses = 0
-        self._is_empty = True
 
     def learn(self, text: bytes) -> None:
         """Read the definitions in `text` (a preamble)."""
@@ -84,46 +72,37 @@ class Expander:
 
     def expand(self, text: bytes) -> bytes:
         """`text` with macros expanded and definitions taken in and out."""
-        defined_here = defined_names(text)
-        if self._is_empty and not defined_here:
-            return text
-        names = {name for name in self.macros if not is_environment(name)} | defined_here
-        if not defined_here:
-            names -= _DEFINERS
-        return self._expand(text, self._uses(text, names))
+        index = CommandIndex(text)
+        # The starred form of a name is looked at where the name is found.
+        names = {name for name in self.macros if not is_environment(name) and not _STARRED.match(name)}
+        environments = {name.partition(b"{")[2] for name in self.macros if is_environment(name)}
+        commands = index.find(names, environments)
+        if any(name in _DEFINERS for _, name in commands):
+            defined_here = defined_names(text)
+            commands = index.find(names | defined_here, None if b"\\begin" in defined_here else environments)
+        return self._expand(text, commands) if commands else text
 
-    def _uses(self, text: bytes, names: set[bytes]) -> Iterator[re.Match[bytes]] | list[re.Match[bytes]]:
-        """Where one of `names` stands in a whole document."""
-        symbols = {name for name in names if not name[1:2].isalpha() and name[1:2] != b"@"}
-        if len(text) >= _BYTES_A_NAME * len(names):
-            words = trie(name[1:] for name in names - symbols if name[-1:] != b"*")
-            pattern = re.compile(
-                rb"\\(?:"
-                + (words or rb"(?!)")
-                + rb"(?![A-Za-z@])|"
-                + (trie(name[1:] for name in symbols) or rb"(?!)")
-                + rb")"
-            )
-            return pattern.finditer(text)
-        if symbols:
-            pattern = _WORD_OR_SYMBOL
-        else:
-            pattern = _WORD if any(name[1:] in _FREQUENT for name in names) else _RARE_WORD
-        return [match for match in pattern.finditer(text) if match[0] in names]
-
-    def _expand(self, text: bytes, uses: Iterable[re.Match[bytes]] | None = None) -> bytes:
-        """`uses`: where macros may stand in `text`, where that has been looked for already."""
+    def _expand(self, text: bytes, commands: list[Command] | None = None) -> bytes:
+        """`commands`: all in `text` that may be macros, where that has been looked for already."""
         macros, outermost = self.macros, not self._depth
         self._work_budget -= len(text)
         groups, out = Groups(text), Rewriter(text, self._removed if outermost else self._not_counted)
-        for match in _WORD_OR_SYMBOL.finditer(text) if uses is None else uses:
-            macro = macros.get(match[0])
-            if macro is None:
+        if commands is None:
+            commands = [(match.start(), match[0]) for match in COMMAND.finditer(text) if match[0] in macros]
+        for start, name in commands:
+            macro = macros.get(name)
+            if (
+                macro is None
+                or start < out.at
+                or (start and text[start - 1] == BACKSLASH and escaped(text, start))
+            ):
                 continue
-            start, end = match.span()
-            if start < out.at or (text[start - 1 : start] == b"\\" and escaped(text, start)):
+            end = start + len(name)
+            plain = self._plain.get(name)
+            if plain is not None and text[end : end + 1] not in _MAY_BELONG and self._spend(len(plain)):
+                out.replace(start, end, plain, "macro_expansion")
+                self.uses += outermost
                 continue
-            name = match[0]
             if macro is _EDGE:
                 edge = _EDGE_NAME.match(text, end)
                 if edge is None:
@@ -163,7 +142,7 @@ class Expander:
                 continue
             self.macros[name] = macro
             self._templates.clear()  # others may have the old meaning in them
-            self._is_empty = False
+            self._plain.clear()
             if is_environment(name):
                 self.macros[b"\\begin"] = self.macros[b"\\end"] = _EDGE
 
@@ -171,8 +150,7 @@ class Expander:
 
     def _use(self, name: bytes, macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None:
         """(what a use stands for, offset behind its arguments), None where it stays."""
-        self._n_uses += 1
-        if self._n_uses > MAX_USES:
+        if not self._spend(0):
             return None
         template = self._templates.get(name) or self._template(name, macro)
         if template is None or template.n_bytes > self._output_budget:
@@ -218,7 +196,7 @@ class Expander:
 
     def _has_uses(self, text: bytes) -> bool:
         """Whether a short text may use macros."""
-        return b"\\" in text and not self.macros.keys().isdisjoint(_WORD_OR_SYMBOL.findall(text))
+        return b"\\" in text and not self.macros.keys().isdisjoint(COMMAND.findall(text))
 
     def _template(self, name: bytes, macro: Macro) -> _Template | None:
         """The expanded body; None while it is being expanded (a macro in itself) or where only TeX knows."""
@@ -236,5 +214,15 @@ class Expander:
             body = self._expand(body)
             self._depth -= 1
             self._output_budget -= len(body)
-        self._templates[name] = _Template(*template(body), len(body))
-        return self._templates[name]
+        expanded = self._templates[name] = _Template(*template(body), len(body))
+        if not macro.n_args and not is_environment(name):
+            self._plain[name] = expanded.literals[0]
+        return expanded
+
+    def _spend(self, n_bytes: int) -> bool:
+        """Whether one more use and its output are within the budgets, which they are taken from."""
+        self._n_uses += 1
+        if self._n_uses > MAX_USES or n_bytes > self._output_budget:
+            return False
+        self._output_budget -= n_bytes
+        return True

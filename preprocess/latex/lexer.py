@@ -30,12 +30,13 @@ _COMMENT = re.compile(
 _BRACE = re.compile(rb"\\[{}\\]|[{}]")
 # A group with at most one level of groups in it, as most are.
 _FLAT = rb"\{[^{}\\]*+(?:\\.[^{}\\]*+)*+\}"
-_SHALLOW = rb"\{([^{}\\]*+(?:(?:\\.|" + _FLAT + rb")[^{}\\]*+)*+)\}"
-_SHALLOW_GROUP = re.compile(_SHALLOW, re.DOTALL)
-_SHALLOW_ARGUMENT = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?" + _SHALLOW, re.DOTALL)
+SHALLOW_GROUP = rb"\{([^{}\\]*+(?:(?:\\.|" + _FLAT + rb")[^{}\\]*+)*+)\}"
+_SHALLOW_GROUP = re.compile(SHALLOW_GROUP, re.DOTALL)
+_SHALLOW_ARGUMENT = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?" + SHALLOW_GROUP, re.DOTALL)
 _TO_BRACE = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\{")
 _TO_BRACKET = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\[")
 _IN_BRACKET = re.compile(rb"[\]{}]")
+COMMAND = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
 # A command, a parameter of a macro, text held apart, or one character in UTF-8; not behind an empty line.
 _TOKEN = re.compile(
     rb"[ \t]*+(?:\n[ \t]*+)?(\\(?:[A-Za-z@]+|[^\n])|#\d|\0\d+\0|[\xc2-\xf4][\x80-\xbf]+|[^\s}])", re.DOTALL
@@ -43,6 +44,9 @@ _TOKEN = re.compile(
 _MAX_OPTION = 2000  # bytes of an `[option]`
 _LOCAL_BYTES = 4000  # of a group that is matched as a whole
 _LOCAL_BRACES = 500  # looked at one by one before the whole text is paired up
+
+
+BACKSLASH = 0x5C
 
 
 def trie(names: Iterable[bytes]) -> bytes:
@@ -177,7 +181,7 @@ def _next_live(text: bytes, at: int, pattern: re.Pattern[bytes]) -> re.Match[byt
 def escaped(text: bytes, at: int) -> bool:
     r"""Whether an odd number of backslashes stands before `at`: `\\%` is a line break and a comment."""
     start = at
-    while start and text[start - 1] == 0x5C:
+    while start and text[start - 1] == BACKSLASH:
         start -= 1
     return bool(at - start & 1)
 

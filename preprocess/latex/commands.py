@@ -1,0 +1,88 @@
+r"""Where some of many commands stand in a text, without a stop at each backslash.
+
+A paper uses a hundred macros of its own; a pattern of their names takes longer to compile than most papers to
+read. Instead the first eight letters of all commands are read at once, as one number each.
+"""
+
+from collections.abc import Collection, Iterable
+
+import numpy as np
+
+from preprocess.latex.lexer import COMMAND
+
+_KEY_BYTES = 8
+_TABLE_BITS = 16
+_HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 by the golden ratio: Fibonacci hashing (Knuth, TAOCP 6.4)
+_SHIFT = np.uint64(64 - _TABLE_BITS)
+_ONE, _SEVEN = np.uint64(1), np.uint64(7)
+
+Command = tuple[int, bytes]  # offset of its backslash, the command with it
+
+
+def _in_each_byte(value: int) -> np.uint64:
+    return np.uint64(int.from_bytes(bytes([value]) * _KEY_BYTES))
+
+
+_LOW_BITS, _TOP_BIT, _LOWER = _in_each_byte(0x7F), _in_each_byte(0x80), _in_each_byte(0x20)
+_FROM_A, _BEHIND_Z = _in_each_byte(0x80 - ord("a")), _in_each_byte(0x80 - ord("z") - 1)
+_AT = _in_each_byte(ord("@"))
+
+
+class CommandIndex:
+    r"""The commands of one text: backslashes, and the letters (with `@`) or the one character behind them."""
+
+    def __init__(self, text: bytes) -> None:
+        padded = text + bytes(_KEY_BYTES + 1)
+        self._text = text
+        self._backslashes = np.flatnonzero(np.frombuffer(padded, np.uint8) == ord("\\"))
+        self._behind = np.ndarray(len(text) + 1, "<u8", padded, 1, (1,))  # eight bytes, by the offset before
+        self._keys = _keys(self._behind[self._backslashes])
+
+    def find(self, names: Collection[bytes], environments: Iterable[bytes] | None = None) -> list[Command]:
+        r"""Where `names` stand, which come with their backslash; it may be the second one of `\\`.
+
+        `environments`: at these, and at others that begin alike, `\begin` and `\end` count; None for all.
+        """
+        keys = _keys_of([name[1:] for name in names])
+        chosen = _are_among(self._keys, keys)
+        if environments is not None:
+            opened = _keys_of([b" ", b"\t", b"\n", *environments])
+            for edge in (b"begin", b"end"):
+                at = np.flatnonzero(chosen & (self._keys == _keys_of([edge])))
+                name_at = np.minimum(self._backslashes[at] + len(edge) + 1, len(self._text))
+                is_tight = self._behind[name_at - 1] & np.uint64(0xFF) == ord("{")
+                chosen[at] = ~is_tight | _are_among(_keys(self._behind[name_at]), opened)
+        short = {key: name for key, name in zip(keys.tolist(), names, strict=True) if len(name) <= _KEY_BYTES}
+        found = zip(self._backslashes[chosen].tolist(), self._keys[chosen].tolist(), strict=True)
+        commands = [(at, short.get(key) or self._name(at)) for at, key in found]
+        return [command for command in commands if command[1] in names]
+
+    def _name(self, at: int) -> bytes:
+        command = COMMAND.match(self._text, at)
+        return command[0] if command else b"\\"
+
+
+def _keys_of(names: Iterable[bytes]) -> np.ndarray:
+    return _keys(
+        np.frombuffer(b"".join([name[:_KEY_BYTES].ljust(_KEY_BYTES, b"\0") for name in names]), "<u8")
+    )
+
+
+def _are_among(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Which of `keys` (n,) are wanted; of the others one in some hundreds passes as well."""
+    table = np.zeros(1 << _TABLE_BITS, np.bool_)
+    table[wanted * _HASH >> _SHIFT] = True
+    return np.asarray(table[keys * _HASH >> _SHIFT])
+
+
+def _keys(words: np.ndarray) -> np.ndarray:
+    """Eight bytes each (n,) -> the name that they begin with, the bytes behind it zero."""
+    # All eight bytes of a word are compared at once, the results in their top bits (Lamport 1975).
+    lower = (words | _LOWER) & _LOW_BITS
+    is_letter = (lower + _FROM_A) & ~(lower + _BEHIND_Z) & ~words
+    differs = words ^ _AT
+    is_at = ~(((differs & _LOW_BITS) + _LOW_BITS) | differs)
+    behind = ~(is_letter | is_at) & _TOP_BIT
+    first = behind & (~behind + _ONE)  # 0 where all eight belong to the name
+    keys: np.ndarray = words & ((first >> _SEVEN) - _ONE)
+    return np.where(keys == 0, words & np.uint64(0xFF), keys)
