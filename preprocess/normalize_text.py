@@ -104,7 +104,7 @@ def normalize_document(
     head = f"{' '.join(title.split())}\n\n{_tidy_abstract(abstract)}\n\n".lstrip().encode("utf-8", "replace")
     removed["title_and_abstract"] = -len(head)
     facts = {
-        "macro_uses": expander.uses,
+        "macro_uses": expander.replaced + expander.left,
         "macros_left": expander.left,
         "left_most": [name.decode("utf-8", "replace") for name, _ in expander.left_names.most_common(5)],
     }

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from preprocess.latex.lexer import VERBATIM, events
+from preprocess.latex.lexer import VERBATIM, live_events
 
 _LATEXPAND = "./usr/share/texlive/texmf-dist/scripts/latexpand/latexpand"
 _FOUND = re.compile(r"Found (?:input for )?file: (.*)")
@@ -172,11 +172,10 @@ _NO_WORD = re.compile(r"\\[-/]|[{}]")
 def words_of(text: str) -> list[str]:
     """Words of a clean text as pandoc would show them: accents resolved, names of commands no words."""
     source, words, at = text.encode(), [], 0
-    for kind, start, end, _ in events(source, VERBATIM):
-        if kind != "comment":
-            words += _words_outside_verbatim(source[at:start].decode())
-            words += _WORD.findall(source[start:end].decode())
-            at = end
+    for _, start, end, _ in live_events(source, VERBATIM):
+        words += _words_outside_verbatim(source[at:start].decode())
+        words += _WORD.findall(source[start:end].decode())
+        at = end
     return words + _words_outside_verbatim(source[at:].decode())
 
 

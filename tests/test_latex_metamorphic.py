@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocess.extract_latex import Extracted
-from preprocess.latex.lexer import VERBATIM, events
+from preprocess.latex.comments import comments
+from preprocess.latex.lexer import VERBATIM, live_events
 from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
 from tests.latex_cases import paper, real_items, tar_gz, try_extract
 
@@ -43,11 +44,12 @@ _NOT_IN_A_PART = re.compile(
 def _line_starts(source: str) -> list[int]:
     """Offsets in the body where a line begins that is neither in verbatim text nor behind a comment."""
     raw = source.encode()
-    opaque = [
-        (start, end)
-        for kind, start, end, _ in events(raw, VERBATIM)
-        if kind != "url" or b"\n" in raw[start:end]
-    ]
+    opaque, after = [], 0
+    for kind, start, end, _ in [*live_events(raw, VERBATIM), ("", len(raw), len(raw), None)]:
+        opaque += comments(raw, after, start)
+        if kind and (kind != "url" or b"\n" in raw[start:end]):
+            opaque.append((start, end))
+        after = end
     begin, end = source.find(_BODY_BEGINS), source.rfind(_BODY_ENDS)
     starts, offset, spans = [], 0, iter([*opaque, (len(raw), len(raw))])
     span = next(spans)
@@ -106,7 +108,9 @@ def rename_macros(source: str, dice: random.Random) -> bytes | None:
     }
     pattern = re.compile(rf"(?<!\\)((?:\\\\)*)\\({'|'.join(used)})(?![A-Za-z@])".encode())
     raw, out, at = source.encode(), [], 0
-    verbatim = [(start, end) for kind, start, end, _ in events(raw, VERBATIM) if kind in ("verb", "verbatim")]
+    verbatim = [
+        (start, end) for kind, start, end, _ in live_events(raw, VERBATIM) if kind in ("verb", "verbatim")
+    ]
     for start, end in [*verbatim, (len(raw), len(raw))]:
         renamed = pattern.sub(
             lambda match: match[1] + b"\\" + names[match[2].decode()].encode(), raw[at:start]

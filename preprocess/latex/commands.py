@@ -38,34 +38,41 @@ class CommandIndex:
         self._behind = np.ndarray(len(text) + 1, "<u8", padded, 1, (1,))  # eight bytes, by the offset before
         self._keys = _keys(self._behind[self._backslashes])
 
-    def find(self, names: Collection[bytes], environments: Iterable[bytes] | None = None) -> list[Command]:
+    def find(self, names: Collection[bytes], environments: Collection[bytes] = ()) -> list[Command]:
         r"""Where `names` stand, which come with their backslash; it may be the second one of `\\`.
 
-        `environments`: at these, and at others that begin alike, `\begin` and `\end` count; None for all.
+        `environments`: at these, and at others that begin alike, `\begin` and `\end` count; at all where
+        there are none.
         """
-        keys = _keys_of([name[1:] for name in names])
-        chosen = _are_among(self._keys, keys)
-        if environments is not None:
-            opened = _keys_of([b" ", b"\t", b"\n", *environments])
-            for edge in (b"begin", b"end"):
-                at = np.flatnonzero(chosen & (self._keys == _keys_of([edge])))
-                name_at = np.minimum(self._backslashes[at] + len(edge) + 1, len(self._text))
-                is_tight = self._behind[name_at - 1] & np.uint64(0xFF) == ord("{")
-                chosen[at] = ~is_tight | _are_among(_keys(self._behind[name_at]), opened)
-        short = {key: name for key, name in zip(keys.tolist(), names, strict=True) if len(name) <= _KEY_BYTES}
-        found = zip(self._backslashes[chosen].tolist(), self._keys[chosen].tolist(), strict=True)
-        commands = [(at, short.get(key) or self._name(at)) for at, key in found]
-        return [command for command in commands if command[1] in names]
+        # A name that fills its key may go on: it is read again where it stands.
+        by_key = {_key(name[1:]): name if len(name) <= _KEY_BYTES else b"" for name in names}
+        chosen = _are_among(self._keys, np.fromiter(by_key, np.uint64, len(by_key)))
+        if environments:
+            self._choose_environments(chosen, environments)
+        commands = []
+        for at, key in zip(self._backslashes[chosen].tolist(), self._keys[chosen].tolist(), strict=True):
+            if name := by_key.get(key):
+                commands.append((at, name))
+            elif name is not None and (match := COMMAND.match(self._text, at)) and match[0] in names:
+                commands.append((at, match[0]))
+        return commands
 
-    def _name(self, at: int) -> bytes:
-        command = COMMAND.match(self._text, at)
-        return command[0] if command else b"\\"
+    def _choose_environments(self, chosen: np.ndarray, environments: Iterable[bytes]) -> None:
+        r"""Take back the choice of `\begin` and `\end` before all names but `environments`."""
+        eight_bytes = np.frombuffer(
+            b"".join([name[:_KEY_BYTES].ljust(_KEY_BYTES) for name in environments]), "<u8"
+        )
+        blanks = np.array([_key(blank) for blank in (b" ", b"\t", b"\n")], np.uint64)
+        wanted = np.append(_keys(eight_bytes), blanks)
+        for edge in (b"begin", b"end"):
+            at = np.flatnonzero(chosen & (self._keys == _key(edge)))
+            name_at = np.minimum(self._backslashes[at] + len(edge) + 1, len(self._text))
+            is_tight = self._behind[name_at - 1] & np.uint64(0xFF) == ord("{")
+            chosen[at] = ~is_tight | _are_among(_keys(self._behind[name_at]), wanted)
 
 
-def _keys_of(names: Iterable[bytes]) -> np.ndarray:
-    return _keys(
-        np.frombuffer(b"".join([name[:_KEY_BYTES].ljust(_KEY_BYTES, b"\0") for name in names]), "<u8")
-    )
+def _key(name: bytes) -> int:
+    return int.from_bytes(name[:_KEY_BYTES], "little")
 
 
 def _are_among(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -2,16 +2,23 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 from preprocess.latex.lexer import (
     VERBATIM,
     VERBATIM_ENVIRONMENTS,
-    events,
+    escaped,
+    live_events,
     opaque_pattern,
     verbatim_environments,
 )
 from preprocess.latex.rewriter import Rewriter
 
+# An unescaped `%` with its line end and the blanks of the next line, which TeX skips; lines that are nothing
+# but comments go along. A blank line after it stays: it ends the paragraph.
+_COMMENT = re.compile(
+    rb"%(?:(?<!\\%)|(?<=\\\\%))[^\n]*+(?:\n[ \t]*+%[^\n]*+)*+(?:\n[ \t]*+(?!\n))?", re.DOTALL
+)
 _EXCLUDED = re.compile(rb"\\excludecomment\s*\{([A-Za-z]+)\}")
 _MARK = re.compile(rb"\0(\d+)\0")
 
@@ -44,11 +51,11 @@ def strip_comments(text: bytes, held: Held, removed: Counter[str]) -> bytes:
     own = verbatim_environments(text)
     pattern = opaque_pattern((*VERBATIM_ENVIRONMENTS, "comment", *own)) if own else VERBATIM
     excluded = {b"comment", b"filecontents", b"filecontents*", *(_EXCLUDED.findall(text) if own else ())}
-    out = Rewriter(text, removed)
-    for kind, start, end, match in events(text, pattern):
-        if kind == "comment":
-            out.replace(start, end, b"", "comments")
-        elif kind == "verb":
+    out, at = Rewriter(text, removed), 0
+    for kind, start, end, match in live_events(text, pattern):
+        _cut_comments(out, at, start)
+        at = end
+        if kind == "verb":
             out.replace(start, end, held.hold(text[start:end]), "verbatim")
         elif kind == "verbatim":
             environment = match["environment"]
@@ -56,4 +63,20 @@ def strip_comments(text: bytes, held: Held, removed: Counter[str]) -> bytes:
                 out.cut(start, end, "comment_environments")
             else:
                 out.replace(start, end, held.hold(text[start:end]), "verbatim")
+    _cut_comments(out, at, len(text))
     return out.finish()
+
+
+def comments(text: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of each comment in [at, end), where nothing is verbatim."""
+    while match := _COMMENT.search(text, at, end):
+        start, at = match.span()
+        if escaped(text, start):
+            at = start + 1
+        else:
+            yield start, at
+
+
+def _cut_comments(out: Rewriter, at: int, end: int) -> None:
+    for comment_start, comment_end in comments(out.text, at, end):
+        out.replace(comment_start, comment_end, b"", "comments")

@@ -26,7 +26,7 @@ from preprocess.latex.macros import (
 from preprocess.latex.rewriter import Rewriter, ends_in_control_word
 
 MAX_DEPTH = 25  # of macros in the arguments and bodies of macros
-MAX_USES = 250_000  # at 10 µs each; a book has 10,000
+MAX_USES = 100_000  # at 10 µs each; a book has 10,000
 _EDGE_NAME = re.compile(rb"\s*\{([^{}\\\n]+)\}")
 _MAY_BELONG = (b"*", b"{")  # to a use without arguments: a starred form, an empty group
 _STARRED = re.compile(rb"\\[A-Za-z@]+\*")
@@ -47,12 +47,12 @@ _DEFINER, _EDGE = Macro(0, None, None), Macro(0, None, None)  # what is no macro
 
 
 class Expander:
-    """The macros of one document. `uses` and `left`: uses seen in it, and those that stay as they were."""
+    """The macros of one document. `replaced` and `left`: uses in it, and those that stay as they were."""
 
     def __init__(self, n_bytes: int, removed: Counter[str]) -> None:
         # By the command as it is written, `\R`; ends of environments by environment_key.
         self.macros: dict[bytes, Macro] = dict.fromkeys(_DEFINERS, _DEFINER)
-        self.uses = self.left = 0
+        self.replaced = self.left = 0
         self.left_names: Counter[bytes] = Counter()
         self._removed, self._not_counted = removed, Counter[str]()
         # Times the document, with room for a short one: no paper comes near, a bomb makes 2^30 times.
@@ -79,7 +79,7 @@ class Expander:
         commands = index.find(names, environments)
         if any(name in _DEFINERS for _, name in commands):
             defined_here = defined_names(text)
-            commands = index.find(names | defined_here, None if b"\\begin" in defined_here else environments)
+            commands = index.find(names | defined_here, () if b"\\begin" in defined_here else environments)
         return self._expand(text, commands) if commands else text
 
     def _expand(self, text: bytes, commands: list[Command] | None = None) -> bytes:
@@ -89,7 +89,7 @@ class Expander:
         groups, out = Groups(text), Rewriter(text, self._removed if outermost else self._not_counted)
         if commands is None:
             commands = [(match.start(), match[0]) for match in COMMAND.finditer(text) if match[0] in macros]
-        for start, name in commands:
+        for n, (start, name) in enumerate(commands):
             macro = macros.get(name)
             if (
                 macro is None
@@ -101,7 +101,7 @@ class Expander:
             plain = self._plain.get(name)
             if plain is not None and text[end : end + 1] not in _MAY_BELONG and self._spend(len(plain)):
                 out.replace(start, end, plain, "macro_expansion")
-                self.uses += outermost
+                self.replaced += outermost
                 continue
             if macro is _EDGE:
                 edge = _EDGE_NAME.match(text, end)
@@ -121,11 +121,17 @@ class Expander:
             used = self._use(name, macro, groups, end)
             if used is not None:
                 out.replace(start, used[1], used[0], "macro_expansion")
+                self.replaced += outermost
             elif outermost:
-                self.left += 1
-                self.left_names[name] += 1
-            self.uses += outermost
+                self._leave([name])
+                if self._n_uses > MAX_USES or self._output_budget < 0:
+                    self._leave([name for _, name in commands[n + 1 :]])
+                    break
         return out.finish()
+
+    def _leave(self, names: list[bytes]) -> None:
+        self.left += len(names)
+        self.left_names.update(names)
 
     def _definition(self, groups: Groups, start: int) -> int | None:
         """Take in the definition at `start`; the offset behind it, None where it cannot be read."""

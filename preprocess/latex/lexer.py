@@ -22,11 +22,6 @@ _OPAQUE_NAMES = (b"verb", b"lstinline", b"mintinline", b"url", b"path", b"nolink
 _GROUP_ON_A_LINE = rb"\{[^{}\n]*+(?:\{[^{}\n]*+\}[^{}\n]*+)*+\}"
 _MARKED = rb"(?:\[[^\[\]\n]*+\])?(?:(?P<%b>[^\sA-Za-z*\[{])[^\n]*?(?P=%b)|" + _GROUP_ON_A_LINE + rb")"
 
-# An unescaped `%` with its line end and the blanks of the next line, which TeX skips; lines that are nothing
-# but comments go along. A blank line after it stays: it ends the paragraph.
-_COMMENT = re.compile(
-    rb"%(?:(?<!\\%)|(?<=\\\\%))[^\n]*+(?:\n[ \t]*+%[^\n]*+)*+(?:\n[ \t]*+(?!\n))?", re.DOTALL
-)
 _BRACE = re.compile(rb"\\[{}\\]|[{}]")
 # A group with at most one level of groups in it, as most are.
 _FLAT = rb"\{[^{}\\]*+(?:\\.[^{}\\]*+)*+\}"
@@ -101,33 +96,12 @@ def verbatim_environments(text: bytes) -> tuple[bytes, ...]:
 Event = tuple[str, int, int, re.Match[bytes]]
 
 
-def events(text: bytes, pattern: re.Pattern[bytes]) -> Iterator[Event]:
+def live_events(text: bytes, pattern: re.Pattern[bytes]) -> Iterator[Event]:
     r"""(kind, start, end, match) of what is live, in order: nothing inside a comment or verbatim text.
 
-    Kinds: `comment`, `verb`, `url`, `verbatim` (the whole environment; one that is never closed is not
-    verbatim) and the named groups that were given to `opaque_pattern`.
+    Kinds: `verb`, `url`, `verbatim` (the whole environment; one that is never closed is not verbatim) and the
+    named groups that were given to `opaque_pattern`. Comments are looked for only on lines with one of these.
     """
-    at, unclosed = 0, set[bytes]()
-    comment, other = _next_comment(text, 0), _next_live(text, 0, pattern)
-    while comment or other:
-        if comment and (not other or comment.start() < other.start()):
-            yield "comment", comment.start(), comment.end(), comment
-            at = comment.end()
-        elif other:
-            kind, end = other.lastgroup or "", other.end()
-            if kind == "verbatim":
-                end = _environment_end(text, other, unclosed)
-            if kind != "verbatim" or end > other.end():
-                yield kind, other.start(), end, other
-            at = end
-        if comment and comment.start() < at:
-            comment = _next_comment(text, at)
-        if other and other.start() < at:
-            other = _next_live(text, at, pattern)
-
-
-def live_events(text: bytes, pattern: re.Pattern[bytes]) -> Iterator[Event]:
-    """As `events`, without the comments: these are looked at only on lines where there is something else."""
     at, unclosed = 0, set[bytes]()
     while match := _next_live(text, at, pattern):
         kind, (start, end) = match.lastgroup or "", match.span()
@@ -160,14 +134,6 @@ def _is_commented(text: bytes, line: int, at: int) -> bool:
     while sign >= 0 and escaped(text, sign):
         sign = text.find(b"%", sign + 1, at)
     return sign >= 0
-
-
-def _next_comment(text: bytes, at: int) -> re.Match[bytes] | None:
-    while match := _COMMENT.search(text, at):
-        if not escaped(text, match.start()):
-            return match
-        at = match.start() + 1
-    return None
 
 
 def _next_live(text: bytes, at: int, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:

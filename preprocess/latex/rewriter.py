@@ -23,23 +23,26 @@ class Rewriter:
     """Builds a text from another one, from left to right; what is cut or put in is counted by cause."""
 
     def __init__(self, text: bytes, removed: Counter[str]) -> None:
-        self.text, self.removed = text, removed
+        self.text = text
         self.at = 0  # everything before it is decided
-        self._pieces: list[bytes] = []
+        self._removed, self._causes = removed, dict[str, int]()
+        self._pieces: list[bytes] = []  # none of them empty
 
     def replace(self, start: int, end: int, new: bytes, cause: str) -> None:
         """Put `new` in place of [start, end). A control word never runs into a letter on either side."""
-        text, pieces = self.text, self._pieces
-        if start > self.at:
-            pieces.append(text[self.at : start])
+        text, pieces, at = self.text, self._pieces, self.at
+        self._causes[cause] = self._causes.get(cause, 0) + end - start - len(new)
+        if start > at:
+            pieces.append(text[at:start])
         after = text[end : end + 1]
         if pieces and (new[:1] or after).isalpha() and ends_in_control_word(pieces[-1]):
             new = b" " + new
+            self._causes[cause] -= 1
         if new:
             if after.isalpha() and ends_in_control_word(new):
                 new += b" "
+                self._causes[cause] -= 1
             pieces.append(new)
-        self.removed[cause] += end - start - len(new)
         self.at = end
 
     def cut(self, start: int, end: int, cause: str) -> None:
@@ -57,5 +60,6 @@ class Rewriter:
         """The new text."""
         if not self.at:
             return self.text
+        self._removed.update(self._causes)
         self._pieces.append(self.text[self.at :])
         return b"".join(self._pieces)
