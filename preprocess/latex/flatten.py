@@ -83,6 +83,8 @@ class Flattener:
         self.root = posixpath.dirname(main)
         self.result = Flattened()
         self._read: dict[str, bytes] = {}
+        self._uncounted: list[bytes] = []
+        self._uncounted_bytes = 0
         self._open: list[str] = []
         self._repeated = self._n_includes = 0
         self._file_names = {posixpath.basename(path).lower() for path in members}
@@ -128,10 +130,20 @@ class Flattener:
             if decoded.codec != "utf-8":
                 result.codecs[path] = decoded.codec
             result.removed.update(decoded.removed)
-        self._commands_left -= self._read[path].count(b"\\") + self._read[path].count(b"%")
+        self._count_commands(path)
+        return self._read[path]
+
+    def _count_commands(self, path: str) -> None:
+        """Take the commands of a file from the limit; they are counted only where there are as many bytes."""
+        self._uncounted.append(self._read[path])
+        self._uncounted_bytes += len(self._read[path])
+        if self._uncounted_bytes <= self._commands_left:
+            return
+        self._commands_left -= sum(text.count(b"\\") + text.count(b"%") for text in self._uncounted)
+        self._uncounted_bytes = 0
+        self._uncounted.clear()
         if self._commands_left < 0:
             raise _TooLarge(f"{path} brings the text above the limit of commands and comments")
-        return self._read[path]
 
     def _read_commands(self, text: bytes, base: str, role: str, pattern: re.Pattern[bytes]) -> bytes:
         removed = self.result.removed

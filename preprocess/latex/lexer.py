@@ -23,9 +23,10 @@ _GROUP_ON_A_LINE = rb"\{[^{}\n]*+(?:\{[^{}\n]*+\}[^{}\n]*+)*+\}"
 _MARKED = rb"(?:\[[^\[\]\n]*+\])?(?:(?P<%b>[^\sA-Za-z*\[{])[^\n]*?(?P=%b)|" + _GROUP_ON_A_LINE + rb")"
 
 _BRACE = re.compile(rb"\\[{}\\]|[{}]")
-# A group with at most one level of groups in it, as most are.
+# A group with at most two levels of groups in it, as nearly all are.
 _FLAT = rb"\{[^{}\\]*+(?:\\.[^{}\\]*+)*+\}"
-SHALLOW_GROUP = rb"\{([^{}\\]*+(?:(?:\\.|" + _FLAT + rb")[^{}\\]*+)*+)\}"
+_NESTED = rb"\{[^{}\\]*+(?:(?:\\.|" + _FLAT + rb")[^{}\\]*+)*+\}"
+SHALLOW_GROUP = rb"\{([^{}\\]*+(?:(?:\\.|" + _NESTED + rb")[^{}\\]*+)*+)\}"
 _SHALLOW_GROUP = re.compile(SHALLOW_GROUP, re.DOTALL)
 _SHALLOW_ARGUMENT = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?" + SHALLOW_GROUP, re.DOTALL)
 _TO_BRACE = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\{")

@@ -6,17 +6,14 @@ from collections import Counter
 from preprocess.latex.lexer import escaped
 
 # As TeX reads a command's name.
-_LETTERS = frozenset(bytes([code]) for code in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz@")
-_CONTROL_WORD_END = re.compile(rb"\\[A-Za-z@]+\Z")
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz@"
 _REST_OF_LINE = re.compile(rb"[ \t]*+(?:\n|\Z)")
 
 
 def ends_in_control_word(text: bytes) -> bool:
     r"""Whether a letter after `text` would run into a command's name (`\\` is a command of its own)."""
-    if text[-1:] not in _LETTERS:
-        return False
-    match = _CONTROL_WORD_END.search(text, max(0, len(text) - 60))
-    return match is not None and not escaped(text, match.start())
+    at = text.rfind(b"\\", max(0, len(text) - 60))
+    return 0 <= at < len(text) - 1 and not text[at + 1 :].strip(_LETTERS) and not escaped(text, at)
 
 
 class Rewriter:
