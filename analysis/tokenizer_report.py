@@ -48,12 +48,12 @@ COLUMNS = (
     ("% same renamed", "renamed_same", 100, 1),
     ("% lossless", "lossless", 100, 1),
 )
-# (title of the panel, key, factor)
+# (title of the panel, key, factor, shortest axis: a thousandth of a bit shall not look large)
 PANELS = (
-    ("bytes a token", "bytes_per_token", 1),
-    ("whole (%)", "commands_whole", 100),
-    ("crossed (%)", "commands_crossed", 100),
-    ("entropy (bits)", "entropy_bits", 1),
+    ("bytes a token", "bytes_per_token", 1, 4),
+    ("whole (%)", "commands_whole", 100, 100),
+    ("crossed (%)", "commands_crossed", 100, 1),
+    ("entropy (bits)", "entropy_bits", 1, 0.1),
 )
 
 
@@ -195,7 +195,7 @@ def draw(results: Sequence[Result]) -> Figure:
     n_documents = sum(measures.documents for measures in first.domains.values())
     figure, panels = style.new_figure(
         "What tokenizers do to LaTeX",
-        f"{n_documents:,} papers held out by {first.held_out_by}; of the commands' occurrences in them",
+        f"{n_documents:,} papers held out by {first.held_out_by}; shares of all uses of commands in them",
         "Whole: one token, bare, after its blank, or with {env}. Crossed: a token straddles its border. "
         "Entropy: of the ways in which a command is cut over its contexts.",
         heights_in=(0.3 + 0.24 * len(results),),
@@ -210,11 +210,12 @@ def draw(results: Sequence[Result]) -> Figure:
     ]
     summaries = [result.summary() for result in results]
     colours = [style.BLUE if result.held_out_by == PAPER else style.SKY for result in results]
-    for axes, (title, key, factor) in zip(panels, PANELS, strict=True):
+    for axes, (title, key, factor, axis) in zip(panels, PANELS, strict=True):
         values = [summary[key] * factor for summary in summaries]
         at = np.arange(len(results), 0, -1)
         axes.barh(at, values, height=0.62, color=colours, zorder=2)
-        axes.set(yticks=at, yticklabels=labels if axes is panels[0] else [], xlim=(0, max(values) * 1.3 or 1))
+        axes.set(yticks=at, yticklabels=labels if axes is panels[0] else [])
+        axes.set_xlim(0, max(*values, axis) * 1.3)
         axes.set_title(title, size=8.5, color=style.INK, loc="left")
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_locator(style.MaxNLocator(3))
