@@ -8,7 +8,8 @@ import json
 import posixpath
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from preprocess.latex.archive import kind_of
 from preprocess.latex.includes import included_names
@@ -70,7 +71,15 @@ class _Source:
     text: bytes
     dialect: str
     evidence: tuple[str, ...]
-    includes: frozenset[str]
+    all_texts: Container[str] = field(repr=False)
+
+    @cached_property
+    def includes(self) -> frozenset[str]:
+        """The other texts that this one brings in. Looked for where it decides: it is the dearest look."""
+        folder = posixpath.dirname(self.path)
+        named = (posixpath.join(part, name) for part, name in set(included_names(self.text)) if name)
+        found = (_resolve(name, (folder, ""), self.all_texts) for name in named)
+        return frozenset(path for path in found if path and path != self.path)
 
 
 def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
@@ -93,9 +102,7 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
         if path in live:
             return MainFile(path, "readme", _dialect(live[path]) or "fragment", ())
     sources = {path: _source(path, text, texts) for path, text in sorted(live.items())}
-    roots = {root for source in sources.values() for root in _roots(source, live)}
-    templates = _templates(sources)
-    candidates = _best_tier(sources)
+    candidates = _only_body(sources) or _best_tier(sources)
     if not candidates:
         tex = [source for source in sources.values() if len(_COMMAND.findall(source.text[:20_000])) >= 5]
         if len(tex) == 1:
@@ -105,6 +112,8 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
         only = candidates[0]
         return MainFile(only.path, "only_candidate", only.dialect or "latex", ())
     sizes = {source.path: _closure_bytes(source.path, sources) for source in candidates}
+    roots = {root for source in sources.values() for root in _roots(source, live)}
+    templates = _templates(sources)
     scored = [_score(source, sizes, roots, templates, members) for source in candidates]
     scored.sort(key=lambda c: (-c.score, -sizes[c.path], len(c.path), c.path))
     best = scored[0].path
@@ -152,13 +161,7 @@ def _source(path: str, text: bytes, texts: Mapping[str, bytes]) -> _Source:
     has_class, has_body = _live(_CLASS, text), _live(_BEGIN_DOCUMENT, text)
     evidence = [name for name, match in (("class", has_class), ("body", has_body)) if match]
     dialect = _dialect_by(text, has_class, has_body)
-    folder = posixpath.dirname(path)
-    targets = set()
-    for sub_folder, name in set(included_names(text)) if len(texts) > 1 else ():
-        target = _resolve(posixpath.join(sub_folder, name), (folder, ""), texts) if name else None
-        if target and target != path:
-            targets.add(target)
-    return _Source(path, text, dialect, tuple(evidence), frozenset(targets))
+    return _Source(path, text, dialect, tuple(evidence), texts.keys())
 
 
 def _resolve(name: str, folders: tuple[str, ...], texts: Container[str]) -> str | None:
@@ -210,6 +213,22 @@ def _said_by(readme: Mapping[str, bytes]) -> list[str]:
 
 
 # ---------------------------------------------------------------- choosing
+
+
+def _only_body(sources: Mapping[str, _Source]) -> list[_Source]:
+    """The only file with a body, where it has a class too and is no part of another: no other can be whole.
+
+    As in most archives; a file that includes it has the last part of its name somewhere.
+    """
+    bodies = [source for source in sources.values() if "body" in source.evidence]
+    if len(bodies) != 1 or "class" not in bodies[0].evidence:
+        return []
+    path = bodies[0].path
+    name = posixpath.basename(path).removesuffix(".tex").encode("utf-8")
+    others = (source for source in sources.values() if source.path != path)
+    # A name that is no ASCII may be written in another encoding in the text.
+    naming = (source for source in others if not name.isascii() or name in source.text)
+    return [] if any(path in source.includes for source in naming) else bodies
 
 
 def _best_tier(sources: Mapping[str, _Source]) -> list[_Source]:
