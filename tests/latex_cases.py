@@ -11,15 +11,24 @@ from preprocess.latex.outcome import Dropped
 from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
 
 
-def tar_gz(files: Mapping[str, bytes]) -> bytes:
-    """An item of a bulk tar: `files` in a gzipped tar, in their order."""
+def tar_of(files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> bytes:
+    """A tar of `files` in their order, and behind them symbolic links by their targets."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-    return gzip.compress(buffer.getvalue(), 1, mtime=0)
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
+    return buffer.getvalue()
+
+
+def tar_gz(files: Mapping[str, bytes]) -> bytes:
+    """An item of a bulk tar: `files` in a gzipped tar, in their order."""
+    return gzip.compress(tar_of(files), 1, mtime=0)
 
 
 def paper(body: str, preamble: str = "") -> str:

@@ -1,8 +1,6 @@
 """Run 05's cleaning: each behaviour of the authors' release by its name, beside what this project does."""
 
 import gzip
-import io
-import tarfile
 import time
 from collections import Counter
 
@@ -13,6 +11,7 @@ from preprocess.extract_latex import Extracted, ExtractLatexConfig, extract_pape
 from preprocess.latex.outcome import Dropped
 from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
 from preprocess.validate_archives import judge_item
+from tests.latex_cases import tar_gz
 
 MAIN = b"\\documentclass{article}\n\\begin{document}\nFirst. \\input{part}\n\nLast.\n\\end{document}\n"
 
@@ -28,24 +27,14 @@ def _ours(text: bytes) -> str:
     return clean.text
 
 
-def _tar(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return gzip.compress(buffer.getvalue())
-
-
 def test_single_file_papers_are_dropped() -> None:
     assert not is_read_by_authors(judge_item(gzip.compress(MAIN), 1 << 20)[0])
     assert not is_read_by_authors(judge_item(MAIN, 1 << 20)[0])
-    assert is_read_by_authors(judge_item(_tar({"main.tex": MAIN}), 1 << 20)[0])
+    assert is_read_by_authors(judge_item(tar_gz({"main.tex": MAIN}), 1 << 20)[0])
 
 
 def test_tex_files_are_joined_in_the_order_of_the_tar() -> None:
-    item = _tar({"part.tex": b"Middle.\n", "main.tex": MAIN, "fig.eps": b"%!PS", "old.tex": b"Draft.\n"})
+    item = tar_gz({"part.tex": b"Middle.\n", "main.tex": MAIN, "fig.eps": b"%!PS", "old.tex": b"Draft.\n"})
     joined = extract_paper(item, "p.tex", ExtractLatexConfig(authors=True))
     ours = extract_paper(item, "p.tex", ExtractLatexConfig())
     assert isinstance(joined, Extracted)

@@ -13,23 +13,10 @@ from preprocess.shard import read_rows
 from preprocess.validate_archives import judge_item
 from tests.conftest import run_script
 from tests.corpus_support import ledger, run_stage
+from tests.latex_cases import tar_of
 
 TEX = b"\\documentclass{article}\\begin{document}Hello.\\end{document}"
 BIG = 1 << 30
-
-
-def _tar(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-        for name, target in (links or {}).items():
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = tarfile.SYMTYPE, target
-            tar.addfile(info)
-    return buffer.getvalue()
 
 
 def _source(folder: Path, tars: dict[str, bytes], listed: dict[str, bytes] | None = None) -> Path:
@@ -55,8 +42,8 @@ def _validate(folder: Path, src: Path, *overrides: str) -> dict[str, str]:
     ("data", "verdict"),
     [
         (gzip.compress(TEX), ("text.gz", "")),
-        (gzip.compress(_tar({"main.tex": TEX})), ("tar.gz", "")),
-        (_tar({"main.tex": TEX}), ("tar", "")),
+        (gzip.compress(tar_of({"main.tex": TEX})), ("tar.gz", "")),
+        (tar_of({"main.tex": TEX}), ("tar", "")),
         (TEX, ("text", "")),
         (gzip.compress(TEX) + gzip.compress(TEX), ("text.gz", "")),
         (gzip.compress(TEX) + b"trailing", ("text.gz", "")),
@@ -85,7 +72,7 @@ def test_bomb_is_too_large_in_flat_memory() -> None:
 
 
 def test_every_item_gets_a_row(tmp_path: Path) -> None:
-    tar = _tar(
+    tar = tar_of(
         {
             "0704/0704.0001.gz": gzip.compress(TEX),
             "0704/hep-th0704002.gz": gzip.compress(TEX),
@@ -108,7 +95,7 @@ def test_every_item_gets_a_row(tmp_path: Path) -> None:
 
 def test_item_is_found_again_at_its_offset(tmp_path: Path) -> None:
     data = gzip.compress(TEX)
-    src = _source(tmp_path, {"t.tar": _tar({"0704/0704.0001.gz": data})})
+    src = _source(tmp_path, {"t.tar": tar_of({"0704/0704.0001.gz": data})})
     _validate(tmp_path, src)
     (row,) = read_rows(tmp_path / "corpus/main/validate_archives/t.parquet")
     assert (src / "t.tar").read_bytes()[row["offset"] :][: row["n_bytes"]] == data
@@ -121,7 +108,7 @@ def test_item_is_found_again_at_its_offset(tmp_path: Path) -> None:
 )
 def test_tar_unlike_its_manifest_entry_is_quarantined_or_salvaged(tmp_path: Path, damage) -> None:
     files = {f"0704/0704.000{i}.gz": gzip.compress(TEX * 40 + bytes([i])) for i in range(1, 9)}
-    tar = _tar(files)
+    tar = tar_of(files)
     src = _source(tmp_path, {"t.tar": damage(tar)}, listed={"t.tar": tar})
     verdicts = _validate(tmp_path, src)
     assert set(verdicts.values()) == {"damaged_tar"}
@@ -162,14 +149,14 @@ def test_items_of_one_name_or_id_each_have_a_row(tmp_path: Path) -> None:
     ids=["between-items", "in-a-header", "in-an-item", "broken-header", "empty", "garbage"],
 )
 def test_unlisted_tar_that_ends_too_early_is_reported(tmp_path: Path, cut, n_kept: int, rows) -> None:
-    tar = _tar({f"0704/0704.000{i}.gz": gzip.compress(TEX) for i in range(1, 6)})
+    tar = tar_of({f"0704/0704.000{i}.gz": gzip.compress(TEX) for i in range(1, 6)})
     verdicts = _validate(tmp_path, _source(tmp_path, {"t.tar": cut(tar)}, listed={"other.tar": tar}))
     assert list(verdicts.values()).count("kept") == n_kept
     assert {key: verdict for key, verdict in verdicts.items() if verdict != "kept"} == rows
 
 
 def test_tar_without_one_whole_item_is_in_the_ledger(tmp_path: Path) -> None:
-    tar = _tar({"0704/0704.0001.gz": gzip.compress(TEX)})
+    tar = tar_of({"0704/0704.0001.gz": gzip.compress(TEX)})
     src = _source(tmp_path, {"t.tar": b""}, listed={"t.tar": tar})
     assert _validate(tmp_path, src) == {"@t.tar": "damaged_tar"}
     (row,) = read_rows(tmp_path / "ledger/main/validate_archives/t.parquet")
@@ -184,7 +171,7 @@ def test_item_that_claims_to_be_huge_is_not_read(tmp_path: Path) -> None:
 
 
 def test_when_a_tar_arrives_only_that_one_is_read(tmp_path: Path) -> None:
-    one, two = (_tar({f"0704/0704.000{i}.gz": gzip.compress(TEX)}) for i in (1, 2))
+    one, two = (tar_of({f"0704/0704.000{i}.gz": gzip.compress(TEX)}) for i in (1, 2))
     src = _source(tmp_path, {"a.tar": one}, listed={"a.tar": one, "b.tar": two})
     _validate(tmp_path, src)
     (src / "b.tar").write_bytes(two)
@@ -195,7 +182,7 @@ def test_when_a_tar_arrives_only_that_one_is_read(tmp_path: Path) -> None:
 
 
 def test_tar_that_changes_is_read_again_and_others_are_not(tmp_path: Path) -> None:
-    one, two = (_tar({f"0704/0704.000{i}.gz": gzip.compress(TEX)}) for i in (1, 2))
+    one, two = (tar_of({f"0704/0704.000{i}.gz": gzip.compress(TEX)}) for i in (1, 2))
     src = _source(tmp_path, {"a.tar": one, "b.tar": two})
     _validate(tmp_path, src)
     (src / "b.tar").write_bytes(one)  # same size, other bytes than the manifest says
@@ -205,7 +192,7 @@ def test_tar_that_changes_is_read_again_and_others_are_not(tmp_path: Path) -> No
 
 
 def test_missing_and_unlisted_tars_are_reported(tmp_path: Path) -> None:
-    tar = _tar({"0704/0704.0001.gz": gzip.compress(TEX)})
+    tar = tar_of({"0704/0704.0001.gz": gzip.compress(TEX)})
     src = _source(tmp_path, {"a.tar": tar}, listed={"b.tar": tar})
     said = run_stage("validate_archives", "--data", tmp_path, "--src", src)
     assert "1 listed but not here: b.tar" in said
@@ -225,7 +212,7 @@ def test_missing_and_unlisted_tars_are_reported(tmp_path: Path) -> None:
     ids=["none", "truncated", "no-number", "entities"],
 )
 def test_unusable_manifest_is_a_clear_error(tmp_path: Path, manifest: str | None, says: str) -> None:
-    src = _source(tmp_path, {"a.tar": _tar({"0704/0704.0001.gz": gzip.compress(TEX)})})
+    src = _source(tmp_path, {"a.tar": tar_of({"0704/0704.0001.gz": gzip.compress(TEX)})})
     path = src / "arXiv_src_manifest.xml"
     path.unlink()
     if manifest is not None:
