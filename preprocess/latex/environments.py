@@ -95,12 +95,10 @@ _PAIRS = {
 
 @lru_cache(maxsize=8)
 def _pattern(environments: frozenset[bytes], commands: frozenset[bytes]) -> re.Pattern[bytes]:
-    names = trie(sorted(environments))
-    # One trie, what a command means is looked up: alternatives with groups of their own are tried one by one.
-    return re.compile(
-        rb"\\(?:begin\s*\{(?P<begin>" + names + rb")\}|end\s*\{(?P<end>" + names + rb")\}"
-        rb"|(?P<command>" + trie({*commands, *_REGISTERS, *_PAIRS}) + rb")(?![A-Za-z@]))"
-    )
+    # One trie without groups, what it finds is looked up: alternatives and groups cost at each backslash.
+    edges = {edge + name + b"}" for edge in (b"begin{", b"end{") for name in environments}
+    words = trie({*edges, *commands, *_REGISTERS, *_PAIRS}).replace(rb"\{", rb"\s*\{")
+    return re.compile(rb"\\" + words + rb"(?:(?<=\})|(?![A-Za-z@]))")
 
 
 def tidy_environments(
@@ -140,9 +138,24 @@ def tidy_environments(
         start, end = match.span()
         if start < out.at or (text[start - 1 : start] == b"\\" and escaped(text, start)):
             continue
-        kind = match.lastgroup
-        if kind == "begin":
-            name = match["begin"]
+        found = match[0]
+        name = found[1:]
+        if name in commands:
+            out.cut(start, _behind_arguments(groups, end, name), commands[name])
+        elif name in _REGISTERS:
+            if assigned := _ASSIGNED.match(text, end):
+                out.cut(start, assigned.end(), "layout")
+        elif name in _PAIRS:
+            closer, cause = _PAIRS[name]
+            if closer in unclosed or (cause == "front_matter" and not drop_front_matter):
+                continue
+            close = text.find(closer, end)
+            if close < 0:
+                unclosed.add(closer)
+            else:
+                out.cut(start, close + len(closer), cause)
+        elif found.startswith(b"\\begin"):
+            name = found[found.index(b"{") + 1 : -1]
             closer = b"\\end{" + name + b"}"
             close = -1 if name in unclosed else text.find(closer, end)
             if close < 0:
@@ -155,27 +168,12 @@ def tidy_environments(
                 continue
             kept = _captions(text, groups, end, close) if how == "captions" else b""
             if kept:
-                new = match[0] + b"\n" + kept + b"\n" + closer
+                new = found + b"\n" + kept + b"\n" + closer
                 out.replace(start, close, new, cause)
             else:
                 out.cut(start, close, cause)
-        elif kind == "end":
-            if start not in kept_ends:  # left over from one environment inside another of its name
-                out.cut(start, end, treatment[match["end"]][1])
-        elif (name := match["command"]) in commands:
-            out.cut(start, _behind_arguments(groups, end, name), commands[name])
-        elif name in _REGISTERS:
-            if assigned := _ASSIGNED.match(text, end):
-                out.cut(start, assigned.end(), "layout")
-        else:
-            closer, cause = _PAIRS[name]
-            if closer in unclosed or (cause == "front_matter" and not drop_front_matter):
-                continue
-            close = text.find(closer, end)
-            if close < 0:
-                unclosed.add(closer)
-            else:
-                out.cut(start, close + len(closer), cause)
+        elif start not in kept_ends:  # left over from one environment inside another of its name
+            out.cut(start, end, treatment[found[found.index(b"{") + 1 : -1]][1])
     return out.finish()
 
 

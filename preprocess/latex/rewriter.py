@@ -47,7 +47,8 @@ class Rewriter:
 
         An empty line in its place would be a paragraph that nobody wrote.
         """
-        if rest := _REST_OF_LINE.match(self.text, end):
+        behind_text = start > self.at and self.text[start - 1] not in b" \t\n"  # nothing more to look at
+        if not behind_text and (rest := _REST_OF_LINE.match(self.text, end)):
             before = self.text[self.at : start].rstrip(b" \t")
             if before[-1:] == b"\n" or (not before and (not self._pieces or self._pieces[-1][-1:] == b"\n")):
                 end = rest.end()
