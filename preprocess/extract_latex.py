@@ -37,8 +37,8 @@ class ExtractLatexConfig(Config):
     """What a paper may cost (arXiv's own limit for a submission is 50 MB packed)."""
 
     max_bytes: int = Field(MAX_BYTES, gt=0)  # unpacked
-    max_text_bytes: int = Field(24 << 20, gt=0)  # that are read of it; the longest book has a sixth
-    max_commands: int = Field(1_000_000, gt=0)  # and comments: 4 s; 24 MB of ordinary LaTeX have 900,000
+    max_text_bytes: int = Field(16 << 20, gt=0)  # that are read of it; the longest book has a quarter
+    max_commands: int = Field(600_000, gt=0)  # and comments: 2 s; 16 MB of ordinary LaTeX have as many
     authors: bool = False  # Run 05: all .tex files joined, as in the authors' release
 
 

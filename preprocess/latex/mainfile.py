@@ -18,7 +18,7 @@ from preprocess.latex.outcome import Dropped
 
 MAX_SOURCES = 2000  # files looked at for the main one: an archive of more is a bomb
 MAX_LISTED = 8  # candidates in the record
-MAX_LOOKED_AT = 24 << 20  # bytes of one file; a longer one is no paper
+MAX_LOOKED_AT = 16 << 20  # bytes of one file; a longer one is no paper
 _GOOD_NAME = re.compile(
     r"(?:ms|main|paper|article|manuscript|thesis|root|arxiv)(?:[-_.]?(?:v?\d+|arxiv|final))?", re.I
 )
