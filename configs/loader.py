@@ -62,7 +62,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError:
-        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "nothing"
+        there = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) or "no YAML file"
         raise UserError(f"{path}: no such file; {path.parent} holds {there}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: {error}") from None
