@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from preprocess.latex.flatten import Flattened, Flattener
 from preprocess.latex.includes import own_commands
+from preprocess.latex.outcome import Dropped
 from tests.latex_cases import clean, extract, normalize, paper
 
 SUBFILE = "\\documentclass[../main]{subfiles}\n\\begin{document}\nPART\n\\end{document}\n"
@@ -148,6 +150,30 @@ def test_last_comment_of_a_file_does_not_swallow_what_follows() -> None:
 
 
 def test_word_in_an_argument_makes_no_include_command() -> None:
-    assert own_commands(b"\\ref{sec:input} \\olimport{a}") == {b"olimport"}
+    assert own_commands(b"\\ref{sec:input} \\olimport{a}", {"a.tex"}) == {b"olimport"}
     files = {"main.tex": paper("\\tt{x-import} \\tt{a} \\input{a}"), "a.tex": "PART"}
     assert extract(files).text.count(b"PART") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "followed"),
+    [
+        ("\\olimport{a}", True),
+        ("\\olimport{A.TEX}", True),
+        ("\\olimport[x/]{y/a}", True),
+        ("\\olimport{b}", False),
+        ("\\olimport{}", False),
+        ("\\olimport{x/}", False),
+    ],
+)
+def test_own_command_counts_where_it_names_a_file(command: str, followed: bool) -> None:
+    assert own_commands(command.encode(), {"main.tex", "a.tex"}) == ({b"olimport"} if followed else set())
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_limit_of_commands_is_exact_over_several_files(repeats: int) -> None:
+    texts = {"main.tex": "\\input{a}\n" * repeats + "words " * 50, "a.tex": "% \\x\n" + "words " * 50}
+    members = {path: memoryview(text.encode()) for path, text in texts.items()}
+    n_commands = repeats + 2 * repeats
+    assert isinstance(Flattener(members, "main.tex", 1 << 20, n_commands).run(), Flattened)
+    assert isinstance(Flattener(members, "main.tex", 1 << 20, n_commands - 1).run(), Dropped)

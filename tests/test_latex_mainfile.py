@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from preprocess.latex import mainfile
 from preprocess.latex.outcome import Dropped
 from tests.latex_cases import extract, paper, tar_gz, try_extract
 
@@ -177,3 +178,36 @@ def test_no_paper(files: Mapping[str, bytes], reason: str) -> None:
     assert isinstance(result, Dropped)
     assert result.reason == reason
     assert result.bytes_in == sum(map(len, files.values()))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(other, id=name)
+        for name, other in {
+            "nothing": "text",
+            "its_name_in_prose": "The body of the paper.",
+            "part": "\\input{other}",
+            "wrapper": "\\input{body}",
+            "wrapper_with_suffix": "\\input{body.tex}",
+            "wrapper_bare": "\\input body\n",
+            "wrapper_quoted": '\\input{"body"}',
+            "wrapper_by_folder": "\\import{./}{body}",
+            "wrapper_by_detour": "\\input{../x/body}",
+            "wrapper_by_macro": "\\olinput{\\here/body}",
+            "wrapper_in_comment": "% \\input{body}",
+            "class_alone": "\\documentclass{article}",
+            "class_and_body_included": "\\documentclass{article}\\input{body}",
+            "second_body": "\\begin{document}",
+            "withdrawn_wrapper": "%auto-ignore \\input{body}",
+        }.items()
+    ],
+)
+@pytest.mark.parametrize("name", ["body.tex", "body.TEX", "x/body.tex", "bödy.tex"])
+def test_only_body_is_chosen_as_among_all(name: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = other.replace("body", "bödy") if "ö" in name else other
+    texts = {name: "\\documentclass{article}\\begin{document}A\\end{document}", "a.tex": other}
+    members = {path: memoryview(text.encode()) for path, text in texts.items()}
+    chosen = mainfile.choose_main_file(members)
+    monkeypatch.setattr(mainfile, "_only_body", lambda sources: [])
+    assert mainfile.choose_main_file(members) == chosen

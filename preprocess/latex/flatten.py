@@ -83,13 +83,14 @@ class Flattener:
         self.root = posixpath.dirname(main)
         self.result = Flattened()
         self._read: dict[str, bytes] = {}
-        self._uncounted: list[bytes] = []
+        self._uncounted: list[bytes] = []  # texts whose commands are not yet taken off
         self._uncounted_bytes = 0
         self._open: list[str] = []
         self._repeated = self._n_includes = 0
         self._file_names = {posixpath.basename(path).lower() for path in members}
         self._by_lower_case: dict[str, str] | None = None
-        self._has_parts = sum(path.lower().endswith(TEX_SUFFIXES) for path in members) > 1
+        self._has_parts = sum(name.endswith(TEX_SUFFIXES) for name in map(str.lower, members)) > 1
+        self._has_styles = any(name.endswith(".sty") for name in self._file_names)
 
     def run(self) -> Flattened | Dropped:
         """The text of the main file with all that it includes."""
@@ -103,7 +104,7 @@ class Flattener:
         """The text of `path` with its includes followed. `role`: main, part, or parent of a subfile."""
         text = self._load(path)
         self._open.append(path)
-        own_commands = includes.own_commands(text) if self._has_parts else frozenset()
+        own_commands = includes.own_commands(text, self._file_names) if self._has_parts else frozenset()
         if (
             role == "main"
             or own_commands
@@ -259,6 +260,8 @@ class Flattener:
         if match["parent"] is not None:
             path = self._find(_decode(match["parent_file"]), base, (".tex", ""))
             return [path] if path and path not in self._read else []
+        if not self._has_styles:
+            return []
         names = (name.strip() for name in _decode(match["packages"]).split(","))
         paths = dict.fromkeys(path for name in names if (path := self._find(name, base, (".sty",))))
         small = (path for path in paths if len(self.members[path]) <= MAX_PACKAGE_BYTES)

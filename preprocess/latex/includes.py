@@ -1,7 +1,8 @@
 r"""Commands that bring in another file: `\input` and its relatives, and those that authors make of them."""
 
+import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 
 from preprocess.latex.lexer import trie
@@ -68,9 +69,19 @@ def included_names(text: bytes) -> Iterator[tuple[str, str]]:
     return (file_named(match) for match in _commands(text))
 
 
-def own_commands(text: bytes) -> frozenset[bytes]:
-    """Names of the include commands in a text that are not standard ones."""
-    return frozenset(match["own_name"] for match in _commands(text) if match.lastgroup == "own")
+def own_commands(text: bytes, file_names: Container[str]) -> frozenset[bytes]:
+    """Names of the include commands in a text that are not standard ones and name one of the files.
+
+    `file_names`: of all files, in lower case, without folders. A command that names none would cost a pattern
+    of the paper's own, which takes longer to compile than the paper to read.
+    """
+    own_ones = (match for match in _commands(text) if match.lastgroup == "own")
+    return frozenset(match["own_name"] for match in own_ones if _is_among(file_named(match)[1], file_names))
+
+
+def _is_among(name: str, file_names: Container[str]) -> bool:
+    names = (posixpath.basename(name + suffix).lower() for suffix in (".tex", ""))
+    return bool(name) and any(name in file_names for name in names)
 
 
 def _commands(text: bytes) -> Iterator[re.Match[bytes]]:

@@ -4,7 +4,6 @@ In this order: what the submission itself says (00README), the only file with a 
 score among several. "The longest file with \documentclass" is wrong in 4 of 10 archives that leave a choice.
 """
 
-import json
 import posixpath
 import re
 from collections.abc import Container, Mapping
@@ -13,7 +12,7 @@ from functools import cached_property
 
 from preprocess.latex.archive import kind_of
 from preprocess.latex.includes import included_names
-from preprocess.latex.members import NOT_TEX_SUFFIXES, is_ancillary
+from preprocess.latex.members import NOT_TEX_SUFFIXES, is_ancillary, said_by
 from preprocess.latex.outcome import Dropped
 
 MAX_SOURCES = 2000  # files looked at for the main one: an archive of more is a bomb
@@ -98,7 +97,7 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     live = {path: text for path, text in texts.items() if not text[:200].lstrip().startswith(b"%auto-ignore")}
     if not live:
         return _no_source(members, withdrawn=bool(texts))
-    for path in _said_by({path: _readable(members[path]) for path in readme}):
+    for path in said_by({path: _readable(members[path]) for path in readme}):
         if path in live:
             return MainFile(path, "readme", _dialect(live[path]) or "fragment", ())
     sources = {path: _source(path, text, texts) for path, text in sorted(live.items())}
@@ -192,24 +191,6 @@ def _templates(sources: Mapping[str, _Source]) -> set[str]:
             if path and source.path not in _closure(path, sources):
                 found.add(path)
     return found
-
-
-def _said_by(readme: Mapping[str, bytes]) -> list[str]:
-    """The top-level files that arXiv's 00README (lines, JSON or YAML) names."""
-    named = []
-    for path, text in readme.items():
-        words = text.decode("utf-8", "replace")
-        try:
-            sources = json.loads(words).get("sources", [])
-            named += [s["filename"] for s in sources if s.get("usage") == "toplevel"]
-        except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
-            named += re.findall(r"(?m)^\s*(\S+)\s+toplevelfile\b", words)
-            named += re.findall(
-                r"filename:\s*[\"']?([^\s\"']+)[\"']?\s*\n\s*(?:-\s*)?usage:\s*[\"']?toplevel", words
-            )
-        folder = posixpath.dirname(path)
-        named = [posixpath.normpath(posixpath.join(folder, str(name))) for name in named]
-    return named
 
 
 # ---------------------------------------------------------------- choosing

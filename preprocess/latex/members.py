@@ -1,6 +1,9 @@
-"""What the files of an archive are, by their names."""
+"""What the files of an archive are, by their names and by what its 00README says."""
 
+import json
+import posixpath
 import re
+from collections.abc import Mapping
 
 from preprocess.latex.archive import TEX_SUFFIXES
 
@@ -37,3 +40,21 @@ def cause_unused(path: str) -> str:
     if name.endswith((".bib", ".bbl")):
         return "unused_bibliography"
     return "unused_other"
+
+
+def said_by(readme: Mapping[str, bytes]) -> list[str]:
+    """The top-level files that arXiv's 00README (lines, JSON or YAML) names."""
+    named = []
+    for path, text in readme.items():
+        words = text.decode("utf-8", "replace")
+        try:
+            sources = json.loads(words).get("sources", [])
+            named += [s["filename"] for s in sources if s.get("usage") == "toplevel"]
+        except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
+            named += re.findall(r"(?m)^\s*(\S+)\s+toplevelfile\b", words)
+            named += re.findall(
+                r"filename:\s*[\"']?([^\s\"']+)[\"']?\s*\n\s*(?:-\s*)?usage:\s*[\"']?toplevel", words
+            )
+        folder = posixpath.dirname(path)
+        named = [posixpath.normpath(posixpath.join(folder, str(name))) for name in named]
+    return named
