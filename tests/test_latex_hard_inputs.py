@@ -73,12 +73,12 @@ HARD: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "layout": (lambda: item("\\indent a" * 450_000), ""),
     "wrong_encoding": (
-        lambda: item("café " * 4_000_000, "\\usepackage[utf8]{inputenc}", "latin-1"),
+        lambda: item("café " * 2_500_000, "\\usepackage[utf8]{inputenc}", "latin-1"),
         "",
     ),
     "noise_in_chinese": (
         lambda: gzip.compress(
-            paper("x", "\\usepackage[gb2312]{inputenc}").encode() + random.Random(1).randbytes(20 << 20), 1
+            paper("x", "\\usepackage[gb2312]{inputenc}").encode() + random.Random(1).randbytes(12 << 20), 1
         ),
         "",
     ),

@@ -73,5 +73,8 @@ def test_what_is_never_closed_costs_linear_time(piece: str) -> None:
         slide_share(text)
         return time.process_time() - start
 
+    def least(n: int) -> float:
+        return min(seconds(n) for _ in range(3))  # a busy machine doubles one of them
+
     # Quadratic work would take 16 times as long.
-    assert seconds(200_000) < 8 * seconds(50_000) + 0.05
+    assert least(200_000) < 10 * least(50_000) + 0.05
