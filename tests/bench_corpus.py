@@ -10,11 +10,14 @@ which finds everything done: the difference is the work, the second run what eve
 raw TeX (all .tex files of the archives), on one core. For growth, the clean papers are multiplied by 4 and
 16 with letters exchanged outside of commands, so that copies are no duplicates, and the stages from there on
 run over them. A stage's memory is the peak of its only process; that of a corpus-wide stage grows with the
-documents, and the slope is told. The ratio of two workers to one is of wall-clock seconds: it means nothing
-on a busy machine.
+documents, and the slope between the two largest sizes is told. The ratio of two workers to one is of
+wall-clock seconds, over the papers four times, so that the start of seven processes is a small part of them;
+it means nothing on a busy machine.
 """
 
 import argparse
+import datetime
+import json
 import math
 import os
 import random
@@ -23,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,13 +36,18 @@ from typing import Any
 
 from analysis.measure import record
 from configs.loader import UserError, run_main
+from preprocess.arxiv_id import from_member_stem
 from preprocess.job import STAGES
 from preprocess.latex.archive import TEX_SUFFIXES, Unpacked, unpack
+from preprocess.sample_archive import Item, bulk_tar, manifest, manifest_entry
 from preprocess.shard import read_rows, shards
-from preprocess.validate_archives import items
+from preprocess.validate_archives import MANIFEST, items
 from tests.corpus_support import write_shard
 
 ROOT = Path(__file__).resolve().parent.parent
+METADATA = "arxiv-metadata-oai-snapshot.json"
+RAW_COPIES = 4
+CREATED = datetime.datetime(2015, 1, 1, tzinfo=datetime.UTC)
 CLEAN = "normalize_text"  # its shards are multiplied
 GROWING = ("filter_quality", "deduplicate", "split_corpus")
 CORPUS_WIDE = ("deduplicate", "split_corpus")
@@ -102,19 +111,52 @@ def by_stage(data: Path, source: tuple[object, ...], tex_mb: float) -> dict[str,
     }
 
 
+def multiplied(real: Path, to: Path, n: int) -> tuple[object, ...]:
+    """The archives and metadata `n` times under other ids, as flags of a stage.
+
+    Contents stay, so that all but one of each paper are dropped as duplicates, at the end of their way.
+    """
+    with (real / METADATA).open(encoding="utf-8") as lines:
+        papers = {paper["id"]: paper for paper in map(json.loads, lines)}
+    (to / "src").mkdir(parents=True)
+    entries, numbers = [], Counter[str]()
+    with (to / METADATA).open("w", encoding="utf-8") as lines:
+        for at, path in enumerate(sorted((real / "src").glob("*.tar")) * n):
+            yymm, part = f"{15 + at // 12 % 10}{at % 12 + 1:02}", []
+            for member, data in items(path):
+                if paper := papers.get(from_member_stem(Path(member.name).stem) or ""):
+                    numbers[yymm] += 1
+                    new_id = f"{yymm}.{numbers[yymm]:05}"
+                    lines.write(json.dumps(paper | {"id": new_id}) + "\n")
+                    part.append(Item(new_id, yymm, Path(member.name).suffix, data, CREATED))
+            name = f"arXiv_src_{yymm}_{at + 1:03}.tar"
+            tar = bulk_tar(part)
+            (to / "src" / name).write_bytes(tar)
+            entries.append(manifest_entry(name, at + 1, part, tar))
+    (to / "src" / MANIFEST).write_text(manifest(entries))
+    return "--src", to / "src", "--metadata", to / METADATA
+
+
 def two_workers(source: tuple[object, ...], scratch: Path, rounds: int) -> dict[str, Any]:
     """Wall-clock seconds of all stages with one and with two workers, in turn."""
-    walls: dict[int, list[float]] = {1: [], 2: []}
+    walls: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     for i in range(rounds):
         for workers in walls:
             data = scratch / f"workers{workers}-{i}"
             walls[workers].append(
-                sum(run(stage, data, "--workers", workers, *source).wall_s for stage in STAGES)
+                {stage: run(stage, data, "--workers", workers, *source).wall_s for stage in STAGES}
             )
-    ratios = [one / two for one, two in zip(walls[1], walls[2], strict=True)]
+            print(f"{workers} workers: {walls[workers][-1]}", flush=True)
+    of_all = {workers: [sum(by_stage.values()) for by_stage in walls[workers]] for workers in walls}
+    ratios = [one / two for one, two in zip(of_all[1], of_all[2], strict=True)]
+    by_stage = {
+        stage: median(one[stage] / two[stage] for one, two in zip(walls[1], walls[2], strict=True))
+        for stage in STAGES
+    }
     return {
-        "wall_s": {str(workers): [round(s, 1) for s in seconds] for workers, seconds in walls.items()},
+        "wall_s": {str(workers): [round(s, 1) for s in seconds] for workers, seconds in of_all.items()},
         "ratio": round(median(ratios), 2),
+        "ratio_by_stage": {stage: round(ratio, 2) for stage, ratio in by_stage.items()},
         "load_average": round(os.getloadavg()[0], 1),
     }
 
@@ -169,14 +211,16 @@ def growth(clean: Path, scratch: Path, factors: tuple[int, ...]) -> dict[str, An
             math.log(work_s(large, *stages) / work_s(small, *stages)) / math.log(factors[-1] / factors[0]), 3
         )
 
-    more_documents = large["documents"] - small["documents"]
+    # From the second size on: the first is still warming up (arenas of malloc, buffers of Arrow).
+    warm = rows[factors[1]]
+    more_documents = large["documents"] - warm["documents"]
     return {
         "sizes": {str(factor): row for factor, row in rows.items()},
         "exponent": exponent(*GROWING),
         "exponent_of": {stage: exponent(stage) for stage in GROWING},
         "bytes_a_document": {
             stage: round(
-                (large["stages"][stage]["peak_mb"] - small["stages"][stage]["peak_mb"]) * 1e6 / more_documents
+                (large["stages"][stage]["peak_mb"] - warm["stages"][stage]["peak_mb"]) * 1e6 / more_documents
             )
             for stage in CORPUS_WIDE
         },
@@ -193,7 +237,7 @@ def main() -> None:
     if "ARXIV_REAL" not in os.environ:
         raise UserError("ARXIV_REAL names no folder of real papers (see README, 'Tests')")
     real = Path(os.environ["ARXIV_REAL"])
-    source = ("--src", real / "src", "--metadata", real / "arxiv-metadata-oai-snapshot.json")
+    source = ("--src", real / "src", "--metadata", real / METADATA)
     with tempfile.TemporaryDirectory(prefix="bench-corpus-") as scratch_name:
         scratch = Path(scratch_name)
         tex_mb = tex_bytes(real / "src") / 1e6
@@ -201,11 +245,13 @@ def main() -> None:
         for stage, cost in one_core["stages"].items():
             print(f"{stage:>18}: {cost}", flush=True)
         print(f"{tex_mb:.1f} MB of TeX: {one_core['tex_mb_per_s']} MB/s on one core", flush=True)
-        figures = {
+        figures: dict[str, Any] = {
             "tex_mb": round(tex_mb, 1),
             "one_core": one_core,
             "growth": growth(scratch / "one/corpus/broad" / CLEAN, scratch, tuple(args.factors)),
-            "two_workers": two_workers(source, scratch, args.rounds),
+            "two_workers": two_workers(
+                multiplied(real, scratch / "multiplied", RAW_COPIES), scratch, args.rounds
+            ),
         }
     print(f"growth: exponents {figures['growth']['exponent']}, {figures['growth']['exponent_of']}")
     print(f"bytes a document: {figures['growth']['bytes_a_document']}")
