@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Generic
@@ -153,24 +154,32 @@ def write_json(path: Path, value: Any) -> None:
 # ---------------------------------------------------------------- processes
 
 
+@cache
+def _processes(workers: int) -> ProcessPoolExecutor:
+    # Kept from one step of a stage to the next: a process takes a second to import what it needs.
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
 def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Any]:
     """`function(*task)` for each task in spawned processes; results in the order in which they finish."""
     if workers == 1 or len(tasks) <= 1:
         for task in tasks:
             yield function(*task)
         return
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn")) as pool:
-        try:
-            # No list of the futures is kept: it would hold every result to the end.
-            for future in as_completed([pool.submit(function, *task) for task in tasks]):
-                yield future.result()
-        except BrokenProcessPool:
+    pool = _processes(workers)
+    try:
+        # No list of the futures is kept: it would hold every result to the end.
+        for future in as_completed([pool.submit(function, *task) for task in tasks]):
+            yield future.result()
+    except BaseException as error:  # a failed task, a reader that wants no more
+        _processes.cache_clear()
+        pool.shutdown(cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
             raise UserError(
                 "a worker process was killed (out of memory?): run again with fewer --workers; "
                 "finished shards are kept"
             ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        raise
 
 
 def _make_shard(
