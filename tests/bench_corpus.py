@@ -11,7 +11,7 @@ raw TeX (all .tex files of the archives), on one core. For growth, the clean pap
 16 with letters exchanged outside of commands, so that copies are no duplicates, and the stages from there on
 run over them. A stage's memory is the peak of its only process; that of a corpus-wide stage grows with the
 documents, and the slope between the two largest sizes is told. The ratio of two workers to one is of
-wall-clock seconds, over the papers four times, so that the start of seven processes is a small part of them;
+wall-clock seconds, over the papers eight times, so that the start of seven processes is a small part of them;
 it means nothing on a busy machine.
 """
 
@@ -46,7 +46,7 @@ from tests.corpus_support import write_shard
 
 ROOT = Path(__file__).resolve().parent.parent
 METADATA = "arxiv-metadata-oai-snapshot.json"
-RAW_COPIES = 4
+RAW_COPIES = 8
 CREATED = datetime.datetime(2015, 1, 1, tzinfo=datetime.UTC)
 CLEAN = "normalize_text"  # its shards are multiplied
 GROWING = ("filter_quality", "deduplicate", "split_corpus")
