@@ -25,6 +25,7 @@ from preprocess.latex.comments import Held, strip_comments
 from preprocess.latex.conditionals import resolve_conditionals
 from preprocess.latex.environments import tidy_environments
 from preprocess.latex.expand import Expander
+from preprocess.latex.lexer import BEGIN_DOCUMENT
 from preprocess.latex.outcome import Dropped
 from preprocess.ledger import Documents
 from preprocess.schema import DOCUMENTS
@@ -114,10 +115,11 @@ def normalize_document(
 def _split_document(text: bytes, removed: Counter[str]) -> tuple[bytes, bytes]:
     """(preamble, body) of a text without comments."""
     preamble = b""
-    if opening := _BEGIN_DOCUMENT.search(text):
+    at = text.find(BEGIN_DOCUMENT)  # as nearly always: ten times as fast as the pattern
+    if opening := _BEGIN_DOCUMENT.search(text, max(at, 0)):
         preamble, text = text[: opening.start()], text[opening.end() :]
         removed["preamble"] += opening.end()
-    end = text.find(b"\\end{document}")
+    end = text.rfind(b"\\end{document}")  # flattening left nothing behind the first one
     if end < 0 and (closing := _END_DOCUMENT.search(text)):
         end = closing.start()
     if end >= 0:

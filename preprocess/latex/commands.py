@@ -45,8 +45,12 @@ class CommandIndex:
         there are none.
         """
         # A name that fills its key may go on: it is read again where it stands.
-        by_key = {_key(name[1:]): name if len(name) <= _KEY_BYTES else b"" for name in names}
-        chosen = _are_among(self._keys, np.fromiter(by_key, np.uint64, len(by_key)))
+        wanted = _words(name[1:] for name in names)
+        by_key = {
+            key: name if len(name) <= _KEY_BYTES else b""
+            for key, name in zip(wanted.tolist(), names, strict=True)
+        }
+        chosen = _are_among(self._keys, wanted)
         if environments:
             self._choose_environments(chosen, environments)
         commands = []
@@ -59,11 +63,7 @@ class CommandIndex:
 
     def _choose_environments(self, chosen: np.ndarray, environments: Iterable[bytes]) -> None:
         r"""Take back the choice of `\begin` and `\end` before all names but `environments`."""
-        eight_bytes = np.frombuffer(
-            b"".join([name[:_KEY_BYTES].ljust(_KEY_BYTES) for name in environments]), "<u8"
-        )
-        blanks = np.array([_key(blank) for blank in (b" ", b"\t", b"\n")], np.uint64)
-        wanted = np.append(_keys(eight_bytes), blanks)
+        wanted = np.append(_keys(_words(environments)), _words((b" ", b"\t", b"\n")))
         for edge in (b"begin", b"end"):
             at = np.flatnonzero(chosen & (self._keys == _key(edge)))
             name_at = np.minimum(self._backslashes[at] + len(edge) + 1, len(self._text))
@@ -73,6 +73,11 @@ class CommandIndex:
 
 def _key(name: bytes) -> int:
     return int.from_bytes(name[:_KEY_BYTES], "little")
+
+
+def _words(names: Iterable[bytes]) -> np.ndarray:
+    """The first eight bytes of each, zeros behind a shorter one."""
+    return np.frombuffer(b"".join([name[:_KEY_BYTES].ljust(_KEY_BYTES, b"\0") for name in names]), "<u8")
 
 
 def _are_among(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ class Held:
 def strip_comments(text: bytes, held: Held, removed: Counter[str]) -> bytes:
     """`text` without comments and `comment` environments, its verbatim text held apart."""
     own = verbatim_environments(text)
-    pattern = opaque_pattern((*VERBATIM_ENVIRONMENTS, "comment", *own)) if own else VERBATIM
+    pattern = opaque_pattern((*VERBATIM_ENVIRONMENTS, b"comment", *own)) if own else VERBATIM
     excluded = {b"comment", b"filecontents", b"filecontents*", *(_EXCLUDED.findall(text) if own else ())}
     out, at = Rewriter(text, removed), 0
     for kind, start, end, match in live_events(text, pattern):

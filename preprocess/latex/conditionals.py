@@ -31,6 +31,8 @@ class _Open:
 def resolve_conditionals(text: bytes, removed: Counter[str]) -> bytes:
     """`text` with the branches that are not taken cut out, for conditionals whose value is known."""
     # Looking for a fixed string is ten times faster than for a pattern, and most papers have none of these.
+    if b"\\if" not in text:
+        return text
     switches = set(_SWITCH.findall(text)) if b"\\newif" in text else set()
     constants = b"\\iffalse" in text or b"\\iftrue" in text
     if constants:

@@ -7,6 +7,7 @@ named here that occurs in mathematics, so that formulas need not be told from pr
 import re
 from collections import Counter
 from functools import lru_cache
+from typing import NamedTuple
 
 from preprocess.latex.lexer import Groups, escaped, trie
 from preprocess.latex.rewriter import Rewriter
@@ -93,12 +94,35 @@ _PAIRS = {
 }
 
 
+class _Rules(NamedTuple):
+    """What goes, and a pattern for all of it."""
+
+    treatment: dict[bytes, tuple[str, str]]  # of environments: how, and the cause that it is counted under
+    commands: dict[bytes, str]  # that go with their arguments, and why
+    pattern: re.Pattern[bytes]
+
+
 @lru_cache(maxsize=8)
-def _pattern(environments: frozenset[bytes], commands: frozenset[bytes]) -> re.Pattern[bytes]:
+def _rules(figures: str, tables: str, algorithms: str, bibliography: str, drop_front_matter: bool) -> _Rules:
+    treatment = dict.fromkeys(_DRAWINGS, ("drop", "drawings"))
+    commands = dict.fromkeys(_LAYOUT, "layout")
+    for names, how, cause in (
+        (FIGURES, figures, "figures"),
+        (TABLES, tables, "tables"),
+        (ALGORITHMS, algorithms, "algorithms"),
+        (_BIBLIOGRAPHIES, bibliography, "bibliography"),
+        (_FRONT_MATTER, "drop" if drop_front_matter else "keep", "front_matter"),
+    ):
+        if how != "keep":
+            treatment |= dict.fromkeys(names, (how, cause))
+    if drop_front_matter:
+        commands |= dict.fromkeys(_TITLE, "front_matter")
+    if bibliography == "drop":
+        commands |= dict.fromkeys(_BIBLIOGRAPHY, "bibliography")
     # One trie without groups, what it finds is looked up: alternatives and groups cost at each backslash.
-    edges = {edge + name + b"}" for edge in (b"begin{", b"end{") for name in environments}
+    edges = {edge + name + b"}" for edge in (b"begin{", b"end{") for name in treatment}
     words = trie({*edges, *commands, *_REGISTERS, *_PAIRS}).replace(rb"\{", rb"\s*\{")
-    return re.compile(rb"\\" + words + rb"(?:(?<=\})|(?![A-Za-z@]))")
+    return _Rules(treatment, commands, re.compile(rb"\\" + words + rb"(?:(?<=\})|(?![A-Za-z@]))"))
 
 
 def tidy_environments(
@@ -115,26 +139,11 @@ def tidy_environments(
     `figures`, `tables`, `algorithms` are `keep`, `captions` or `drop`, `bibliography` is `keep` or `drop`. A
     figure without a picture is text, and stays under `captions`.
     """
-    treatment = dict.fromkeys(_DRAWINGS, ("drop", "drawings"))
-    commands = dict.fromkeys(_LAYOUT, "layout")
-    for names, how, cause in (
-        (FIGURES, figures, "figures"),
-        (TABLES, tables, "tables"),
-        (ALGORITHMS, algorithms, "algorithms"),
-        (_BIBLIOGRAPHIES, bibliography, "bibliography"),
-        (_FRONT_MATTER, "drop" if drop_front_matter else "keep", "front_matter"),
-    ):
-        if how != "keep":
-            treatment |= dict.fromkeys(names, (how, cause))
-    if drop_front_matter:
-        commands |= dict.fromkeys(_TITLE, "front_matter")
-    if bibliography == "drop":
-        commands |= dict.fromkeys(_BIBLIOGRAPHY, "bibliography")
-
+    treatment, commands, pattern = _rules(figures, tables, algorithms, bibliography, drop_front_matter)
     groups, out = Groups(text), Rewriter(text, removed)
     unclosed: set[bytes] = set()
     kept_ends: set[int] = set()
-    for match in _pattern(frozenset(treatment), frozenset(commands)).finditer(text):
+    for match in pattern.finditer(text):
         start, end = match.span()
         if start < out.at or (text[start - 1 : start] == b"\\" and escaped(text, start)):
             continue

@@ -7,7 +7,7 @@ a macro bomb ends with the rest unexpanded and counted.
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from preprocess.latex.commands import Command, CommandIndex
 from preprocess.latex.lexer import BACKSLASH, COMMAND, Groups, escaped
@@ -21,7 +21,6 @@ from preprocess.latex.macros import (
     is_environment,
     needs_tex,
     read_definition,
-    template,
 )
 from preprocess.latex.rewriter import Rewriter, ends_in_control_word
 
@@ -29,17 +28,29 @@ MAX_DEPTH = 25  # of macros in the arguments and bodies of macros
 MAX_USES = 100_000  # at 10 µs each; a book has 10,000
 _EDGE_NAME = re.compile(rb"\s*\{([^{}\\\n]+)\}")
 _MAY_BELONG = (b"*", b"{")  # to a use without arguments: a starred form, an empty group
-_STARRED = re.compile(rb"\\[A-Za-z@]+\*")
+_PARAMETER = re.compile(rb"#([1-9])")
 _EMPTY_GROUP = re.compile(rb"\{\}(?![_^])")
 
 
-@dataclass(frozen=True)
-class _Template:
+class _Template(NamedTuple):
     """An expanded body: literal, number of an argument, literal, …"""
 
     literals: list[bytes]
     arguments: list[int]
     n_bytes: int
+    pattern: bytes  # the same for `%`, where no control word can meet a letter; b"" where one can
+
+
+def _template_of(body: bytes) -> _Template:
+    parts = _PARAMETER.split(body)
+    literals, arguments = parts[::2], [int(number) for number in parts[1::2]]
+    may_meet = (
+        any(map(ends_in_control_word, literals[:-1]))
+        or any(literal[:1].isalpha() for literal in literals[1:])
+        or b"" in literals[1:-1]  # one argument behind another
+    )
+    pattern = b"" if may_meet else b"%b".join([literal.replace(b"%", b"%%") for literal in literals])
+    return _Template(literals, arguments, len(body), pattern)
 
 
 _DEFINERS = frozenset(b"\\" + name for name in DEFINERS | PREFIXES)
@@ -73,13 +84,16 @@ class Expander:
     def expand(self, text: bytes) -> bytes:
         """`text` with macros expanded and definitions taken in and out."""
         index = CommandIndex(text)
-        # The starred form of a name is looked at where the name is found.
-        names = {name for name in self.macros if not is_environment(name) and not _STARRED.match(name)}
-        environments = {name.partition(b"{")[2] for name in self.macros if is_environment(name)}
+        names, environments = set(), set()
+        for name in self.macros:
+            if is_environment(name):
+                environments.add(name.partition(b"{")[2])
+            elif len(name) == 2 or not name.endswith(b"*"):  # starred: looked at where the name is found
+                names.add(name)
         commands = index.find(names, environments)
-        if any(name in _DEFINERS for _, name in commands):
-            defined_here = defined_names(text)
-            commands = index.find(names | defined_here, () if b"\\begin" in defined_here else environments)
+        definers = [at for at, name in commands if name in _DEFINERS]
+        if defined_here := defined_names(text, definers):
+            commands = sorted({*commands, *index.find(defined_here)})
         return self._expand(text, commands) if commands else text
 
     def _expand(self, text: bytes, commands: list[Command] | None = None) -> bytes:
@@ -118,7 +132,7 @@ class Expander:
             elif text[end : end + 1] == b"*" and name + b"*" in macros:
                 name, end = name + b"*", end + 1
                 macro = macros[name]
-            used = self._use(name, macro, groups, end)
+            used = self._use(name, macro, groups, end) if self._spend(0) else None
             if used is not None:
                 out.replace(start, used[1], used[0], "macro_expansion")
                 self.replaced += outermost
@@ -156,8 +170,6 @@ class Expander:
 
     def _use(self, name: bytes, macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None:
         """(what a use stands for, offset behind its arguments), None where it stays."""
-        if not self._spend(0):
-            return None
         template = self._templates.get(name) or self._template(name, macro)
         if template is None or template.n_bytes > self._output_budget:
             return None
@@ -179,30 +191,39 @@ class Expander:
                 return None
             argument, at = given
             arguments.append(argument)
-        if self._depth < MAX_DEPTH and self._work_budget > 0:
-            self._depth += 1
-            arguments = [
-                self._expand(argument) if self._has_uses(argument) else argument for argument in arguments
-            ]
-            self._depth -= 1
-        given_in_order = [arguments[n - 1] if n <= len(arguments) else b"" for n in template.arguments]
-        if template.n_bytes + sum(map(len, given_in_order)) > self._output_budget:
+        for n, argument in enumerate(arguments):
+            if b"\\" in argument and self._depth < MAX_DEPTH and self._work_budget > 0:
+                arguments[n] = self._expanded_argument(argument)
+        given_in_order = [arguments[n - 1] if n <= macro.n_args else b"" for n in template.arguments]
+        filled = self._filled(template, given_in_order)
+        return None if filled is None else (filled, at)
+
+    def _expanded_argument(self, argument: bytes) -> bytes:
+        if self.macros.keys().isdisjoint(COMMAND.findall(argument)):
+            return argument
+        self._depth += 1
+        expanded = self._expand(argument)
+        self._depth -= 1
+        return expanded
+
+    def _filled(self, template: _Template, given: list[bytes]) -> bytes | None:
+        """A body with what is `given` in the order of its places; None beyond the budget."""
+        if template.n_bytes + sum(map(len, given)) > self._output_budget:
             self._output_budget = -1  # a bomb: all that follows stays
             return None
-        pieces = [template.literals[0]]
-        for given_here, literal in zip(given_in_order, template.literals[1:], strict=True):
-            for piece in (given_here, literal):
-                if piece[:1].isalpha() and ends_in_control_word(pieces[-1]):
-                    pieces.append(b" ")
-                if piece:
-                    pieces.append(piece)
-        new = b"".join(pieces)
+        if template.pattern:
+            new = template.pattern % tuple(given)
+        else:
+            pieces = [template.literals[0]]
+            for given_here, literal in zip(given, template.literals[1:], strict=True):
+                for piece in (given_here, literal):
+                    if piece[:1].isalpha() and ends_in_control_word(pieces[-1]):
+                        pieces.append(b" ")
+                    if piece:
+                        pieces.append(piece)
+            new = b"".join(pieces)
         self._output_budget -= len(new)
-        return new, at
-
-    def _has_uses(self, text: bytes) -> bool:
-        """Whether a short text may use macros."""
-        return b"\\" in text and not self.macros.keys().isdisjoint(COMMAND.findall(text))
+        return new
 
     def _template(self, name: bytes, macro: Macro) -> _Template | None:
         """The expanded body; None while it is being expanded (a macro in itself) or where only TeX knows."""
@@ -220,7 +241,7 @@ class Expander:
             body = self._expand(body)
             self._depth -= 1
             self._output_budget -= len(body)
-        expanded = self._templates[name] = _Template(*template(body), len(body))
+        expanded = self._templates[name] = _template_of(body)
         if not macro.n_args and not is_environment(name):
             self._plain[name] = expanded.literals[0]
         return expanded

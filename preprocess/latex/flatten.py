@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from preprocess.latex import includes
-from preprocess.latex.archive import TEX_SUFFIXES, kind_of
+from preprocess.latex.archive import kind_of
 from preprocess.latex.encoding import to_utf8
 from preprocess.latex.lexer import VERBATIM_ENVIRONMENTS, Groups, live_events, opaque_pattern
+from preprocess.latex.members import NOT_TEX_SUFFIXES, is_ancillary
 from preprocess.latex.outcome import Dropped
 
 MAX_DEPTH = 40  # of files in files; TeX itself opens 15 to 128 at a time
 MAX_REPEATED_BYTES = 8 << 20  # of files put in again: without a limit thirty small ones make 2^30 copies
 MAX_PACKAGE_BYTES = 64 << 10  # a larger style file is a publisher's, not the author's macros
 
-_OPAQUE = (*VERBATIM_ENVIRONMENTS, "comment")
+_OPAQUE = (*VERBATIM_ENVIRONMENTS, b"comment")
 _COMMANDS = (
     includes.STANDARD + rb"|(?P<bibliography>bibliography\s*\{[^{}]*\})"
     rb"|(?P<package>(?:usepackage|RequirePackage)\s*(?:\[[^\[\]]*+\])?\s*\{(?P<packages>[^{}\\#]*)\})"
@@ -30,7 +31,10 @@ _COMMANDS = (
     rb"|(?P<endinput>endinput(?![A-Za-z@])(?!\s*\\(?:fi|else)(?![A-Za-z@])))"  # in a conditional: TeX knows
     rb"|(?P<parent>documentclass\s*\[(?P<parent_file>[^\[\]{}\n]*)\]\s*\{subfiles\})"
 )
-_NAMES = (*includes.NAMES, b"bibliography", b"usepackage", b"RequirePackage", b"end", b"documentclass")
+_NAMES = (
+    *includes.NAMES, b"bibliography", b"usepackage", b"RequirePackage", b"begin{document}", b"end{document}",
+    b"endinput", b"documentclass",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -75,9 +79,15 @@ class Flattener:
     """
 
     def __init__(
-        self, members: Mapping[str, memoryview], main: str, max_bytes: int, max_commands: int
+        self,
+        members: Mapping[str, memoryview],
+        main: str,
+        max_bytes: int,
+        max_commands: int,
+        follow_own: bool = False,  # the author's own include commands too; `run` finds out whether there are
     ) -> None:
         self.members, self.main = members, main
+        self._limits, self._follow_own = (max_bytes, max_commands), follow_own
         self._raw_main = bytes(members[main][:max_bytes])
         self._bytes_left, self._commands_left = max_bytes, max_commands
         self.root = posixpath.dirname(main)
@@ -89,7 +99,6 @@ class Flattener:
         self._repeated = self._n_includes = 0
         self._file_names = {posixpath.basename(path).lower() for path in members}
         self._by_lower_case: dict[str, str] | None = None
-        self._has_parts = sum(name.endswith(TEX_SUFFIXES) for name in map(str.lower, members)) > 1
         self._has_styles = any(name.endswith(".sty") for name in self._file_names)
 
     def run(self) -> Flattened | Dropped:
@@ -98,13 +107,22 @@ class Flattener:
             self.result.text = self._follow(self.main, self.root, "main")
         except _TooLarge as excess:
             return Dropped("too_large", str(excess))
+        if not self._follow_own and self._leaves_own_parts():
+            return Flattener(self.members, self.main, *self._limits, follow_own=True).run()
         return self.result
+
+    def _leaves_own_parts(self) -> bool:
+        """Whether files were left that commands of the author's bring in. Looking for these is dear."""
+        left = self.members.keys() - self._read.keys()
+        if all(is_ancillary(path) or path.lower().endswith(NOT_TEX_SUFFIXES) for path in left):
+            return False
+        return any(includes.own_commands(text, self._file_names) for text in self._read.values())
 
     def _follow(self, path: str, base: str, role: str = "part") -> bytes:
         """The text of `path` with its includes followed. `role`: main, part, or parent of a subfile."""
         text = self._load(path)
         self._open.append(path)
-        own_commands = includes.own_commands(text, self._file_names) if self._has_parts else frozenset()
+        own_commands = includes.own_commands(text, self._file_names) if self._follow_own else frozenset()
         if (
             role == "main"
             or own_commands

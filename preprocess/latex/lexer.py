@@ -5,10 +5,10 @@ linear time, whatever the input: a closer that was not found once is not looked 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 VERBATIM_ENVIRONMENTS = tuple(
-    """
+    b"""
     verbatim verbatim* Verbatim Verbatim* BVerbatim LVerbatim SaveVerbatim lstlisting minted alltt
     verbatimtab boxedverbatim spverbatim filecontents filecontents*
     """.split()
@@ -18,7 +18,7 @@ _VERBATIM_DEFINERS = (b"lstnewenvironment", b"DefineVerbatimEnvironment", b"newt
 _DEFINES_VERBATIM = re.compile(
     rb"\\(" + b"|".join(_VERBATIM_DEFINERS) + rb")\s*(?:\[[^\[\]]*+\])?\s*\{([A-Za-z]+)\}"
 )
-_OPAQUE_NAMES = (b"verb", b"lstinline", b"mintinline", b"url", b"path", b"nolinkurl", b"href", b"begin")
+_OPAQUE_NAMES = (b"verb", b"lstinline", b"mintinline", b"url", b"path", b"nolinkurl", b"href")
 _GROUP_ON_A_LINE = rb"\{[^{}\n]*+(?:\{[^{}\n]*+\}[^{}\n]*+)*+\}"
 _MARKED = rb"(?:\[[^\[\]\n]*+\])?(?:(?P<%b>[^\sA-Za-z*\[{])[^\n]*?(?P=%b)|" + _GROUP_ON_A_LINE + rb")"
 
@@ -37,12 +37,14 @@ COMMAND = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
 _TOKEN = re.compile(
     rb"[ \t]*+(?:\n[ \t]*+)?(\\(?:[A-Za-z@]+|[^\n])|#\d|\0\d+\0|[\xc2-\xf4][\x80-\xbf]+|[^\s}])", re.DOTALL
 )
+_GUARDED_BYTES = 2
 _MAX_OPTION = 2000  # bytes of an `[option]`
 _LOCAL_BYTES = 4000  # of a group that is matched as a whole
 _LOCAL_BRACES = 500  # looked at one by one before the whole text is paired up
 
 
 BACKSLASH = 0x5C
+BEGIN_DOCUMENT = b"\\begin{document}"
 
 
 def trie(names: Iterable[bytes]) -> bytes:
@@ -66,32 +68,41 @@ def _trie_node(node: dict[int, dict]) -> bytes:
     return b"(?:" + b"|".join(branches) + (b")?+" if -1 in node else b")")
 
 
+def _guard(names: Collection[bytes]) -> bytes:
+    """A lookahead for what the first bytes of `names` can be: most other commands end here, cheaply."""
+    letters = ({name[n : n + 1] for name in names} for n in range(_GUARDED_BYTES))
+    classes = (b"[" + b"".join(map(re.escape, sorted(of_place))) + b"]" for of_place in letters)
+    return rb"(?=" + b"".join(classes) + rb")"
+
+
 def opaque_pattern(
-    environments: Iterable[str | bytes], others: bytes = rb"(?!)", names: Iterable[bytes] = ()
+    environments: Collection[bytes], others: bytes = rb"(?!)", names: Iterable[bytes] = ()
 ) -> re.Pattern[bytes]:
-    """What `events` looks for besides comments: verbatim text, and `others` with their named groups.
+    """What `live_events` looks for: verbatim text, and `others` with their named groups.
 
     `names`: how the commands of `others` begin. At most backslashes a look at these decides.
     """
-    listed = trie(name.encode() if isinstance(name, str) else name for name in environments)
+    beginnings = {*_OPAQUE_NAMES, *names, *(b"begin{" + name + b"}" for name in environments)}
     return re.compile(
-        rb"\\(?=" + trie({*_OPAQUE_NAMES, *names}) + rb")"
+        rb"\\(?=" + _guard(beginnings) + trie(beginnings).replace(rb"\{", rb"\s*\{") + rb")"
         rb"(?:(?P<verb>verb\*?" + rb"(?P<v>[^\sA-Za-z*])[^\n]*?(?P=v)"
         rb"|(?:lstinline|mintinline(?:\[[^\[\]\n]*+\])?\s*\{\w*\})" + _MARKED % (b"w", b"w") + rb")"
         rb"|(?P<url>(?:url|path|nolinkurl|href)\s*" + _MARKED % (b"u", b"u") + rb")"
-        rb"|(?P<verbatim>begin\s*\{(?P<environment>" + listed + rb")\})"
+        rb"|(?P<verbatim>begin\s*\{(?P<environment>" + trie(environments) + rb")\})"
         rb"|" + others + rb")",
     )
 
 
-VERBATIM = opaque_pattern((*VERBATIM_ENVIRONMENTS, "comment"))
+VERBATIM = opaque_pattern((*VERBATIM_ENVIRONMENTS, b"comment"))
 
 
 def verbatim_environments(text: bytes) -> tuple[bytes, ...]:
-    """Names of verbatim environments that the paper defines itself."""
-    if not any(definer in text for definer in _VERBATIM_DEFINERS):
+    """Names of verbatim environments that the paper defines itself, before its body where it has one."""
+    body = text.find(BEGIN_DOCUMENT)
+    preamble = text[:body] if body >= 0 else text
+    if not any(definer in preamble for definer in _VERBATIM_DEFINERS):
         return ()
-    return tuple(sorted({match[2] for match in _DEFINES_VERBATIM.finditer(text)}))
+    return tuple(sorted({match[2] for match in _DEFINES_VERBATIM.finditer(preamble)}))
 
 
 Event = tuple[str, int, int, re.Match[bytes]]

@@ -5,6 +5,7 @@ by name only: its uses stay as they are and are counted.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from preprocess.latex.lexer import SHALLOW_GROUP, Groups, trie
@@ -43,7 +44,6 @@ _SIMPLE = re.compile(
     re.DOTALL,
 )
 _SIMPLE_BYTES = 500  # that such a definition may have
-_PARAMETER = re.compile(rb"#([1-9])")
 # The text's structure; what an author makes of it is layout, and the passes after this one go by its names.
 _KEPT_COMMANDS = frozenset(
     b"""
@@ -74,10 +74,12 @@ OPAQUE = Macro(0, None, None)
 Definition = tuple[dict[bytes, Macro], int]  # macros by key, offset behind
 
 
-def defined_names(text: bytes) -> set[bytes]:
-    r"""The commands that a text defines, and `\begin` and `\end` where it defines environments."""
+def defined_names(text: bytes, definers: Iterable[int]) -> set[bytes]:
+    r"""The commands that are defined at some offsets, and `\begin` and `\end` where environments are."""
     names = set()
-    for match in DEFINITION.finditer(text):
+    for match in (DEFINITION.match(text, at) for at in definers):
+        if match is None:
+            continue
         if match[1] in _ENVIRONMENT:
             names |= {b"\\begin", b"\\end"}
         elif name := _NAME.match(text, match.end()):
@@ -211,9 +213,3 @@ def _environment(groups: Groups, at: int) -> Definition | None:
         environment_key(b"\\begin", key): Macro(n_args, default, begin[0].strip()),
         environment_key(b"\\end", key): Macro(0, None, end[0].strip()),
     }, end[1]
-
-
-def template(body: bytes) -> tuple[list[bytes], list[int]]:
-    """A body as literals and the numbers of the arguments between them."""
-    parts = _PARAMETER.split(body)
-    return parts[0::2], [int(number) for number in parts[1::2]]

@@ -66,15 +66,28 @@ class MainFile:
 
 @dataclass(frozen=True)
 class _Source:
+    """One file; what is dear to find out is looked for where it decides."""
+
     path: str
     text: bytes
-    dialect: str
-    evidence: tuple[str, ...]
     all_texts: Container[str] = field(repr=False)
 
     @cached_property
+    def evidence(self) -> tuple[str, ...]:
+        """What it has of a whole paper: `class`, `body`."""
+        if b"document" not in self.text:  # as most parts
+            return ()
+        found = (("class", _live(_CLASS, self.text)), ("body", _live(_BEGIN_DOCUMENT, self.text)))
+        return tuple(name for name, match in found if match)
+
+    @cached_property
+    def dialect(self) -> str:
+        """Kind of TeX of a whole paper, "" for what is none."""
+        return _dialect(self.text)
+
+    @cached_property
     def includes(self) -> frozenset[str]:
-        """The other texts that this one brings in. Looked for where it decides: it is the dearest look."""
+        """The other texts that this one brings in."""
         folder = posixpath.dirname(self.path)
         named = (posixpath.join(part, name) for part, name in set(included_names(self.text)) if name)
         found = (_resolve(name, (folder, ""), self.all_texts) for name in named)
@@ -100,7 +113,7 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     for path in said_by({path: _readable(members[path]) for path in readme}):
         if path in live:
             return MainFile(path, "readme", _dialect(live[path]) or "fragment", ())
-    sources = {path: _source(path, text, texts) for path, text in sorted(live.items())}
+    sources = {path: _Source(path, text, texts.keys()) for path, text in sorted(live.items())}
     candidates = _only_body(sources) or _best_tier(sources)
     if not candidates:
         tex = [source for source in sources.values() if len(_COMMAND.findall(source.text[:20_000])) >= 5]
@@ -142,25 +155,14 @@ def _live(pattern: re.Pattern[bytes], text: bytes, limit: int = 50) -> re.Match[
 
 
 def _dialect(text: bytes) -> str:
-    """Kind of TeX of a whole paper, "" for what is none."""
-    return _dialect_by(text, _live(_CLASS, text), _live(_BEGIN_DOCUMENT, text))
-
-
-def _dialect_by(text: bytes, has_class: re.Match[bytes] | None, has_body: re.Match[bytes] | None) -> str:
+    has_class = _live(_CLASS, text)
     if has_class and has_class[1] == b"style":
         return "amstex" if b"amsppt" in has_class[2] else "latex209"
-    if has_class or has_body:
+    if has_class or _live(_BEGIN_DOCUMENT, text):
         return "latex"
     if _live(_PLAIN, text):
         return "amstex" if b"amstex" in text or b"\\topmatter" in text else "plain"
     return ""
-
-
-def _source(path: str, text: bytes, texts: Mapping[str, bytes]) -> _Source:
-    has_class, has_body = _live(_CLASS, text), _live(_BEGIN_DOCUMENT, text)
-    evidence = [name for name, match in (("class", has_class), ("body", has_body)) if match]
-    dialect = _dialect_by(text, has_class, has_body)
-    return _Source(path, text, dialect, tuple(evidence), texts.keys())
 
 
 def _resolve(name: str, folders: tuple[str, ...], texts: Container[str]) -> str | None:

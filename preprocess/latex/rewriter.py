@@ -7,11 +7,14 @@ from preprocess.latex.lexer import escaped
 
 # As TeX reads a command's name.
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz@"
+_NAME_BYTES = frozenset(_LETTERS[n : n + 1] for n in range(len(_LETTERS)))
 _REST_OF_LINE = re.compile(rb"[ \t]*+(?:\n|\Z)")
 
 
 def ends_in_control_word(text: bytes) -> bool:
     r"""Whether a letter after `text` would run into a command's name (`\\` is a command of its own)."""
+    if text[-1:] not in _NAME_BYTES:  # as most: nothing more to look at
+        return False
     at = text.rfind(b"\\", max(0, len(text) - 60))
     return 0 <= at < len(text) - 1 and not text[at + 1 :].strip(_LETTERS) and not escaped(text, at)
 
