@@ -37,11 +37,12 @@ class _Template(NamedTuple):
 
     literals: list[bytes]
     arguments: list[int]
+    is_in_order: bool  # each argument once, the first one first
     n_bytes: int
     pattern: bytes  # the same for `%`, where no control word can meet a letter; b"" where one can
 
 
-def _template_of(body: bytes) -> _Template:
+def _template_of(body: bytes, n_args: int) -> _Template:
     parts = _PARAMETER.split(body)
     literals, arguments = parts[::2], [int(number) for number in parts[1::2]]
     may_meet = (
@@ -50,7 +51,8 @@ def _template_of(body: bytes) -> _Template:
         or b"" in literals[1:-1]  # one argument behind another
     )
     pattern = b"" if may_meet else b"%b".join([literal.replace(b"%", b"%%") for literal in literals])
-    return _Template(literals, arguments, len(body), pattern)
+    is_in_order = arguments == list(range(1, n_args + 1))
+    return _Template(literals, arguments, is_in_order, len(body), pattern)
 
 
 _DEFINERS = frozenset(b"\\" + name for name in DEFINERS | PREFIXES)
@@ -194,8 +196,9 @@ class Expander:
         for n, argument in enumerate(arguments):
             if b"\\" in argument and self._depth < MAX_DEPTH and self._work_budget > 0:
                 arguments[n] = self._expanded_argument(argument)
-        given_in_order = [arguments[n - 1] if n <= macro.n_args else b"" for n in template.arguments]
-        filled = self._filled(template, given_in_order)
+        if not template.is_in_order:
+            arguments = [arguments[n - 1] if n <= macro.n_args else b"" for n in template.arguments]
+        filled = self._filled(template, arguments)
         return None if filled is None else (filled, at)
 
     def _expanded_argument(self, argument: bytes) -> bytes:
@@ -241,7 +244,7 @@ class Expander:
             body = self._expand(body)
             self._depth -= 1
             self._output_budget -= len(body)
-        expanded = self._templates[name] = _template_of(body)
+        expanded = self._templates[name] = _template_of(body, macro.n_args)
         if not macro.n_args and not is_environment(name):
             self._plain[name] = expanded.literals[0]
         return expanded

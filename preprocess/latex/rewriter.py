@@ -1,7 +1,7 @@
 """A new text from an old one, piece by piece; what that removes is counted."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 
 from preprocess.latex.lexer import escaped
 
@@ -25,17 +25,17 @@ class Rewriter:
     def __init__(self, text: bytes, removed: Counter[str]) -> None:
         self.text = text
         self.at = 0  # everything before it is decided
-        self._removed, self._causes = removed, dict[str, int]()
+        self._removed, self._causes = removed, defaultdict[str, int](int)
         self._pieces: list[bytes] = []  # none of them empty
 
     def replace(self, start: int, end: int, new: bytes, cause: str) -> None:
         """Put `new` in place of [start, end). A control word never runs into a letter on either side."""
         text, pieces, at = self.text, self._pieces, self.at
-        self._causes[cause] = self._causes.get(cause, 0) + end - start - len(new)
+        self._causes[cause] += end - start - len(new)
         if start > at:
             pieces.append(text[at:start])
         after = text[end : end + 1]
-        if pieces and (new[:1] or after).isalpha() and ends_in_control_word(pieces[-1]):
+        if (new[:1] or after).isalpha() and pieces and ends_in_control_word(pieces[-1]):
             new = b" " + new
             self._causes[cause] -= 1
         if new:
