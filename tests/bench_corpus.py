@@ -22,15 +22,16 @@ import math
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from string import ascii_lowercase
 from typing import Any
 
@@ -179,49 +180,53 @@ def copies(clean: Path, n: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             yield f"{path.stem}_{copy:02}", rows
 
 
-def growth(clean: Path, scratch: Path, factors: tuple[int, ...]) -> dict[str, Any]:
-    """CPU seconds and memory of the stages after cleaning, as the corpus grows."""
-    rows: dict[int, dict[str, Any]] = {}
+def grown(clean: Path, data: Path, factor: int) -> dict[str, Any]:
+    """What the stages after cleaning take over the clean papers `factor` times."""
     flags = {"filter_quality": ("languages=[]",)}  # what the copies are written in is none
-    for factor in factors:
-        data = scratch / f"x{factor}"
-        n_documents = n_bytes = 0
-        for name, documents in copies(clean, factor):
-            write_shard(data / "corpus/broad" / CLEAN / f"{name}.parquet", documents)
-            n_documents += len(documents)
-            n_bytes += sum(len(row["text"].encode()) for row in documents)
-        costs = {stage: run(stage, data, "--workers", 1, *flags.get(stage, ())) for stage in GROWING}
-        rows[factor] = {
-            "documents": n_documents,
-            "clean_mb": round(n_bytes / 1e6, 1),
-            "stages": {stage: asdict(cost) for stage, cost in costs.items()},
-            "start_cpu_s": sum(
-                run(stage, data, "--workers", 1, *flags.get(stage, ())).cpu_s for stage in GROWING
-            ),
-        }
-        print(f"x{factor}: {rows[factor]}", flush=True)
-    small, large = rows[factors[0]], rows[factors[-1]]
+    n_documents = n_bytes = 0
+    for name, documents in copies(clean, factor):
+        write_shard(data / "corpus/broad" / CLEAN / f"{name}.parquet", documents)
+        n_documents += len(documents)
+        n_bytes += sum(len(row["text"].encode()) for row in documents)
+    first, again = (
+        {stage: run(stage, data, "--workers", 1, *flags.get(stage, ())) for stage in GROWING}
+        for _ in range(2)
+    )
+    return {
+        "documents": n_documents,
+        "clean_mb": round(n_bytes / 1e6, 1),
+        "work_cpu_s": {stage: round(first[stage].cpu_s - again[stage].cpu_s, 2) for stage in GROWING},
+        "peak_mb": {stage: round(first[stage].peak_mb, 1) for stage in GROWING},
+    }
 
-    def work_s(row: dict[str, Any], *stages: str) -> float:
-        start = row["start_cpu_s"] * len(stages) / len(GROWING)
-        return float(sum(row["stages"][stage]["cpu_s"] for stage in stages)) - start
+
+def growth(clean: Path, scratch: Path, factors: tuple[int, ...]) -> dict[str, Any]:
+    """CPU seconds and memory of the stages after cleaning, as the corpus grows and shrinks again.
+
+    The smaller sizes come before and after the largest, so that a change of the machine's speed shows less.
+    """
+    runs: dict[int, list[dict[str, Any]]] = {factor: [] for factor in factors}
+    for n, factor in enumerate((*factors, *factors[-2::-1])):
+        runs[factor].append(grown(clean, scratch / f"growth{n}", factor))
+        shutil.rmtree(scratch / f"growth{n}")
+        print(f"x{factor}: {runs[factor][-1]}", flush=True)
+
+    def work_s(factor: int, *stages: str) -> float:
+        return mean(sum(of_run["work_cpu_s"][stage] for stage in stages) for of_run in runs[factor])
 
     def exponent(*stages: str) -> float:
-        return round(
-            math.log(work_s(large, *stages) / work_s(small, *stages)) / math.log(factors[-1] / factors[0]), 3
-        )
+        ratio = work_s(factors[-1], *stages) / work_s(factors[0], *stages)
+        return round(math.log(ratio) / math.log(factors[-1] / factors[0]), 3)
 
     # From the second size on: the first is still warming up (arenas of malloc, buffers of Arrow).
-    warm = rows[factors[1]]
+    warm, large = runs[factors[1]][0], runs[factors[-1]][0]
     more_documents = large["documents"] - warm["documents"]
     return {
-        "sizes": {str(factor): row for factor, row in rows.items()},
+        "sizes": {str(factor): of_size for factor, of_size in runs.items()},
         "exponent": exponent(*GROWING),
         "exponent_of": {stage: exponent(stage) for stage in GROWING},
         "bytes_a_document": {
-            stage: round(
-                (large["stages"][stage]["peak_mb"] - warm["stages"][stage]["peak_mb"]) * 1e6 / more_documents
-            )
+            stage: round((large["peak_mb"][stage] - warm["peak_mb"][stage]) * 1e6 / more_documents)
             for stage in CORPUS_WIDE
         },
     }
