@@ -4,14 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import oracles
+
+if TYPE_CHECKING:
+    from tests.slurm_support import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -88,3 +92,12 @@ def run_script(*args: object, check: bool = True, **env: str) -> "subprocess.Com
     if check and done.returncode:
         raise AssertionError(f"{args} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator["Cluster"]:
+    """The development cluster, started anew for each file of tests."""
+    from tests.slurm_support import dev_cluster  # it has ROOT from here
+
+    with dev_cluster() as cluster:
+        yield cluster

@@ -170,6 +170,23 @@ def test_own_command_counts_where_it_names_a_file(command: str, followed: bool) 
     assert own_commands(command.encode(), {"main.tex", "a.tex"}) == ({b"olimport"} if followed else set())
 
 
+@pytest.mark.parametrize(
+    ("main", "parts", "expected"),
+    [
+        ("\\olimport{a}", {"a.tex": "ONE \\olimport{b}", "b.tex": "TWO"}, "ONE TWO"),
+        ("\\input{a} \\olimport{b}", {"a.tex": "ONE", "b.tex": "TWO"}, "ONE TWO"),
+        ("\\input{a}", {"a.tex": "ONE \\olimport{b}", "b.tex": "TWO"}, "ONE TWO"),
+    ],
+    ids=["one_in_another", "beside_a_standard_one", "in_a_part"],
+)
+def test_own_commands_are_followed_where_files_are_left(
+    main: str, parts: dict[str, str], expected: str
+) -> None:
+    text = extract({"main.tex": paper(main), **parts}).text
+    assert expected in " ".join(text.decode().split())
+    assert b"olimport" not in text
+
+
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_limit_of_commands_is_exact_over_several_files(repeats: int) -> None:
     texts = {"main.tex": "\\input{a}\n" * repeats + "words " * 50, "a.tex": "% \\x\n" + "words " * 50}

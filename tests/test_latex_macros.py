@@ -57,6 +57,15 @@ from tests.latex_cases import clean, normalize, paper
         ),
         pytest.param("\\def\\T#1{\\bf#1}", "\\T{x}", "\\bf x", id="never_glued_inside"),
         pytest.param("\\def\\x{y}", "\\alpha\\x", "\\alpha y", id="never_glued_before"),
+        pytest.param("\\def\\T#1#2{#2,#1}", "\\T{x}{y}", "y,x", id="arguments_exchanged"),
+        pytest.param("\\def\\T#1#2{<#2>}", "\\T{x}{y}", "<y>", id="argument_left_out"),
+        pytest.param("\\def\\T#1{#1-#1}", "\\T{x}", "x-x", id="argument_twice"),
+        pytest.param(
+            "\\def\\T#1#2{#1#2}", "\\T{\\alpha}{y}", "\\alpha y", id="never_glued_between_arguments"
+        ),
+        pytest.param("\\def\\T#1{#1b}", "\\T{\\alpha}", "\\alpha b", id="never_glued_to_the_body"),
+        pytest.param("\\def\\T#1{#1\\%}", "\\T{x}", "x\\%", id="per_cent_sign_in_the_body"),
+        pytest.param("\\def\\T#1{[#1]}", "\\T{x\\%}", "[x\\%]", id="per_cent_sign_in_the_argument"),
         pytest.param("\\newcommand{\\R}{r}", "a\\\\R", "a\\\\R", id="line_break_before_a_letter"),
         pytest.param("\\newcommand{\\ie}{i.e.\\xspace}", "\\ie{} a \\ie, b", "i.e. a i.e., b", id="xspace"),
         pytest.param(

@@ -1,7 +1,6 @@
 """slurm/devcluster.sh: what it starts it stops, what crashes it starts again."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from tests.slurm_support import Cluster, dev_cluster, wait_until
 pytestmark = pytest.mark.slurm
 
 SCRIPT = ROOT / "slurm" / "devcluster.sh"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with dev_cluster() as cluster:
-        yield cluster
 
 
 def daemons(cluster: Cluster) -> dict[str, int]:

@@ -5,22 +5,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.slurm_support import Cluster, awkward_checkout, dev_cluster, job_log, wait_until
+from tests.slurm_support import Cluster, awkward_checkout, job_log, wait_until
 
 pytestmark = pytest.mark.slurm
 
 TASKS = 5
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with dev_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

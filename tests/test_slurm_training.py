@@ -1,12 +1,11 @@
 """Training jobs on the two-node development cluster, submitted as a user submits them."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.slurm_support import Cluster, awkward_checkout, dev_cluster, job_log, wait_until
+from tests.slurm_support import Cluster, awkward_checkout, job_log, wait_until
 from tests.train_support import SMALL, pretrain, read_rows, write_corpus
 
 pytestmark = pytest.mark.slurm
@@ -35,12 +34,6 @@ print(f"place {place}, {dist.get_world_size()} ranks, sum {ranks.item()}\\n", en
 dist.barrier()
 os._exit(0)  # as train/world.py: torch may abort while it tears the group down
 """
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with dev_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")
