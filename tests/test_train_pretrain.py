@@ -86,7 +86,7 @@ def test_the_log_has_the_promised_rows(alone: Path) -> None:
     assert {row["kind"] for row in lines[1:]} == {"train", "perf", "val", "event"}
     fields = {
         "header": "schema_version run_id restart_index git_sha git_dirty config_sha256 data_fingerprint "
-        "tokenizer_sha256 slurm_job_id world_size device seed params_total",
+        "tokenizer_sha256 unique_tokens slurm_job_id world_size device seed params_total",
         "train": "loss_nats lr grad_norm clipped skipped span_hash loss_nats/math tokens/math loss_nats/cs "
         "tokens/cs loss_nats/physics tokens/physics",
         "perf": "tokens_per_s step_s data_wait_s mem_peak_gib",
@@ -99,6 +99,18 @@ def test_the_log_has_the_promised_rows(alone: Path) -> None:
             assert row["tokens_seen"] == row["step"] * 8 * 32
             assert row["time_utc"].endswith("+00:00")
             assert row["wall_s"] >= 0
+
+
+def test_epochs_of_each_domain_can_be_told_from_the_log(alone: Path) -> None:
+    header = json.loads((alone / "log.0.jsonl").read_text().splitlines()[0])
+    assert set(header["unique_tokens"]) == {"cs", "math", "physics"}
+    trained = {
+        name: sum(row[f"tokens/{name}"] for row in read_rows(alone, "train"))
+        for name in header["unique_tokens"]
+    }
+    epochs = [trained[name] / unique for name, unique in header["unique_tokens"].items()]
+    # By natural weights the domains are passed over alike, but for whole windows.
+    assert epochs == pytest.approx([sum(epochs) / 3] * 3, rel=0.2)
 
 
 def test_the_loss_is_the_mean_of_the_domains_over_their_tokens(alone: Path) -> None:

@@ -93,17 +93,17 @@ class TrainingData:
         return weights
 
     @property
-    def unique_tokens(self) -> int:
-        """Targets that are ever seen: one epoch of every domain."""
-        return sum(order.n_windows for order in self._orders) * self.sequence_length
+    def unique_tokens(self) -> dict[str, int]:
+        """Targets of one epoch of each domain: what is trained beyond them is trained again."""
+        epochs = zip(self.domains, self._orders, strict=True)
+        return {name: order.n_windows * self.sequence_length for name, order in epochs}
 
     def describe_passes(self, n_samples: int) -> str:
         """How often a run of `n_samples` sees each domain's unique tokens, for people."""
+        seen = zip(self.unique_tokens.items(), self.mixture.counts(n_samples), strict=True)
         return ", ".join(
-            f"{name} {count / order.n_windows:.2f} x {order.n_windows * self.sequence_length:,} tokens"
-            for name, count, order in zip(
-                self.domains, self.mixture.counts(n_samples), self._orders, strict=True
-            )
+            f"{name} {count * self.sequence_length / unique:.2f} x {unique:,} tokens"
+            for (name, unique), count in seen
         )
 
     def locate(self, samples: np.ndarray) -> Windows:

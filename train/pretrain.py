@@ -110,6 +110,7 @@ def main() -> int:
         config_sha256=run.sha256(),
         data_fingerprint=train_tokens.fingerprint,
         tokenizer_sha256=train_tokens.tokenizer_sha256,
+        unique_tokens=data.unique_tokens,  # epochs of a domain: the sum of its tokens/<domain> by these
         params_total=params_total,
         strategy=strategy.name,
         world_size=world.size,
