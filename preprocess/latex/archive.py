@@ -25,6 +25,8 @@ from preprocess.latex.outcome import Dropped
 MAX_BYTES = 256 << 20  # inflated; arXiv takes 50 MB packed, bombs reach 1,028 : 1
 MAX_MEMBERS = 20_000
 MAX_DEPTH = 2  # archives inside the archive
+MAX_NESTED = 8  # of these: versions of a paper, the parts of a book
+MAX_LZW_BYTES = 4 << 20  # of a `.Z`, read at 10 MB/s: they are from the time of floppy disks
 TEX_SUFFIXES = (".tex", ".ltx", ".latex")
 
 _BLOCK = 512
@@ -105,19 +107,25 @@ def _unpack_tar(view: memoryview, max_bytes: int, depth: int, flags: list[str]) 
             skipped["repeated_member"] += len(files[name])
         files[name] = content
     if depth < MAX_DEPTH and not any(name.lower().endswith(TEX_SUFFIXES) for name in files):
-        for name in [
-            name for name, content in files.items() if kind_of(content) in ("gzip", "tar", "compress")
-        ]:
+        archives = [name for name, file in files.items() if kind_of(file) in ("gzip", "tar", "compress")]
+        for name in archives[:MAX_NESTED]:
             stem = posixpath.splitext(posixpath.basename(name))[0]
             inner = unpack(files[name], stem, max_bytes, depth + 1)
             if isinstance(inner, Dropped):
+                if inner.reason == "too_large":
+                    return inner
+                max_bytes -= inner.bytes_in  # it was inflated all the same
                 continue
             n_bytes += inner.n_bytes - len(files.pop(name))
             max_bytes -= inner.n_bytes
             skipped += inner.skipped
             folder = posixpath.dirname(name)
             for path, content in inner.files.items():
-                files.setdefault(posixpath.join(folder, path), content)
+                path = posixpath.join(folder, path)
+                if path in files:
+                    skipped["repeated_member"] += len(content)
+                else:
+                    files[path] = content
             flags.append("nested_archive")
     if not files:
         return Dropped("empty_archive", "", n_bytes)
@@ -155,6 +163,8 @@ def unlzw(data: memoryview, max_bytes: int) -> tuple[bytearray, str]:
     """
     if len(data) < 3:
         return bytearray(), "truncated_archive"
+    if len(data) > MAX_LZW_BYTES:
+        return bytearray(), "too_large"
     max_bits, block_mode = data[2] & 0x1F, bool(data[2] & 0x80)
     if not 9 <= max_bits <= 16:
         return bytearray(), "corrupt_archive"

@@ -2,9 +2,11 @@ r"""`\iffalse`, `\iftrue` and the paper's own `\newif` switches are decided; oth
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from preprocess.latex.lexer import escaped
+from preprocess.latex.lexer import BEGIN_DOCUMENT, Groups, escaped
+from preprocess.latex.macros import DEFINITION, read_definition
 from preprocess.latex.rewriter import Rewriter
 
 _SWITCH = re.compile(rb"\\newif\s*\\if([A-Za-z@]+)")
@@ -19,11 +21,16 @@ _PRIMITIVE = (
 
 @dataclass
 class _Open:
-    """A conditional whose `\\fi` has not come. `value`: None where only TeX knows."""
+    """A conditional whose `\\fi` has not come. `value`: None where only TeX knows.
+
+    `switch`: the one that it asks where it stands in a macro's body: what counts is the value where the macro
+    is used.
+    """
 
     start: int
     end: int
     value: bool | None
+    switch: bytes | None = None
     else_start: int = -1
     else_end: int = -1
 
@@ -55,6 +62,10 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
         rb"|(?P<set>" + own + rb")(?P<to>true|false)|(?P<other>else)|(?P<closed>fi))(?![A-Za-z@])"
     )
     values = dict.fromkeys(switches, False)  # what \newif says until something sets it
+    body = text.find(BEGIN_DOCUMENT)
+    definitions = _Spans(_definitions(text[: max(body, 0)]))
+    in_body: dict[bytes, bool] | None = None  # the values with which the paper's body begins
+    deferred: list[tuple[_Open, int, int]] = []
     cuts: list[tuple[int, int]] = []
     stack: list[_Open] = []
     skipped = 0  # how many of the open conditionals are in a branch that is not taken
@@ -62,11 +73,14 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
         start, end = match.span()
         if text[start - 1 : start] == b"\\" and escaped(text, start):
             continue
-        kind = match.lastgroup
+        kind, is_in_macro = match.lastgroup, definitions.holds(start)
+        if in_body is None and start > body:
+            in_body = dict(values)
         if match["opened"] is not None:
             name = match["opened"][2:]
-            value = {b"true": True, b"false": False}.get(name, values.get(name))
-            stack.append(_Open(start, end, value))
+            waits = is_in_macro and name in values
+            value = None if waits else {b"true": True, b"false": False}.get(name, values.get(name))
+            stack.append(_Open(start, end, value, name if waits else None))
             skipped += value is False
         elif kind == "other" and stack and stack[-1].else_start < 0:
             top = stack[-1]
@@ -75,15 +89,46 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
         elif kind == "closed" and stack:
             top = stack.pop()
             skipped -= top.value is (top.else_start >= 0)
-            if top.value is not None and not skipped:
+            if top.switch is not None and not skipped:
+                deferred.append((top, start, end))
+            elif top.value is not None and not skipped:
                 cuts += _cuts_of(text, top, start, end)
         elif match["declared"] is not None and not skipped:
             if alias := _ALIAS.match(text, start):
                 values[alias[1]] = alias[2] == b"true"
+            if alias or _SWITCH.match(text, start):
+                cuts.append((start, end))
         elif match["set"] is not None and not skipped:
-            values[match["set"]] = match["to"] == b"true"
+            if not is_in_macro:
+                values[match["set"]] = match["to"] == b"true"
             cuts.append((start, end))
+    for top, start, end in deferred:
+        top.value = (in_body or values).get(top.switch or b"")
+        cuts += _cuts_of(text, top, start, end)
     return cuts
+
+
+def _definitions(preamble: bytes) -> Iterator[tuple[int, int]]:
+    """(start, end) of the macros' definitions."""
+    groups, at = Groups(preamble), 0
+    for match in DEFINITION.finditer(preamble):
+        if match.start() >= at and (definition := read_definition(groups, match, {})):
+            at = definition[1]
+            yield match.start(), at
+
+
+class _Spans:
+    """Spans in ascending order, asked for offsets in ascending order."""
+
+    def __init__(self, spans: Iterator[tuple[int, int]]) -> None:
+        self._spans = spans
+        self._start, self._end = next(spans, (0, 0))
+
+    def holds(self, at: int) -> bool:
+        """Whether one of them holds the offset."""
+        while self._end <= at and (span := next(self._spans, None)):
+            self._start, self._end = span
+        return self._start <= at < self._end
 
 
 def _cuts_of(text: bytes, branch: _Open, fi_start: int, fi_end: int) -> list[tuple[int, int]]:

@@ -51,8 +51,7 @@ _LAYOUT = tuple(
     frontmatter mainmatter backmatter balance FloatBarrier flushbottom raggedbottom enlargethispage
     includegraphics epsfbox epsffile epsfig psfig psfrag includepdf linebreak nolinebreak nobreak eject
     NoBlackBoxes loadmsbm loadeufm nologo linenumbers nolinenumbers modulolinenumbers bibliographystyle
-    newif DeclareGraphicsExtensions fancyhead fancyfoot fancyhf lhead rhead chead cfoot lfoot rfoot
-    ifpdf
+    DeclareGraphicsExtensions fancyhead fancyfoot fancyhf lhead rhead chead cfoot lfoot rfoot
     """.split()
 )
 _TITLE = tuple(
@@ -75,12 +74,24 @@ _REGISTERS = frozenset(
     mathsurround pageno baselinestretch leftskip rightskip topskip overfullrule footline headline
     """.split()
 )
-_ASSIGNED = re.compile(
-    rb"\s*+(?:=\s*+)?(?:-?[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)?(?:\s*(?:plus|minus)\s*[\d.]+\s*[a-z]{2,4})*"
-    rb"|\\magstep(?:half|\s*\d)|(?:-?[\d.]+)?\\[a-z]+|\{[^{}]{0,300}\})"
+_LENGTHS = frozenset(
+    b"""
+    paperwidth paperheight linewidth columnwidth smallskipamount medskipamount bigskipamount maxdimen
+    """.split()
 )
+# What follows a register or a skip: 3pt plus 1pt, 0.5\baselineskip; a number or a {group} only behind `=`.
+_BLANK = rb"[ \t]*+(?:\n[ \t]*+)?"  # never an empty line
 _LENGTH = re.compile(
-    rb"\s*-?[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)(?:\s*(?:plus|minus)\s*[\d.]+\s*[a-z]{2,4})*"
+    _BLANK + rb"-?(?:[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)"
+    rb"|[\d.]*\\" + trie(_REGISTERS | _LENGTHS) + rb"(?![A-Za-z@]))"
+    rb"(?:\s*(?:plus|minus)\s*[\d.]+\s*[a-z]{2,4})*"
+)
+_FACTOR = frozenset(b". 0 1 2 3 4 5 6 7 8 9".split())
+_CALCULATED = re.compile(rb"\{\\[a-z]+[-+]")
+_EQUALS = re.compile(_BLANK + rb"=")
+_VALUE = re.compile(
+    _BLANK + rb"(?:=" + _BLANK + rb"(?:-?[\d.]+|\\magstep(?:half|\s*\d)|\{[^{}]{0,300}\})"
+    rb"|(?:[1-9]\d{2,}|\\magstep(?:half|\s*\d)))"  # \tolerance 1000, \magnification\magstep1
 )
 _CAPTION = re.compile(rb"\\(?:caption(?:of\s*\{\w+\})?|tablecaption|figcaption|label)\*?(?![A-Za-z])")
 _PICTURE = re.compile(
@@ -143,6 +154,7 @@ def tidy_environments(
     groups, out = Groups(text), Rewriter(text, removed)
     unclosed: set[bytes] = set()
     kept_ends: set[int] = set()
+    text_until: dict[bytes, int] = {}  # by figure: from its last opening to here there is no picture
     for match in pattern.finditer(text):
         start, end = match.span()
         if start < out.at or (text[start - 1 : start] == b"\\" and escaped(text, start)):
@@ -152,7 +164,10 @@ def tidy_environments(
         if name in commands:
             out.cut(start, _behind_arguments(groups, end, name), commands[name])
         elif name in _REGISTERS:
-            if assigned := _ASSIGNED.match(text, end):
+            equals = _EQUALS.match(text, end)
+            if not equals and (text[start - 1 : start] in _FACTOR or _CALCULATED.match(text, start - 1)):
+                continue  # 0.5\hsize, {\textwidth-1cm}: it is used
+            if assigned := _LENGTH.match(text, equals.end() if equals else end) or _VALUE.match(text, end):
                 out.cut(start, assigned.end(), "layout")
         elif name in _PAIRS:
             closer, cause = _PAIRS[name]
@@ -165,6 +180,8 @@ def tidy_environments(
                 out.cut(start, close + len(closer), cause)
         elif found.startswith(b"\\begin"):
             name = found[found.index(b"{") + 1 : -1]
+            if start < text_until.get(name, 0):
+                continue
             closer = b"\\end{" + name + b"}"
             close = -1 if name in unclosed else text.find(closer, end)
             if close < 0:
@@ -174,6 +191,7 @@ def tidy_environments(
             close += len(closer)
             if cause == "figures" and how == "captions" and not _PICTURE.search(text, end, close):
                 kept_ends.add(close - len(closer))  # a figure of text: code, inference rules, formulas
+                text_until[name] = close
                 continue
             kept = _captions(text, groups, end, close) if how == "captions" else b""
             if kept:

@@ -21,6 +21,7 @@ from preprocess.latex.macros import (
     is_environment,
     needs_tex,
     read_definition,
+    without_silent,
 )
 from preprocess.latex.rewriter import Rewriter, ends_in_control_word
 
@@ -39,12 +40,18 @@ class _Template(NamedTuple):
     arguments: list[int]
     is_in_order: bool  # each argument once, the first one first
     n_bytes: int
+    leaves: bool  # holds a macro that cannot be carried out
     pattern: bytes  # the same for `%`, where no control word can meet a letter; b"" where one can
 
 
-def _template_of(body: bytes, n_args: int) -> _Template:
-    parts = _PARAMETER.split(body)
-    literals, arguments = parts[::2], [int(number) for number in parts[1::2]]
+def _template_of(body: bytes, n_args: int, leaves: bool) -> _Template:
+    literals, arguments, at = [], [], 0
+    for match in _PARAMETER.finditer(body):
+        if not escaped(body, match.start()):  # \# is a character
+            literals.append(body[at : match.start()])
+            arguments.append(int(match[1]))
+            at = match.end()
+    literals.append(body[at:])
     may_meet = (
         any(map(ends_in_control_word, literals[:-1]))
         or any(literal[:1].isalpha() for literal in literals[1:])
@@ -52,7 +59,7 @@ def _template_of(body: bytes, n_args: int) -> _Template:
     )
     pattern = b"" if may_meet else b"%b".join([literal.replace(b"%", b"%%") for literal in literals])
     is_in_order = arguments == list(range(1, n_args + 1))
-    return _Template(literals, arguments, is_in_order, len(body), pattern)
+    return _Template(literals, arguments, is_in_order, len(body), leaves, pattern)
 
 
 _DEFINERS = frozenset(b"\\" + name for name in DEFINERS | PREFIXES)
@@ -74,6 +81,9 @@ class Expander:
         self._templates: dict[bytes, _Template | None] = {}
         self._plain: dict[bytes, bytes] = {}  # expanded bodies of macros without arguments, most of all uses
         self._depth = self._n_uses = 0
+        self._counts = True  # uses in the document and in arguments there; not those in macros' bodies
+        self._opaque: set[bytes] = set()
+        self._met_opaque = False
 
     def learn(self, text: bytes) -> None:
         """Read the definitions in `text` (a preamble)."""
@@ -105,19 +115,20 @@ class Expander:
         groups, out = Groups(text), Rewriter(text, self._removed if outermost else self._not_counted)
         if commands is None:
             commands = [(match.start(), match[0]) for match in COMMAND.finditer(text) if match[0] in macros]
+        live = 0  # up to here commands are told apart, which keeps a run of backslashes linear
         for n, (start, name) in enumerate(commands):
             macro = macros.get(name)
-            if (
-                macro is None
-                or start < out.at
-                or (start and text[start - 1] == BACKSLASH and escaped(text, start))
-            ):
+            if macro is None or start < max(out.at, live):
                 continue
             end = start + len(name)
+            if start and text[start - 1] == BACKSLASH and start != live and escaped(text, start):
+                live = start + 1
+                continue
+            live = end
             plain = self._plain.get(name)
             if plain is not None and text[end : end + 1] not in _MAY_BELONG and self._spend(len(plain)):
                 out.replace(start, end, plain, "macro_expansion")
-                self.replaced += outermost
+                self.replaced += self._counts
                 continue
             if macro is _EDGE:
                 edge = _EDGE_NAME.match(text, end)
@@ -137,17 +148,23 @@ class Expander:
             used = self._use(name, macro, groups, end) if self._spend(0) else None
             if used is not None:
                 out.replace(start, used[1], used[0], "macro_expansion")
-                self.replaced += outermost
-            elif outermost:
-                self._leave([name])
-                if self._n_uses > MAX_USES or self._output_budget < 0:
-                    self._leave([name for _, name in commands[n + 1 :]])
-                    break
+                if used[2]:
+                    self._leave([name])
+                else:
+                    self.replaced += self._counts
+                continue
+            self._leave([name])
+            if outermost and (self._n_uses > MAX_USES or self._output_budget < 0):
+                self._leave([name for _, name in commands[n + 1 :]])
+                break
         return out.finish()
 
     def _leave(self, names: list[bytes]) -> None:
-        self.left += len(names)
-        self.left_names.update(names)
+        if self._counts:
+            self.left += len(names)
+            self.left_names.update(names)
+        else:
+            self._met_opaque = self._met_opaque or not self._opaque.isdisjoint(names)
 
     def _definition(self, groups: Groups, start: int) -> int | None:
         """Take in the definition at `start`; the offset behind it, None where it cannot be read."""
@@ -170,8 +187,11 @@ class Expander:
 
     # ---------------------------------------------------------------- uses
 
-    def _use(self, name: bytes, macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None:
-        """(what a use stands for, offset behind its arguments), None where it stays."""
+    def _use(self, name: bytes, macro: Macro, groups: Groups, at: int) -> tuple[bytes, int, bool] | None:
+        """(what a use stands for, offset behind its arguments, whether macros are left in it).
+
+        None where the use stays.
+        """
         template = self._templates.get(name) or self._template(name, macro)
         if template is None or template.n_bytes > self._output_budget:
             return None
@@ -181,7 +201,7 @@ class Expander:
             # `\R{}` keeps TeX from eating a blank, which nothing here does.
             if groups.text.startswith(b"{}", at) and (empty := _EMPTY_GROUP.match(groups.text, at)):
                 at = at if ends_in_control_word(new) else empty.end()
-            return new, at
+            return new, at, template.leaves
         arguments: list[bytes] = []
         if macro.default is not None:
             given = groups.optional(at)
@@ -199,7 +219,7 @@ class Expander:
         if not template.is_in_order:
             arguments = [arguments[n - 1] if n <= macro.n_args else b"" for n in template.arguments]
         filled = self._filled(template, arguments)
-        return None if filled is None else (filled, at)
+        return None if filled is None else (filled, at, template.leaves)
 
     def _expanded_argument(self, argument: bytes) -> bytes:
         if self.macros.keys().isdisjoint(COMMAND.findall(argument)):
@@ -232,20 +252,26 @@ class Expander:
         """The expanded body; None while it is being expanded (a macro in itself) or where only TeX knows."""
         if name in self._templates:
             return self._templates[name]
-        if macro.body is None or needs_tex(macro.body):
+        body = None if macro.body is None else without_silent(macro.body)
+        if body is None or needs_tex(body):
             self._templates[name] = None
+            self._opaque.add(name)
             return None
         if self._depth > MAX_DEPTH or self._work_budget < 0:
             return None
         self._templates[name] = None
-        body = macro.body
+        leaves = False
         if not macro.is_primitive and b"\\" in body:
+            before = self._counts, self._met_opaque
+            self._counts = self._met_opaque = False
             self._depth += 1
             body = self._expand(body)
             self._depth -= 1
+            leaves = self._met_opaque
+            self._counts, self._met_opaque = before[0], before[1] or leaves
             self._output_budget -= len(body)
-        expanded = self._templates[name] = _template_of(body, macro.n_args)
-        if not macro.n_args and not is_environment(name):
+        expanded = self._templates[name] = _template_of(body, macro.n_args, leaves)
+        if not macro.n_args and not leaves and not is_environment(name):
             self._plain[name] = expanded.literals[0]
         return expanded
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from preprocess.latex.lexer import SHALLOW_GROUP, Groups, trie
+from preprocess.latex.lexer import SHALLOW_GROUP, Groups, escaped, trie
 
 # Commands that define; the star of \newcommand* says nothing about the text.
 _NEWCOMMAND = (b"newcommand", b"renewcommand", b"providecommand", b"DeclareRobustCommand")
@@ -34,7 +34,13 @@ _SIGNATURE = re.compile(rb"\s*\{\s*(?:O\s*\{([^{}]*)\}|(o))?\s*((?:m\s*)*)\}")
 _NEEDS_TEX = re.compile(
     rb"\\(?:(?!operator@font(?![A-Za-z@]))[A-Za-z]*@|csname|expandafter|futurelet|catcode|(?:re|provide)?newcommand|[egx]?def(?![A-Za-z])"
     rb"|let(?![A-Za-z])|if[a-z]*(?<!\\iff)(?![A-Za-z])|fi(?![A-Za-z])|else(?![A-Za-z])|begingroup|aftergroup|afterassignment|loop(?![A-Za-z])|advance"
-    rb"|setbox|pgfmath|write(?![A-Za-z])|read(?![A-Za-z])|openin|openout|uppercase|lowercase|obeylines|everypar|the(?=\\))|##"
+    rb"|setbox|pgfmath|write(?![A-Za-z])|read(?![A-Za-z])|openin|openout|uppercase|lowercase|obeylines|everypar|the(?=\\))|(?<!\\)##"
+)
+# Parts of a body that print nothing: character codes, active characters, writing to a file, `\@` after a dot.
+_SILENT = re.compile(
+    rb"\\catcode\s*`\\?(?:\^\^.|.)\s*=?\s*\d+\s?|\\def[^\\A-Za-z\s#{}]\{[^{}]*\}|\\@(?![A-Za-z@])"
+    rb"|(?:\\immediate\s*)?\\write\s*(?:-?\d+|\\[A-Za-z@]+)\s*" + SHALLOW_GROUP,
+    re.DOTALL,
 )
 # Three of four definitions are as simple as this: read at once, they take a third of the time.
 _SIMPLE = re.compile(
@@ -53,6 +59,8 @@ _KEPT_COMMANDS = frozenset(
     relax
     """.split()
 )
+# What \providecommand leaves alone besides.
+_OF_LATEX = frozenset(b"texttt textrm textsf textsc underline url href path mathrm mathbf mathit".split())
 _KEPT_ENVIRONMENTS = frozenset(
     b"""
     abstract document theorem lemma proposition corollary definition proof remark example figure table
@@ -85,6 +93,11 @@ def defined_names(text: bytes, definers: Iterable[int]) -> set[bytes]:
         elif name := _NAME.match(text, match.end()):
             names.add(b"\\" + (name[1] or name[2]))
     return names
+
+
+def without_silent(body: bytes) -> bytes:
+    """A body without its parts that print nothing, where only TeX itself could carry these out."""
+    return _SILENT.sub(b"", body) if needs_tex(body) else body
 
 
 def needs_tex(body: bytes) -> bool:
@@ -151,6 +164,8 @@ def read_definition(groups: Groups, match: re.Match[bytes], known: dict[bytes, M
     body = groups.group(at)
     if body is None:
         return None
+    if definer == b"providecommand" and (b"\\" + name in known or name in _OF_LATEX):
+        return {}, body[1]  # what is there already counts
     if definer in _OPERATOR:
         star = b"*" if groups.text[match.end() : match.end() + 1] == b"*" else b""
         return _named(name, Macro(0, None, b"\\operatorname" + star + b"{" + body[0].strip() + b"}")), body[1]
@@ -171,8 +186,10 @@ def _named(name: bytes, macro: Macro) -> dict[bytes, Macro]:
 
 def _trimmed(body: bytes) -> bytes:
     r"""A body without what only matters to TeX's typesetting of it: `\xspace`, a comment sign's blanks."""
-    body = body.rstrip()
-    return body.removesuffix(b"\\xspace") if body.endswith(b"\\xspace") else body
+    stripped = body.rstrip()
+    if len(stripped) < len(body) and escaped(body, len(stripped)):  # e.g.\ and a blank: a command
+        return stripped + b" "
+    return stripped.removesuffix(b"\\xspace")
 
 
 def _signature(groups: Groups, at: int) -> tuple[int, bytes | None, int]:
@@ -190,7 +207,8 @@ def _paired_delimiter(groups: Groups, name: bytes, at: int) -> Definition | None
     right = groups.group(left[1]) if left else None
     if left is None or right is None:
         return None
-    macros = _named(name, Macro(1, None, left[0] + b" #1 " + right[0]))
+    # An option says how large: \abs[\big]{x}.
+    macros = _named(name, Macro(2, b"", b"#1" + left[0] + b" #2 #1" + right[0]))
     if macros:
         macros[b"\\" + name + b"*"] = Macro(1, None, b"\\left" + left[0] + b" #1 \\right" + right[0])
     return macros, right[1]

@@ -6,16 +6,19 @@ score among several. "The longest file with \documentclass" is wrong in 4 of 10 
 
 import posixpath
 import re
-from collections.abc import Container, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 from preprocess.latex.archive import kind_of
-from preprocess.latex.includes import included_names
+from preprocess.latex.includes import MAX_INCLUDES, included_names
 from preprocess.latex.members import NOT_TEX_SUFFIXES, is_ancillary, said_by
 from preprocess.latex.outcome import Dropped
 
 MAX_SOURCES = 2000  # files looked at for the main one: an archive of more is a bomb
+MAX_CANDIDATES = 100  # that are scored, the longest ones
 MAX_LISTED = 8  # candidates in the record
 MAX_LOOKED_AT = 16 << 20  # bytes of one file; a longer one is no paper
 _GOOD_NAME = re.compile(
@@ -64,13 +67,21 @@ class MainFile:
     candidates: tuple[Candidate, ...]
 
 
+@dataclass
+class _Archive:
+    """What the files of an archive share."""
+
+    texts: Container[str]
+    includes_left: int = MAX_INCLUDES  # to be looked at: files that all include each other are no paper
+
+
 @dataclass(frozen=True)
 class _Source:
     """One file; what is dear to find out is looked for where it decides."""
 
     path: str
     text: bytes
-    all_texts: Container[str] = field(repr=False)
+    archive: "_Archive" = field(repr=False)
 
     @cached_property
     def evidence(self) -> tuple[str, ...]:
@@ -89,8 +100,10 @@ class _Source:
     def includes(self) -> frozenset[str]:
         """The other texts that this one brings in."""
         folder = posixpath.dirname(self.path)
-        named = (posixpath.join(part, name) for part, name in set(included_names(self.text)) if name)
-        found = (_resolve(name, (folder, ""), self.all_texts) for name in named)
+        includes = list(islice(included_names(self.text), self.archive.includes_left))
+        self.archive.includes_left -= len(includes)
+        named = (posixpath.join(part, name) for part, name in set(includes) if name)
+        found = (_resolve(name, (folder, ""), self.archive.texts) for name in named)
         return frozenset(path for path in found if path and path != self.path)
 
 
@@ -113,7 +126,8 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     for path in said_by({path: _readable(members[path]) for path in readme}):
         if path in live:
             return MainFile(path, "readme", _dialect(live[path]) or "fragment", ())
-    sources = {path: _Source(path, text, texts.keys()) for path, text in sorted(live.items())}
+    archive = _Archive(texts.keys())
+    sources = {path: _Source(path, text, archive) for path, text in sorted(live.items())}
     candidates = _only_body(sources) or _best_tier(sources)
     if not candidates:
         tex = [source for source in sources.values() if len(_COMMAND.findall(source.text[:20_000])) >= 5]
@@ -123,7 +137,11 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     if len(candidates) == 1:
         only = candidates[0]
         return MainFile(only.path, "only_candidate", only.dialect or "latex", ())
-    sizes = {source.path: _closure_bytes(source.path, sources) for source in candidates}
+    candidates = sorted(candidates, key=lambda source: -len(source.text))[:MAX_CANDIDATES]
+    sizes = {
+        source.path: sum(len(sources[path].text) for path in _closure(source.path, sources))
+        for source in candidates
+    }
     roots = {root for source in sources.values() for root in _roots(source, live)}
     templates = _templates(sources)
     scored = [_score(source, sizes, roots, templates, members) for source in candidates]
@@ -220,16 +238,13 @@ def _best_tier(sources: Mapping[str, _Source]) -> list[_Source]:
     A paper may have its class in a file that it includes, or its body: what it includes counts as its own.
     """
     included = {target for source in sources.values() for target in source.includes}
-    has = {
-        path: {what for part in _closure(path, sources) for what in sources[part].evidence}
-        for path in sources
-    }
-    whole = [source for path, source in sources.items() if {"class", "body"} <= has[path]]
+    with_class, with_body = (_reaching(what, sources) for what in ("class", "body"))
+    whole = [source for path, source in sources.items() if path in with_class & with_body]
     tiers = (
         [source for source in whole if not _NOT_A_PAPER.fullmatch(_class_name(source))],
         whole,
         [source for source in sources.values() if source.dialect],
-        [source for path, source in sources.items() if has[path] & {"class", "body"}],
+        [source for path, source in sources.items() if path in with_class | with_body],
     )
     for tier in tiers:
         if tier:
@@ -272,18 +287,27 @@ def _score(
 
 def _closure(path: str, sources: Mapping[str, _Source]) -> set[str]:
     """A file and all that it includes."""
-    seen: set[str] = set()
-    todo = [path]
+    return _reachable([path], lambda name: (part for part in sources[name].includes if part in sources))
+
+
+def _reaching(what: str, sources: Mapping[str, _Source]) -> set[str]:
+    """The files that have a class or a body, themselves or in what they include."""
+    including: defaultdict[str, list[str]] = defaultdict(list)
+    for source in sources.values():
+        for part in source.includes:
+            including[part].append(source.path)
+    return _reachable(
+        [path for path, source in sources.items() if what in source.evidence], including.__getitem__
+    )
+
+
+def _reachable(todo: list[str], following: Callable[[str], Iterable[str]]) -> set[str]:
+    seen = set(todo)
     while todo:
-        name = todo.pop()
-        if name in sources and name not in seen:
-            seen.add(name)
-            todo += sources[name].includes
+        new = set(following(todo.pop())) - seen
+        seen |= new
+        todo += new
     return seen
-
-
-def _closure_bytes(path: str, sources: Mapping[str, _Source]) -> int:
-    return sum(len(sources[name].text) for name in _closure(path, sources))
 
 
 def _no_source(members: Mapping[str, memoryview], withdrawn: bool) -> Dropped:
