@@ -43,6 +43,8 @@ _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _PARAGRAPH_IN_ABSTRACT = re.compile(r"\n(?:[ \t]*\n|[ \t]{2,})\s*")  # arXiv indents a new paragraph by two
 # SentencePiece writes a space as U+2581, so that a literal one would come back as a space.
 _SPACE_MARK, _NEXT_BLOCK = "\u2581", "\u2582"
+# Controls beyond ASCII, the byte order mark, what is no character: they print nothing.
+_UNPRINTED = re.compile("[\x80-\x9f\ufeff\ufffe\uffff]+")
 
 
 class NormalizeTextConfig(Config):
@@ -103,6 +105,7 @@ def normalize_document(
     if not _LETTER.search(plain):
         return Dropped("no_document_body", f"{len(text)} bytes of LaTeX leave no text", len(text))
     head = f"{' '.join(title.split())}\n\n{_tidy_abstract(abstract)}\n\n".lstrip().encode("utf-8", "replace")
+    head = head.translate(None, _CONTROL_CHARACTERS)
     removed["title_and_abstract"] = -len(head)
     facts = {
         "macro_uses": expander.replaced + expander.left,
@@ -153,11 +156,11 @@ def tidy_blanks(text: bytes, removed: Counter[str]) -> bytes:
 
 
 def _tidy_unicode(text: bytes, removed: Counter[str]) -> str:
-    """The text in NFC and without U+2581."""
+    """The text in NFC, without U+2581 and characters that print nothing."""
     decoded = text.decode("utf-8", "replace")
     if text.isascii():
         return decoded
-    tidied = unicodedata.normalize("NFC", decoded).replace(_SPACE_MARK, _NEXT_BLOCK)
+    tidied = unicodedata.normalize("NFC", _UNPRINTED.sub("", decoded)).replace(_SPACE_MARK, _NEXT_BLOCK)
     removed["unicode"] += len(text) - len(tidied.encode())
     return tidied
 

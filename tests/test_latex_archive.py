@@ -7,9 +7,10 @@ import tracemalloc
 
 import pytest
 
+from preprocess.extract_latex import Extracted
 from preprocess.latex.archive import Unpacked, inflate, kind_of, unlzw, unpack
 from preprocess.latex.outcome import Dropped
-from tests.latex_cases import tar_gz
+from tests.latex_cases import paper, tar_gz, tar_of, try_extract
 
 TEX = b"\\documentclass{article}\\begin{document}x\\end{document}\n"
 
@@ -212,3 +213,12 @@ def test_compress_at_every_width(n_bytes: int, max_bits: int) -> None:
     data = bytes((i * i >> 3) & 0xFF for i in range(n_bytes))
     out, damage = unlzw(memoryview(compress(data, max_bits)), 1 << 20)
     assert (bytes(out), damage) == (data, "")
+
+
+def test_bytes_of_nested_archives_balance_where_names_meet() -> None:
+    """Two versions in one item, and a figure that stands outside too."""
+    body = f"\\input{{x}} {'word ' * 50}"
+    versions = {f"v{i}.tar": tar_of({"main.tex": paper(body).encode(), "a.eps": b"eps"}) for i in (1, 2)}
+    extracted = try_extract(tar_gz(versions | {"a.eps": b"another"}))
+    assert isinstance(extracted, Extracted)
+    assert extracted.removed["repeated_member"] == len(paper(body)) + 2 * len(b"eps")

@@ -70,8 +70,15 @@ def test_conditional_that_would_tear_a_group_stays() -> None:
         ("\\newif\\ifdraft\n\\drafttrue\n\\draftfalse", "\\ifdraft A\\fi C", "C"),
         ("\\let\\ifdraft\\iftrue", "\\ifdraft A\\else B\\fi", "A"),
         ("\\newif\\ifdraft", "\\iffalse x \\ifdraft y \\fi z \\fi C", "C"),
+        ("", "A \\newif\\ifdraft B\\ifdraft C\\fi", "A B"),
+        ("\\newif\\iffull\\newcommand{\\v}[2]{\\iffull #1\\else #2\\fi}\\fulltrue", "\\v{A}{B}", "A"),
+        ("\\newif\\iffull\\fulltrue\\def\\v#1{\\iffull #1\\fi}\\fullfalse", "A \\v{B}", "A"),
+        ("\\newif\\iffull\\newcommand{\\on}{\\fulltrue}", "\\iffull A\\else B\\fi", "B"),
     ],
-    ids=["unset_is_false", "set_true", "set_twice", "let_to_iftrue", "counts_when_nested"],
+    ids=[
+        *("unset_is_false", "set_true", "set_twice", "let_to_iftrue", "counts_when_nested"),
+        *("declared_in_the_body", "set_behind_the_macro_that_asks", "set_anew_behind_it", "set_by_a_macro"),
+    ],
 )
 def test_switches_of_the_paper(preamble: str, body: str, expected: str) -> None:
     assert clean(body, preamble) == expected

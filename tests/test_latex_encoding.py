@@ -94,3 +94,11 @@ def test_invalid_bytes_cost_linear_time(name: str, n_bytes: int) -> None:
     start = time.process_time()
     assert len(to_utf8(source).text) > n_bytes
     assert time.process_time() - start < 5
+
+
+def test_declaration_in_a_comment_is_none() -> None:
+    preamble = "%\\usepackage[cp1251]{inputenc}\n50\\% \\usepackage[latin1]{inputenc}"
+    assert (
+        "café à Erdös"
+        in extract({"main.tex": paper("café à Erdös", preamble).encode("latin-1")}).text.decode()
+    )

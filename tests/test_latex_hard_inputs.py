@@ -20,6 +20,7 @@ MAX_S, MAX_BYTES = 5, 1 << 30
 ORDINARY = "The map $x_1 + \\alpha$ is \\emph{continuous} by \\cite{a} on all of $\\R$ and its closure.\n\n"
 REAL = "\\newcommand{\\R}{\\mathbb{R}}"
 NAMES = ["".join(pair) for pair in itertools.product("abcdefgh", repeat=2)]
+CLEAR = b"\0\1" + bytes(7)  # code 256 of compress(1), and the rest of its group
 DOUBLING = "".join(f"\\def\\{a}{{\\{b}\\{b}}}" for a, b in itertools.pairwise(NAMES)) + "\\def\\hh{x}"
 
 
@@ -82,6 +83,19 @@ HARD: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "",
     ),
+    "figures_8_000_and_one_end": (lambda: item("\\begin{figure} x " * 8000 + "\\end{figure}"), ""),
+    "line_break_as_a_macro": (lambda: item("\\" * 400_000, "\\def\\\\{x}"), ""),
+    "400_papers_that_include_each_other": (
+        lambda: tar_gz(
+            {f"{i}.tex": paper("".join(f"\\input{{{j}}}" for j in range(400))).encode() for i in range(400)}
+        ),
+        "",
+    ),
+    "20_bombs_in_a_tar": (
+        lambda: tar_gz({f"{i}.gz": gzip.compress(bytes(256 << 20), 1) for i in range(20)}),
+        "too_large",
+    ),
+    "clear_codes": (lambda: gzip.compress(b"\x1f\x9d\x90" + CLEAR * 400_000, 1), "no_tex_source"),
     "20_000_unclosed_iffalse": (lambda: item("\\iffalse x " * 20_000), ""),
     "20_000_unclosed_url": (lambda: item("\\url{ x " * 20_000), ""),
     "20_000_unclosed_url_on_lines": (lambda: item("\\url{ x\n" * 20_000), ""),

@@ -64,6 +64,26 @@ from tests.latex_cases import clean, normalize, paper
             "\\def\\T#1#2{#1#2}", "\\T{\\alpha}{y}", "\\alpha y", id="never_glued_between_arguments"
         ),
         pytest.param("\\def\\T#1{#1b}", "\\T{\\alpha}", "\\alpha b", id="never_glued_to_the_body"),
+        pytest.param("\\newcommand{\\eg}{e.g.\\ }", "\\eg$x$", "e.g.\\ $x$", id="blank_command_at_the_end"),
+        pytest.param("\\newcommand{\\eg}{e.g.\\@\\xspace}", "\\eg x", "e.g. x", id="space_factor"),
+        pytest.param("\\newcommand{\\n}{no. \\#1}", "\\n x", "no. \\#1 x", id="number_sign_is_no_parameter"),
+        pytest.param("\\newcommand{\\n}[1]{\\##1}", "\\n{x}", "\\#x", id="number_sign_before_a_parameter"),
+        pytest.param(
+            "\\def\\q{\\catcode`\\'=13 }\\newcommand{\\cf}{\\q\\tt}",
+            "{\\cf x}",
+            "{\\tt x}",
+            id="prints_nothing",
+        ),
+        pytest.param("\\def\\i#1{\\write\\f{#1}}", "a\\i{b} c", "a c", id="writes_to_a_file"),
+        pytest.param(
+            "\\newcommand{\\R}{A}\\providecommand{\\R}{B}", "\\R", "A", id="provided_is_not_defined_again"
+        ),
+        pytest.param(
+            "\\DeclarePairedDelimiter\\abs{\\lvert}{\\rvert}",
+            "$\\abs[\\big]{x} \\abs{y}$",
+            "$\\big\\lvert x \\big\\rvert \\lvert y \\rvert$",
+            id="size_of_delimiters",
+        ),
         pytest.param("\\def\\T#1{#1\\%}", "\\T{x}", "x\\%", id="per_cent_sign_in_the_body"),
         pytest.param("\\def\\T#1{[#1]}", "\\T{x\\%}", "[x\\%]", id="per_cent_sign_in_the_argument"),
         pytest.param("\\newcommand{\\R}{r}", "a\\\\R", "a\\\\R", id="line_break_before_a_letter"),

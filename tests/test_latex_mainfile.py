@@ -93,6 +93,22 @@ PAPER = paper("\\begin{abstract}x\\end{abstract}\nText.", "\\title{T}")
             id="readme_yaml",
         ),
         pytest.param(
+            {
+                "a.tex": PAPER,
+                "b.tex": PAPER,
+                "00README.yaml": "sources:\n- usage: toplevel\n  filename: b.tex\n- filename: a.tex\n",
+            },
+            "b.tex",
+            "readme",
+            id="readme_yaml_usage_first",
+        ),
+        pytest.param(
+            {"a.tex": PAPER, "b.tex": PAPER, "00README.XXX": "a.tex ignore\n"},
+            "b.tex",
+            "only_candidate",
+            id="readme_ignores",
+        ),
+        pytest.param(
             {"a.tex": PAPER, "b.tex": PAPER, "00README.json": "{]"}, "a.tex", "best_score", id="readme_broken"
         ),
         pytest.param(

@@ -46,6 +46,17 @@ def test_front_matter_stays_where_the_metadata_has_none() -> None:
         ),
         pytest.param("\\begin{theorem}[N]\nx\n\\end{theorem}", None, id="theorem"),
         pytest.param("a\\footnote{b} c", None, id="footnote"),
+        pytest.param(
+            "a\n\n\\vskip\\baselineskip\n\n\\section{R}\nb", "a\n\n\\section{R}\nb", id="skip_by_a_register"
+        ),
+        pytest.param("\\vskip 0.5\\baselineskip\n\\cite{a} b", "\\cite{a} b", id="skip_by_half_a_register"),
+        pytest.param("\\hbox to \\hsize{\\hfil a}", None, id="register_before_a_group"),
+        pytest.param("\\kern\\parindent 3 apples", None, id="register_before_a_number"),
+        pytest.param("\\begin{minipage}{\\textwidth-1cm}a\\end{minipage}", None, id="register_in_a_sum"),
+        pytest.param("\\parskip=3pt plus 1pt a", "a", id="assignment"),
+        pytest.param("{\\leftskip0pt a}", "{ a}", id="assignment_without_a_sign"),
+        pytest.param("\\hsize=0.9\\textwidth a", "a", id="assignment_of_a_register"),
+        pytest.param("\\headline={\\hfil x} \\tolerance 1000 a", "a", id="assignment_of_groups_and_numbers"),
         pytest.param("a\n\\noindent\nb", "a\nb", id="command_on_its_own_line_is_no_paragraph"),
         pytest.param("\\vspace*{1cm} a \\setlength{\\parskip}{0pt} b", "a b", id="layout"),
         pytest.param("\\parskip=3pt plus 1pt a \\magnification=\\magstep1 b", "a b", id="assignments"),
@@ -147,3 +158,13 @@ def test_any_bytes_are_balanced(data: bytes) -> None:
     result = normalize_document(source, "", "", NormalizeTextConfig())
     if isinstance(result, Normalized):
         assert len(source) == len(result.text.encode()) + sum(result.removed.values())
+
+
+def test_what_prints_nothing_is_in_no_part_of_a_document() -> None:
+    result = normalize_document(
+        "a\0\x07\x85\ufeff b".encode(), "T\0\x9f", "A\x01\ufffe", NormalizeTextConfig()
+    )
+    assert isinstance(result, Normalized)
+    assert result.text == "T\n\nA\n\na b\n"
+    head_bytes = -result.removed["title_and_abstract"]
+    assert head_bytes > 0

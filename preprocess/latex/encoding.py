@@ -10,6 +10,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from preprocess.latex.lexer import escaped
+
 _DECLARATION = re.compile(
     rb"\\(?:usepackage\s*\[([\w-]+)\]\s*\{inputenc\}|inputencoding\s*\{([\w-]+)\}|begin\s*\{CJK\*?\}(?:\[\w*\])?\s*\{(\w+)\})"
     rb"|%\s*!\s*T[Ee]X\s+encoding\s*=\s*([\w -]+)"
@@ -51,6 +53,10 @@ class Decoded:
 def declared_codec(raw: bytes) -> str | None:
     """The codec that a preamble names, None where it names none that is known."""
     for match in _DECLARATION.finditer(raw):
+        line = max(raw.rfind(b"\n", 0, match.start()), raw.rfind(b"\r", 0, match.start())) + 1
+        sign = raw.find(b"%", line, match.start())
+        if sign >= 0 and not escaped(raw, sign):
+            continue  # commented out
         name = next(group for group in match.groups() if group).decode("ascii", "replace").strip().lower()
         codec = _CODECS.get(name, name.replace(" ", "-"))
         try:

@@ -109,11 +109,14 @@ class _Source:
 
 def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     """The paper among the members of an archive."""
-    readme = [path for path in members if posixpath.basename(path).upper().startswith("00README")]
+    named = [path for path in members if posixpath.basename(path).upper().startswith("00README")]
+    readme = {path: _readable(members[path]) for path in named}
+    ignored = said_by(readme, "ignore")
     possible = [
         path
         for path, content in members.items()
         if path not in readme
+        and path not in ignored
         and not is_ancillary(path)
         and not path.lower().endswith(NOT_TEX_SUFFIXES)
         and kind_of(content) == "text"
@@ -123,7 +126,7 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     live = {path: text for path, text in texts.items() if not text[:200].lstrip().startswith(b"%auto-ignore")}
     if not live:
         return _no_source(members, withdrawn=bool(texts))
-    for path in said_by({path: _readable(members[path]) for path in readme}):
+    for path in said_by(readme, "toplevel"):
         if path in live:
             return MainFile(path, "readme", _dialect(live[path]) or "fragment", ())
     archive = _Archive(texts.keys())

@@ -17,6 +17,9 @@ NOT_TEX_SUFFIXES = tuple(
 )
 _STYLE_SUFFIXES = (".sty", ".cls", ".clo", ".bst", ".def", ".cfg", ".fd", ".ist", ".ldf")
 _FIGURE_SUFFIXES = tuple(".eps .ps .epsi .epsf .pdf .png .jpg .jpeg .gif .svg .pstricks .tikz .pgf".split())
+# Lines and YAML keys of a 00README.
+_LINE = re.compile(r"(?m)^\s*(\S+)\s+(toplevelfile|ignore)\b")
+_KEY = re.compile(r"(?m)^\s*(filename|usage):[ \t]*[\"']?([^\s\"']+)")
 # arXiv's folder of ancillary files; a Mac's shadow files.
 _ANCILLARY = re.compile(r"(?:^|/)(?:anc|__MACOSX|\.git)(?:/|$)|(?:^|/)\._")
 
@@ -42,19 +45,26 @@ def cause_unused(path: str) -> str:
     return "unused_other"
 
 
-def said_by(readme: Mapping[str, bytes]) -> list[str]:
-    """The top-level files that arXiv's 00README (lines, JSON or YAML) names."""
+def said_by(readme: Mapping[str, bytes], usage: str) -> list[str]:
+    """The files that arXiv's 00README (lines, JSON or YAML) names for a `usage`: toplevel or ignore."""
     named = []
     for path, text in readme.items():
-        words = text.decode("utf-8", "replace")
-        try:
-            sources = json.loads(words).get("sources", [])
-            named += [s["filename"] for s in sources if s.get("usage") == "toplevel"]
-        except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
-            named += re.findall(r"(?m)^\s*(\S+)\s+toplevelfile\b", words)
-            named += re.findall(
-                r"filename:\s*[\"']?([^\s\"']+)[\"']?\s*\n\s*(?:-\s*)?usage:\s*[\"']?toplevel", words
-            )
         folder = posixpath.dirname(path)
-        named = [posixpath.normpath(posixpath.join(folder, str(name))) for name in named]
+        said = _directives(text.decode("utf-8", "replace"))
+        named += [posixpath.normpath(posixpath.join(folder, name)) for name, use in said if use == usage]
     return named
+
+
+def _directives(readme: str) -> list[tuple[str, str]]:
+    """(file name, usage) of each source that a 00README speaks of."""
+    try:
+        sources = json.loads(readme).get("sources", [])
+        return [(str(source["filename"]), str(source.get("usage"))) for source in sources]
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
+        pass
+    said = [(name, use.removesuffix("file")) for name, use in _LINE.findall(readme)]
+    for source in re.split(r"(?m)^\s*-\s", readme):
+        keys = dict(_KEY.findall(source))
+        if "filename" in keys:
+            said.append((keys["filename"], keys.get("usage", "")))
+    return said
