@@ -146,6 +146,24 @@ def test_the_last_two_and_every_third_are_kept(tmp_path: Path) -> None:
     assert [int(path.name[5:]) for path in list_checkpoints(tmp_path)] == [6, 12, 14, 16]
 
 
+def test_damaged_checkpoints_of_later_steps_do_not_push_out_the_one_just_written(tmp_path: Path) -> None:
+    tokens_a_step = demo_run().tokens_per_step
+    strategy = trained(demo_run(checkpoint_every_tokens=100 * tokens_a_step, keep_last=2))
+    for step in (200, 300):
+        truncate(save(tmp_path, strategy, step) / "weights.safetensors")
+    save(tmp_path, strategy, 100)
+    assert newest_intact(tmp_path)[0] == tmp_path / "step_0000100"
+
+
+def test_a_folder_of_another_name_is_no_checkpoint_and_is_left_alone(checkpoints: Path) -> None:
+    for name in ("step_0000002_backup", "damaged_step_0000002", "step_9"):
+        (checkpoints / name).mkdir()
+    strategy = trained(demo_run())
+    save(checkpoints, strategy, 6)
+    assert [path.name for path in list_checkpoints(checkpoints)] == ["step_0000004", "step_0000006"]
+    assert {"step_0000002_backup", "damaged_step_0000002", "step_9"} < {p.name for p in checkpoints.iterdir()}
+
+
 @pytest.mark.parametrize(
     ("changed", "what", "before"),
     [

@@ -121,30 +121,6 @@ def test_the_loss_is_the_mean_of_the_domains_over_their_tokens(alone: Path) -> N
         assert weighted / sum(tokens.values()) == pytest.approx(row["loss_nats"], rel=1e-9)
 
 
-def test_a_finished_run_is_not_trained_again(
-    alone: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert pretrain_here(corpus, alone, **KEEP_ALL) == 0
-    assert "finished already" in capsys.readouterr().out
-    assert not (alone / "log.1.jsonl").exists()
-
-
-def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_taken(
-    alone: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "run"
-    shutil.copytree(alone, out)
-    (out / "DONE").unlink()
-    damaged = out / "checkpoints" / "step_0000020" / "weights.safetensors"
-    damaged.write_bytes(damaged.read_bytes()[:1000])
-    assert pretrain_here(corpus, out, **KEEP_ALL) == 0
-    assert str(damaged) in capsys.readouterr().out
-    resumed = read_rows(out, "event", restart=1)[0]
-    assert (resumed["event"], resumed["step"]) == ("resume", 15)
-    before = values(alone)
-    assert values(out, restart=1) == {step: before[step] for step in range(16, STEPS + 1)}
-
-
 # ---------------------------------------------------------------- two processes
 
 
@@ -278,27 +254,3 @@ def test_a_node_that_is_missing_is_noticed(
     monkeypatch.setenv("EXPECTED_WORLD_SIZE", "4")
     with pytest.raises(UserError, match="1 processes have met, 4 were to"):
         pretrain_here(corpus, tmp_path)
-
-
-def test_a_changed_recipe_does_not_go_on_from_the_old_one_s_checkpoint(alone: Path, corpus: Path) -> None:
-    with pytest.raises(UserError, match="another configuration"):
-        pretrain_here(corpus, alone, lr=1e-4)
-
-
-def test_a_changed_recipe_goes_on_where_it_is_forced(
-    alone: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(alone / "checkpoints" / "step_0000015", tmp_path / "checkpoints" / "step_0000015")
-    assert pretrain_here(corpus, tmp_path, "--force", **(KEEP_ALL | {"lr": 1e-4})) == 0
-    assert "trained until now with another configuration" in capsys.readouterr().out
-    assert [row["step"] for row in read_rows(tmp_path, "train")] == list(range(16, STEPS + 1))
-
-
-def test_other_data_does_not_go_on_from_the_old_one_s_checkpoint(alone: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="another data"):
-        pretrain_here(write_corpus(tmp_path, seed=1), alone)
-
-
-def test_beginning_anew_in_a_used_folder_is_refused(alone: Path, corpus: Path) -> None:
-    with pytest.raises(UserError, match="holds a run"):
-        pretrain_here(corpus, alone, "--resume", "none")

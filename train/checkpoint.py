@@ -12,6 +12,8 @@ State is kept under the model's own names, whole: it fits any strategy and any n
 
 import hashlib
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from train.model import PretrainModel, build_model
 from train.parallel import DataParallel, State
 
 MANIFEST = "manifest.json"
+NAME = re.compile(r"step_(\d{7,})")  # a folder of another name, step_0000002_backup, is none of ours
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -152,9 +155,21 @@ def tokenizer_folder(checkpoint: Path, data_root: Path, run: Run) -> Path:
     return folder
 
 
+def set_aside(checkpoint: Path) -> Path:
+    """Rename a damaged checkpoint, so that nothing counts it as one; returns where it lies now."""
+    aside = checkpoint.with_name(f"damaged_{checkpoint.name}")
+    shutil.rmtree(aside, ignore_errors=True)  # of the same step, damaged before
+    return checkpoint.rename(aside)
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints of a run, damaged ones included, by step."""
-    return sorted(folder.glob("step_*"))
+    return sorted((path for path in folder.glob("step_*") if NAME.fullmatch(path.name)), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was taken, from its name."""
+    return int(checkpoint.name.removeprefix("step_"))
 
 
 def file_facts(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from configs.loader import UserError
+from train.checkpoint import list_checkpoints
 from train.config import Run
 from train.model import count_parameters
 from train.tokens import TokenSet
@@ -45,7 +46,8 @@ def check_disk(run: Run, folder: Path) -> None:
     for_good = sum(map(run.keeps_for_good, saved))
     at_once = min(len(saved), for_good + run.recipe.keep_last + 1)  # one is being written
     needed = at_once * CHECKPOINT_BYTES_PER_PARAMETER * count_parameters(run.model)
-    needed -= sum(path.stat().st_size for path in folder.glob("checkpoints/*/*"))
+    there = list_checkpoints(folder / "checkpoints")
+    needed -= sum(path.stat().st_size for checkpoint in there for path in checkpoint.iterdir())
     existing = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
     if (free := shutil.disk_usage(existing).free) < needed:
         raise UserError(

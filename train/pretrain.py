@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from configs.loader import EXIT_REQUEUE, UserError, default_data_root, default_runs_root, parse_overrides
 from train.blackbox import too_many_faults, write_black_box
-from train.checkpoint import TrainState, find_changes, load_checkpoint, newest_intact
+from train.checkpoint import TrainState, find_changes, load_checkpoint, step_of
 from train.config import load_run, write_config
 from train.data import TrainingData, rank_batches, step_samples
 from train.execution import prepare_layers, set_numerics
@@ -30,10 +30,11 @@ from train.model import build_model, count_parameters
 from train.optimizer import learning_rate, make_optimizer
 from train.parallel import make_strategy
 from train.preflight import check_device, check_disk, check_tokens
+from train.resume import find_resume
 from train.saver import Saver
 from train.tokens import open_tokens
 from train.validation import validate_model, validation_sets
-from train.world import World, run_world, start_world
+from train.world import run_world, start_world
 
 PERF_EVERY_STEPS = 10  # the throughput of a single step is noise
 # Dense bf16 FLOP/s by the vendor's data sheets; a device that is not listed gets no MFU.
@@ -46,7 +47,6 @@ def main() -> int:
     run = load_run(arguments.run, arguments.scale, arguments.seed, parse_overrides(arguments.overrides))
     recipe = run.recipe
     folder: Path = arguments.out or default_runs_root() / run.run_id
-    checkpoints = folder / "checkpoints"
 
     # ------------------------------------------------------------ what a user can have wrong, before any work
     data_root: Path = arguments.data or default_data_root(run.scale)
@@ -68,14 +68,14 @@ def main() -> int:
     if arguments.resume == "none" and any(folder.glob("log.*.jsonl")):
         raise UserError(f"{folder}: holds a run: go on with --resume auto, or name another folder with --out")
     world = start_world()
-    resume_from = find_resume(checkpoints, world)
+    resume_from = find_resume(folder, world)
     changes = find_changes(resume_from, state_at(0, GuardState())) if resume_from else []
     if changes and not arguments.force:
         raise UserError(
             f"{resume_from}: was trained with {' and '.join(changes)}: restore it, or begin anew in another "
             f"folder (--out), or go on all the same with --force"
         )
-    if resume_from and (folder / "DONE").is_file():
+    if resume_from and (folder / "DONE").is_file() and step_of(resume_from) >= run.steps_total:
         if world.is_main:
             print(f"{run.run_id}: finished already, not trained again ({folder})")
         return 0
@@ -98,6 +98,7 @@ def main() -> int:
     # ------------------------------------------------------------ log
     if world.is_main:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "DONE").unlink(missing_ok=True)  # there, if the last checkpoint was lost since
         write_config(folder / "config.yaml", run)
     log = Log(folder, world.is_main, run.tokens_per_step)
     device_name = torch.cuda.get_device_name() if world.device.type == "cuda" else "cpu"
@@ -140,7 +141,7 @@ def main() -> int:
     validate_every = run.steps_of(recipe.validate_every_tokens)
     batches = rank_batches(data, run, world.rank, world.size, step)
     bar = tqdm(total=run.steps_total, initial=step, desc=run.run_id, unit="step", disable=not world.is_main)
-    saver = Saver(checkpoints, strategy)
+    saver = Saver(folder / "checkpoints", strategy)
     gc.freeze()  # the collector would stop one rank in the middle of a step, and all others with it
     gc.disable()
     clock = Clock(world)
@@ -233,17 +234,6 @@ def main() -> int:
         print(f"{run.run_id}: {outcome} at step {step} of {run.steps_total} ({folder})")
     world.barrier()
     return 0 if finished else EXIT_REQUEUE
-
-
-def find_resume(checkpoints: Path, world: World) -> Path | None:
-    """The newest intact checkpoint, chosen by the main process for all; damaged ones are named."""
-    newest = None
-    if world.is_main:
-        newest, problems = newest_intact(checkpoints)
-        for problem in problems:
-            print(f"damaged checkpoint, the one before is taken: {problem}")
-    chosen = world.from_main(str(newest) if newest else "")
-    return Path(chosen) if chosen else None
 
 
 def log_written(saver: Saver, log: Log) -> None:

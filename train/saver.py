@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from configs.loader import UserError
-from train.checkpoint import MANIFEST, MOMENTS, TrainState, file_facts, list_checkpoints
+from train.checkpoint import MANIFEST, MOMENTS, TrainState, file_facts, list_checkpoints, step_of
 from train.config import Run, write_config
 from train.parallel import DataParallel, State
 
@@ -109,8 +109,10 @@ def write_checkpoint(
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
     _to_disk(folder)
-    for checkpoint in list_checkpoints(folder)[: -run.recipe.keep_last]:
-        if not run.keeps_for_good(int(checkpoint.name.removeprefix("step_"))):
+    # Of a later step there can be a damaged one only: it must not push out what was just written.
+    until_now = [path for path in list_checkpoints(folder) if step_of(path) <= train_state.step]
+    for checkpoint in until_now[: -run.recipe.keep_last]:
+        if not run.keeps_for_good(step_of(checkpoint)):
             shutil.rmtree(checkpoint)
     return train_state.step
 
