@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from configs.loader import UserError
-from tests.train_support import pretrain_here, read_rows, write_corpus, write_tokenizer
+from tests.train_support import (
+    pretrain_command,
+    pretrain_here,
+    read_rows,
+    torchrun,
+    write_corpus,
+    write_tokenizer,
+)
+from train.checkpoint import newest_intact
 from train.guard import MAX_FAULTS, WINDOW_STEPS, Guard, GuardState, deviation_above
 from train.model import PretrainModel, build_model
 
@@ -169,3 +177,13 @@ def test_repeated_faults_stop_the_run_with_a_sentence_and_a_black_box(corpus: Pa
     # What is on the disk is from before the faults: without them the run ends well.
     assert pretrain_here(corpus, tmp_path) == 0
     assert read_rows(tmp_path, "train", restart=1)[0]["step"] == 11
+
+
+def test_no_process_leaves_a_run_that_gives_up_before_all_is_written(corpus: Path, tmp_path: Path) -> None:
+    # Two processes with four micro-batches a step each, as `spoiled_model` counts them.
+    _, *arguments = pretrain_command(corpus, tmp_path, strategy="ddp", micro_batch_size=1)
+    done = torchrun(["tests/train_giving_up_worker.py", *arguments])
+    assert "is fault 5 within" in done.stderr
+    assert newest_intact(tmp_path / "checkpoints") == (tmp_path / "checkpoints" / "step_0000005", [])
+    assert json.loads((tmp_path / "blackbox.step_10.json").read_text())["step"] == 10
+    assert not list(tmp_path.glob(".blackbox*"))

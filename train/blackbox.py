@@ -24,7 +24,7 @@ def write_black_box(
     update: StepResult,
     guard: Guard,
 ) -> None:
-    """Write a JSON file about a faulty step.
+    """Write a JSON file about a faulty step, aside and renamed.
 
     `samples`: the step's sample numbers; `tokenizer`: its folder, left out where it is gone. Values that are
     not finite are null, as JSON has no NaN.
@@ -51,7 +51,9 @@ def write_black_box(
         "guard": guard.state.model_dump(),
         "sequences": sequences,
     }
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.rename(path)
 
 
 def too_many_faults(run: Run, step: int, update: StepResult, black_box: Path) -> UserError:

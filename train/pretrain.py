@@ -194,6 +194,7 @@ def main() -> int:
                 tokenizer = data_root / "tokenizers" / recipe.tokenizer
                 write_black_box(black_box, step, step_samples(step, run), data, tokenizer, update, guard)
             log.row("event", step, event="gave_up")
+            world.barrier()  # the first process to leave ends all: not before all is written
             raise too_many_faults(run, step, update, black_box)
         bar.update()
         if step % PERF_EVERY_STEPS == 0 or step == run.steps_total:

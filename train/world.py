@@ -12,6 +12,9 @@ import torch.distributed as dist
 
 from configs.loader import UserError, run_main
 
+# A process that leaves with an error makes torchrun end all others: the first one has this long to tell it.
+TELLING_S = 5.0
+
 
 @dataclass(frozen=True)
 class World:
@@ -92,9 +95,7 @@ def run_world(main: Callable[[], int]) -> None:
             return main()
         except (UserError, OSError):
             if int(os.environ.get("RANK", 0)):
-                time.sleep(
-                    5
-                )  # torchrun ends this process as soon as the first one has told its error and left
+                time.sleep(TELLING_S)
             raise
 
     code: int | str | None = 1
