@@ -10,6 +10,7 @@ processes: the same spans in the same order, the same loss to 1e-4. Ends with 1 
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -32,7 +33,9 @@ from train.data import TrainingData, step_samples
 from train.tokens import open_tokens
 
 STEPS = 20  # of the small run that the tests train
-EVERY_STEP = {"checkpoint_every_tokens": 3 * 8 * 32, "keep_last": 2}  # three of them between two checkpoints
+SAVED_EVERY = 3  # steps
+EVERY_STEP = {"checkpoint_every_tokens": SAVED_EVERY * 8 * 32, "keep_last": 2}
+MAX_KILLS = 6  # of a run: more do not fit between its steps at that distance
 START_S = 1800  # that a start may take where many other things run
 
 
@@ -77,6 +80,19 @@ def kill_family(running: "subprocess.Popen[bytes]") -> None:
     running.wait()
 
 
+def draw_steps(generator: random.Random, count: int) -> list[int]:
+    """Steps to kill a run at, from the second to the last but one: each start gets to a checkpoint of its own."""
+    closer = (SAVED_EVERY - 1) * (count - 1)
+    drawn = sorted(generator.sample(range(2, STEPS - closer), count))
+    return [step + number * (SAVED_EVERY - 1) for number, step in enumerate(drawn)]
+
+
+def world_sizes(out: Path) -> list[int]:
+    """Number of processes of each start of a run, from its logs."""
+    logs = sorted(out.glob("log.*.jsonl"), key=lambda path: int(path.name.split(".")[1]))
+    return [json.loads(log.read_text().splitlines()[0])["world_size"] for log in logs]
+
+
 def history(out: Path) -> pd.DataFrame:
     """The steps that led to the final weights, by the rules of every reader of logs."""
     files = sorted(out.glob("log.*.jsonl"), key=lambda path: int(path.name.split(".")[1]))
@@ -112,15 +128,17 @@ def prove_kills(data: Path, folder: Path, strategy: str, kills: int, generator: 
     """Bit-equality and token ledger of a run that is killed at random steps."""
     straight, killed = folder / f"{strategy}-straight", folder / f"{strategy}-killed"
     train(data, straight, strategy=strategy)
-    steps = sorted(generator.sample(range(2, STEPS), kills))
+    steps = draw_steps(generator, kills)
     hit = [step for step in steps if train(data, killed, kill_at=step, strategy=strategy)]
     train(data, killed, strategy=strategy)
+    assert hit == steps, f"{strategy}: to be killed at steps {steps}, killed at {hit}"
+    starts = len(world_sizes(killed))
+    assert starts == kills + 1, f"{strategy}: {kills} kills, but {starts} starts: it had ended before"
     ours, theirs = history(killed), history(straight)
     for column in ("step", "loss_nats", "grad_norm", "lr", "span_hash"):
         assert list(ours[column]) == list(theirs[column]), f"{strategy}: {column} differs"
     assert final_hash(killed) == final_hash(straight), f"{strategy}: final weights or moments differ"
     check_ledger(killed, data)
-    starts = len(list(killed.glob("log.*.jsonl")))
     print(f"{strategy}: killed at steps {hit}, {starts} starts: every bit equal, every span once", flush=True)
 
 
@@ -129,10 +147,11 @@ def prove_elastic(data: Path, folder: Path, generator: random.Random) -> None:
     straight, elastic = folder / "zero1-straight", folder / "elastic"
     if not straight.is_dir():
         train(data, straight, strategy="zero1")
-    first, second = sorted(generator.sample(range(4, STEPS - 1), 2))
+    first, second = draw_steps(generator, 2)
     train(data, elastic, kill_at=first)
     train(data, elastic, processes=1, kill_at=second)
     train(data, elastic)
+    assert (sizes := world_sizes(elastic)) == [2, 1, 2], f"the starts had {sizes} processes"
     ours, theirs = history(elastic), history(straight)
     assert list(ours["span_hash"]) == list(theirs["span_hash"]), "another order of spans"
     apart = float((ours["loss_nats"] - theirs["loss_nats"]).abs().max())
@@ -146,7 +165,7 @@ def prove_elastic(data: Path, folder: Path, generator: random.Random) -> None:
 def main() -> int:
     """Prove it for each strategy."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--kills", type=int, default=5, help="of each strategy's run")
+    parser.add_argument("--kills", type=int, default=5, choices=range(1, MAX_KILLS + 1), help="of each run")
     parser.add_argument("--strategies", nargs="*", default=["zero1", "ddp", "fsdp"])
     parser.add_argument("--no-elastic", action="store_true")
     parser.add_argument("--seed", type=int, default=0, help="of the steps at which it is killed")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from configs.loader import CONFIGS, read_yaml, validate
 from train.model import (
@@ -55,12 +56,14 @@ def test_bf16_states_over_fp32_weights_give_fp32_weight_gradients_within_one_per
     assert (ours - weight.grad).norm() < 0.01 * weight.grad.norm()
 
 
-def test_no_gradient_is_formed_where_none_is_wanted() -> None:
+@pytest.mark.parametrize("wanted", [True, False])
+def test_no_gradient_is_formed_where_none_is_wanted(wanted: bool) -> None:
     hidden, weight, targets = head()
-    with torch.no_grad():
-        loss, losses = chunked_cross_entropy(hidden, weight, targets)
-    assert not loss.requires_grad
-    assert not losses.requires_grad
+    with torch.set_grad_enabled(wanted), FlopCounterMode(display=False) as counter:
+        loss, _ = chunked_cross_entropy(hidden, weight, targets)
+    assert loss.requires_grad is wanted
+    # One product for the logits, and one for the gradient of each factor.
+    assert counter.get_total_flops() == (3 if wanted else 1) * 2 * N * D * V
 
 
 def test_losses_of_sequences_add_up_and_match_the_library_s_logits(demo: ModelConfig) -> None:
