@@ -29,9 +29,9 @@ class LawBroken(Exception):
 
 
 class Config(pydantic.BaseModel):
-    """Base of all configurations: immutable, and no key that nobody reads."""
+    """Base of all configurations: immutable, no key that nobody reads, no number that is not finite."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)

@@ -81,7 +81,7 @@ def kill_family(running: "subprocess.Popen[bytes]") -> None:
 
 
 def draw_steps(generator: random.Random, count: int) -> list[int]:
-    """Steps to kill a run at, from the second to the last but one: each start gets to a checkpoint of its own."""
+    """Steps to kill a run at, from the second to the last but one: each start gets to a checkpoint."""
     closer = (SAVED_EVERY - 1) * (count - 1)
     drawn = sorted(generator.sample(range(2, STEPS - closer), count))
     return [step + number * (SAVED_EVERY - 1) for number, step in enumerate(drawn)]

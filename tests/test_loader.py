@@ -32,11 +32,23 @@ def test_command_line_goes_over_yaml_goes_over_defaults(tmp_path: Path) -> None:
         ("inner: {rte: 1}", "inner.rte: unknown key; known: rate"),
         ("steps: many", "steps: "),
         ("steps: 0", "steps: Input should be greater than 0"),
+        ("inner: {rate: .inf}", "inner.rate: Input should be a finite number"),
+        ("inner: {rate: .nan}", "inner.rate: Input should be a finite number"),
         ("steps: 1\nsteps: 2", "key 'steps' is given twice"),
         ("- 1", "a mapping of keys to values is expected"),
         ("steps: [", "line 1"),
     ],
-    ids=["unknown", "unknown-nested", "type", "impossible", "twice", "no-mapping", "no-yaml"],
+    ids=[
+        "unknown",
+        "unknown-nested",
+        "type",
+        "impossible",
+        "infinite",
+        "nan",
+        "twice",
+        "no-mapping",
+        "no-yaml",
+    ],
 )
 def test_error_names_file_and_key(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "broken.yaml"

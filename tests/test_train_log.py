@@ -1,5 +1,7 @@
 """What a run logs besides its losses, and the sinks beside the log."""
 
+import json
+import math
 import sys
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from configs.loader import UserError
 from tests.train_support import pretrain, pretrain_here, read_rows, write_corpus
+from train.validation import ValidationResult
 
 
 @pytest.fixture(scope="module")
@@ -60,5 +63,16 @@ def test_a_sink_that_is_not_installed_is_named(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UserError, match=r"wandb is not installed .* pip install '\.\[tracking\]'"):
+    with pytest.raises(UserError, match=r"wandb is not installed .* pip install -e '\.\[tracking\]'"):
         pretrain_here(corpus, tmp_path, sinks=["wandb"])
+
+
+@pytest.mark.parametrize(
+    ("loss_nats", "shown"), [(1.0, (1.0, math.e)), (710.0, (710.0, None)), (math.nan, (None,) * 2)]
+)
+def test_what_is_not_finite_in_a_validation_is_null(
+    loss_nats: float, shown: tuple[float | None, float | None]
+) -> None:
+    row = ValidationResult("cs", loss_nats, bits_per_byte=loss_nats, n_tokens=1, n_bytes=1).row()
+    assert (row["loss_nats"], row["perplexity"]) == shown
+    json.dumps(row, allow_nan=False)

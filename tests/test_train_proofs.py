@@ -1,6 +1,7 @@
 """The short forms of `make prove-resume`: a kill and five clean exits."""
 
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -44,7 +45,7 @@ def test_a_kill_that_never_came_proves_nothing(tmp_path: Path, says_killed: bool
 
     data, generator = write_corpus(tmp_path / "data"), random.Random(0)
     with mock.patch("tests.prove_training.train", to_the_end):
-        with pytest.raises(AssertionError, match="ddp: .*ill"):
+        with pytest.raises(AssertionError, match=r"ddp: .*ill"):
             prove_kills(data, tmp_path, "ddp", 1, generator)
         (tmp_path / "ddp-straight").rename(tmp_path / "zero1-straight")
         with pytest.raises(AssertionError, match=r"the starts had \[1\] processes"):
@@ -58,7 +59,7 @@ def test_kills_are_a_checkpoint_apart_and_within_the_run(count: int) -> None:
         assert len(steps) == count
         assert steps[0] > 1
         assert steps[-1] < STEPS
-        assert all(later - step >= SAVED_EVERY for step, later in zip(steps, steps[1:], strict=False))
+        assert all(later - step >= SAVED_EVERY for step, later in pairwise(steps))
 
 
 def test_the_ledger_s_query_notices_a_step_that_is_missing_doubled_or_exchanged(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """What is left when repeated faults stop a run: the last batch as text, and where the gradient burst."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from train.config import Run
 from train.data import TrainingData
 from train.ddp import StepResult
 from train.guard import MAX_FAULTS, WINDOW_STEPS, Guard
+from train.log import finite
 
 
 def write_black_box(
@@ -46,8 +46,8 @@ def write_black_box(
     content = {
         "step": step,
         "fault": update.fault,
-        "grad_norm": _finite(update.grad_norm),
-        "layer_grad_norms": {name: _finite(norm) for name, norm in update.layer_norms.items()},
+        "grad_norm": finite(update.grad_norm),
+        "layer_grad_norms": {name: finite(norm) for name, norm in update.layer_norms.items()},
         "guard": guard.state.model_dump(),
         "sequences": sequences,
     }
@@ -63,7 +63,3 @@ def too_many_faults(run: Run, step: int, update: StepResult, black_box: Path) ->
         f"none of which reached the weights. {black_box} holds its text and each layer's gradient norm: mend "
         f"the data or lower lr, and start again from the newest checkpoint"
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

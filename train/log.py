@@ -5,6 +5,7 @@ what earlier files hold beyond that step.
 """
 
 import json
+import math
 import os
 import resource
 import subprocess
@@ -157,6 +158,11 @@ class Clock:
             return torch.cuda.max_memory_allocated(self.device)
         # Kilobytes on Linux, bytes on macOS (getrusage(2) of each).
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def finite(value: float) -> float | None:
+    """The value for a row: JSON has neither NaN nor infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _disk_bytes() -> int | None:

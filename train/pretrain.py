@@ -25,7 +25,7 @@ from train.config import load_run, write_config
 from train.data import TrainingData, rank_batches, step_samples
 from train.execution import prepare_layers, set_numerics
 from train.guard import Guard, GuardState
-from train.log import Clock, Log
+from train.log import Clock, Log, finite
 from train.model import build_model, count_parameters
 from train.optimizer import learning_rate, make_optimizer
 from train.parallel import make_strategy
@@ -241,11 +241,6 @@ def log_written(saver: Saver, log: Log) -> None:
     """A row for each checkpoint that is on the disk by now."""
     for step in saver.written():
         log.row("event", step, event="checkpoint")
-
-
-def finite(value: float) -> float | None:
-    """The value for a log row: JSON has no NaN."""
-    return value if math.isfinite(value) else None
 
 
 def parse_arguments() -> argparse.Namespace:

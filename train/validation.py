@@ -1,12 +1,13 @@
 """Validation on fixed windows of each domain."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
 from train.config import Run
 from train.data import ValidationSet, validation_set
+from train.log import finite
 from train.model import IGNORE
 from train.parallel import DataParallel
 from train.tokens import TokenSet
@@ -18,14 +19,28 @@ class ValidationResult:
 
     domain: str
     loss_nats: float  # a token
-    perplexity: float
     bits_per_byte: float  # of the documents' text: comparable between tokenizers
     n_tokens: int
     n_bytes: int
 
+    @property
+    def perplexity(self) -> float:
+        """Of a token; infinite where the loss is beyond what fp64 can raise e to (709 nats)."""
+        try:
+            return math.exp(self.loss_nats)
+        except OverflowError:
+            return math.inf
+
     def row(self) -> dict[str, object]:
-        """The fields of a log row."""
-        return asdict(self)
+        """The fields of a log row; what is not finite is null."""
+        return {
+            "domain": self.domain,
+            "loss_nats": finite(self.loss_nats),
+            "perplexity": finite(self.perplexity),
+            "bits_per_byte": finite(self.bits_per_byte),
+            "n_tokens": self.n_tokens,
+            "n_bytes": self.n_bytes,
+        }
 
 
 def validation_sets(tokens: TokenSet, run: Run) -> dict[str, ValidationSet]:
@@ -56,8 +71,6 @@ def validate_model(strategy: DataParallel, sets: dict[str, ValidationSet]) -> li
         total = float(world.sum(nats))
         loss = total / windows.n_tokens
         bits_per_byte = total / math.log(2) / windows.n_bytes
-        results.append(
-            ValidationResult(name, loss, math.exp(loss), bits_per_byte, windows.n_tokens, windows.n_bytes)
-        )
+        results.append(ValidationResult(name, loss, bits_per_byte, windows.n_tokens, windows.n_bytes))
     strategy.root.train()
     return results
