@@ -2,7 +2,7 @@
 
     torchrun ... train/pretrain.py configs/runs/run20.yaml sinks='[tensorboard, wandb]'
 
-Neither is needed: pip install '.[tracking]'. The log stays what analysis reads. TensorBoard's files lie in
+Neither is needed: pip install -e '.[tracking]'. The log stays what analysis reads. TensorBoard's files lie in
 the run's folder, in tensorboard/; Weights & Biases takes its account and mode from its own environment
 (WANDB_API_KEY, WANDB_MODE=offline, ...), of which nothing is written here.
 """
@@ -96,7 +96,7 @@ def open_sinks(
             sinks.append(KINDS[name](folder, run_id, after_step, header))
         except ImportError as error:
             raise UserError(
-                f"sinks: {name} is not installed ({error}): pip install '.[tracking]', or leave it out"
+                f"sinks: {name} is not installed ({error}): pip install -e '.[tracking]', or leave it out"
             ) from None
     return sinks
 
