@@ -18,8 +18,8 @@ from configs.loader import UserError, default_runs_root, run_main
 
 HEADER = (
     *("kind", "schema_version", "run_id", "title", "seed", "restart_index", "git_sha", "git_dirty"),
-    *("config_sha256", "data_fingerprint", "tokenizer_sha256", "unique_tokens", "params_total", "strategy"),
-    *("world_size", "device", "torch_version", "slurm_job_id"),
+    *("config_sha256", "data_fingerprint", "val_fingerprint", "tokenizer_sha256", "unique_tokens"),
+    *("params_total", "strategy", "world_size", "device", "torch_version", "slurm_job_id"),
 )
 
 

@@ -48,7 +48,7 @@ def take_step(strategy: DataParallel, seed: int) -> None:
 
 
 def state(step: int, **values: Any) -> TrainState:
-    same = {"config_sha256": "c", "data_fingerprint": "d", "tokenizer_sha256": "t"}
+    same = {"config_sha256": "c", "data_fingerprint": "d", "val_fingerprint": "v", "tokenizer_sha256": "t"}
     return TrainState(step=step, tokens_seen=step, **(same | values))
 
 
@@ -167,14 +167,37 @@ def test_a_folder_of_another_name_is_no_checkpoint_and_is_left_alone(checkpoints
 @pytest.mark.parametrize(
     ("changed", "what", "before"),
     [
-        ("config_sha256", "configuration", "c"),
         ("data_fingerprint", "data", "d"),
+        ("val_fingerprint", "validation data", "v"),
         ("tokenizer_sha256", "tokenizer", "t"),
     ],
 )
-def test_another_configuration_or_other_data_is_found(
+def test_other_data_or_another_tokenizer_is_found(
     checkpoints: Path, changed: str, what: str, before: str
 ) -> None:
     newest = list_checkpoints(checkpoints)[-1]
-    assert find_changes(newest, state(4)) == []
-    assert find_changes(newest, state(4, **{changed: "other"})) == [f"another {what} ({before}, now other)"]
+    assert find_changes(newest, state(4), demo_run()) == []
+    found = find_changes(newest, state(4, **{changed: "other"}), demo_run())
+    assert found == [f"another {what} ({before}, now other)"]
+
+
+def test_another_configuration_is_found_key_by_key(checkpoints: Path) -> None:
+    newest = list_checkpoints(checkpoints)[-1]
+    config = newest / "config.yaml"
+    config.write_text(
+        config.read_text().replace("  eps: ", "  epsilon: ").replace("hidden_size: 128", "hidden_size: 64")
+    )
+    run = demo_run(lr=0.5, betas=(0.9, 0.99), micro_batch_size=1)
+    (found,) = find_changes(newest, state(4, config_sha256="other"), run)
+    assert found == (
+        f"another configuration (betas [0.9, 0.95], now [0.9, 0.99], eps absent, now 1e-08, epsilon 1e-08, "
+        f"now absent, lr {demo_run().recipe.lr}, now 0.5, model.hidden_size 64, now 128)"
+    )
+
+
+def test_a_checkpoint_from_before_validation_data_was_told_apart_goes_on(tmp_path: Path) -> None:
+    strategy = trained(demo_run())
+    saver = Saver(tmp_path, strategy)
+    saver.save(state(2, val_fingerprint=""))
+    saver.wait()
+    assert find_changes(list_checkpoints(tmp_path)[-1], state(2), demo_run()) == []

@@ -96,6 +96,14 @@ def test_another_tokenizer_than_the_checkpoint_s_is_refused(run: Path, tmp_path:
         call(export_hf, run, "--out", tmp_path / "hf", "--data", tmp_path / "nowhere")
 
 
+def test_tokens_of_another_tokenizer_are_not_evaluated(run: Path, tmp_path: Path) -> None:
+    folder = write_tokenizer(tmp_path)
+    (folder / "tokenizer.model").write_bytes((folder / "tokenizer.model").read_bytes() + b"\n")
+    write_corpus(tmp_path)
+    with pytest.raises(UserError, match="made with another tokenizer than"):
+        call(evaluate, run, "--data", tmp_path)
+
+
 def test_a_folder_without_checkpoints_is_named(tmp_path: Path, data: Path) -> None:
     with pytest.raises(UserError, match="holds no intact checkpoint"):
         call(evaluate, tmp_path, "--data", data)

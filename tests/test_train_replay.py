@@ -1,6 +1,7 @@
 """What a step trained on can be shown again, and is proved to be the same."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -67,6 +68,14 @@ def test_a_step_that_is_not_in_the_history_has_nothing_to_show(
 ) -> None:
     with pytest.raises(UserError, match=f"no log of step {step} in 3 log files"):
         replay(trained, step, monkeypatch)
+
+
+def test_a_tokenizer_that_is_gone_is_named(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained[0] / "tokens", tmp_path / "tokens")
+    with pytest.raises(UserError, match=r"tokenizer\.model: no such file; name the run's data root"):
+        replay((tmp_path, trained[1]), STEP, monkeypatch)
 
 
 def test_other_tokens_than_the_run_s_are_noticed(

@@ -110,7 +110,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(run: Path, corpus:
 
 
 def test_a_changed_recipe_does_not_go_on_from_the_old_one_s_checkpoint(finished: Path, corpus: Path) -> None:
-    with pytest.raises(UserError, match="another configuration"):
+    with pytest.raises(UserError, match=r"another configuration \(lr 0.\d+, now 0.0001\)"):
         pretrain_here(corpus, finished, lr=1e-4)
 
 
@@ -126,6 +126,16 @@ def test_a_changed_recipe_goes_on_where_it_is_forced(
 def test_other_data_does_not_go_on_from_the_old_one_s_checkpoint(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="another data"):
         pretrain_here(write_corpus(tmp_path, seed=1), finished)
+
+
+def test_other_validation_data_does_not_go_on_from_the_old_one_s_checkpoint(
+    finished: Path, corpus: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(corpus, tmp_path / "other")
+    facts = next(other.glob("tokens/main-main/val/*/*.json"))
+    facts.write_text(facts.read_text().replace('"data_sha256": "', '"data_sha256": "0'))
+    with pytest.raises(UserError, match=r"trained with another validation data \("):
+        pretrain_here(other, finished, **KEEP_ALL)
 
 
 def test_beginning_anew_in_a_used_folder_is_refused(finished: Path, corpus: Path) -> None:

@@ -22,8 +22,8 @@ import xxhash
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from configs.loader import Config, UserError, validate
-from train.config import Run, read_config
+from configs.loader import Config, UserError, read_yaml, validate
+from train.config import NOT_DECISIVE, Run, read_config
 from train.guard import GuardState
 from train.model import PretrainModel, build_model
 from train.parallel import DataParallel, State
@@ -40,6 +40,7 @@ class TrainState(Config):
     tokens_seen: int
     config_sha256: str
     data_fingerprint: str
+    val_fingerprint: str = ""  # of a checkpoint from before it was kept: not compared
     tokenizer_sha256: str
     guard: GuardState = GuardState()
 
@@ -80,18 +81,33 @@ def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
     return None, problems
 
 
-def find_changes(checkpoint: Path, state: TrainState) -> list[str]:
+def find_changes(checkpoint: Path, state: TrainState, run: Run) -> list[str]:
     """What a checkpoint was trained with that is another now, in words; empty where all is the same."""
     before = read_state(checkpoint)
-    return [
-        f"another {what} ({was[:12]}, now {now[:12]})"
-        for what, was, now in (
-            ("configuration", before.config_sha256, state.config_sha256),
-            ("data", before.data_fingerprint, state.data_fingerprint),
-            ("tokenizer", before.tokenizer_sha256, state.tokenizer_sha256),
-        )
-        if was != now
-    ]
+    changes = []
+    if before.config_sha256 != state.config_sha256:
+        changes.append(f"another configuration ({_changed_keys(checkpoint / 'config.yaml', run)})")
+    for what, was, now in (
+        ("data", before.data_fingerprint, state.data_fingerprint),
+        ("validation data", before.val_fingerprint, state.val_fingerprint),
+        ("tokenizer", before.tokenizer_sha256, state.tokenizer_sha256),
+    ):
+        if was and was != now:
+            changes.append(f"another {what} ({was[:12]}, now {now[:12]})")
+    return changes
+
+
+def _changed_keys(config: Path, run: Run) -> str:
+    """The keys of a checkpoint's configuration whose values decide the numbers and are others in `run`."""
+
+    def values(config: dict[str, Any]) -> dict[str, Any]:
+        recipe = {key: value for key, value in config["recipe"].items() if key not in NOT_DECISIVE}
+        return recipe | {f"model.{key}": value for key, value in config["model"].items()}
+
+    # As it was written: an older program's configuration may hold keys that are none any more.
+    before, now = values(read_yaml(config)), values(run.decisive())
+    pairs = {key: (before.get(key, "absent"), now.get(key, "absent")) for key in sorted(before | now)}
+    return ", ".join(f"{key} {was}, now {is_}" for key, (was, is_) in pairs.items() if was != is_)
 
 
 def find_damage(checkpoint: Path) -> str:
@@ -142,16 +158,16 @@ def load_model(checkpoint: Path) -> tuple[PretrainModel, Run]:
     return model, run
 
 
-def tokenizer_folder(checkpoint: Path, data_root: Path, run: Run) -> Path:
-    """The tokenizer that a checkpoint was trained with. Raises UserError where it is gone or another one."""
+def tokenizer_folder(data_root: Path, run: Run, sha256: str) -> Path:
+    """The run's tokenizer, whose hash is known. Raises UserError where it is gone or another one."""
     folder = data_root / "tokenizers" / run.recipe.tokenizer
     path = folder / "tokenizer.model"
     if not path.is_file():
         raise UserError(
             f"{path}: no such file; name the run's data root with --data or run `make preprocess`"
         )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != read_state(checkpoint).tokenizer_sha256:
-        raise UserError(f"{path}: is not the tokenizer that {checkpoint} was trained with; name its --data")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise UserError(f"{path}: is not the tokenizer that {run.run_id} was trained with; name its --data")
     return folder
 
 

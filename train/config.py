@@ -8,7 +8,7 @@ are derived.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
@@ -19,6 +19,10 @@ from train.sinks import Name
 
 DOMAINS = ("cs", "math", "physics")
 Domain = Literal["cs", "math", "physics"]
+# Of a domain in a mixture. The largest keeps the products of interleaving (a run's samples by weights in
+# millionths) within 64 bits.
+Weight = Annotated[float, Field(ge=0, le=1000)]
+Beta = Annotated[float, Field(ge=0, lt=1)]  # with 1 a moment never forgets, and its bias is not corrected
 DECAY_SHARE = 0.2  # of a run that anneals
 # Keys that describe a run and are not inherited.
 ABOUT = ("title", "base", "change", "hypothesis", "primary_metric")
@@ -27,6 +31,7 @@ EXECUTION = (
     *("micro_batch_size", "strategy", "recompute", "compile", "deterministic"),
     *("checkpoint_every_tokens", "keep_last", "keep_every", "early_checkpoints", "sinks"),
 )
+NOT_DECISIVE = {*ABOUT, *EXECUTION}  # of a run's numbers
 
 
 class Recipe(Config):
@@ -44,9 +49,9 @@ class Recipe(Config):
     tokenizer: str = "main"
     sequence_length: int = Field(768, gt=0)  # tokens; the paper trains at 768
     unique_tokens: int = Field(52_180_000_000, gt=0)  # ever seen, then repeated: 200 GB at 3.8 bytes a token
-    mixture: dict[Domain, float] | None = None  # weight of each domain; null: in proportion to its tokens
+    mixture: dict[Domain, Weight] | None = None  # weight of each domain; null: in proportion to its tokens
     # Weights over the last fifth of the run; null: the same to the end.
-    anneal_mixture: dict[Domain, float] | None = None
+    anneal_mixture: dict[Domain, Weight] | None = None
     curriculum: bool = False  # each domain's blocks from prose to formulas, instead of permuted
     mask_documents: bool = False  # a token sees its own document only: exact, but without the flash kernel
     block_windows: int = Field(64, gt=0)  # windows read in one go: 64 x 768 x 4 B = 197 kB
@@ -66,7 +71,7 @@ class Recipe(Config):
     schedule: Literal["constant", "cosine", "wsd"] = "constant"  # after the warm-up
     min_lr_ratio: float = Field(0.1, ge=0, le=1)  # where the decay ends
     warmup_tokens: int = Field(786_432_000, ge=0)  # 500 steps
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     clip_grad_norm: float | None = Field(1.0, gt=0)  # null: no clipping
@@ -168,11 +173,14 @@ class Run(Config):
             )
         return batch // (micro * world_size)
 
+    def decisive(self) -> dict[str, dict[str, Any]]:
+        """All that decides the run's numbers: what it is about and how it is carried out left out."""
+        recipe = self.recipe.model_dump(mode="json", exclude=NOT_DECISIVE)
+        return {"recipe": recipe, "model": self.model.model_dump(mode="json")}
+
     def sha256(self) -> str:
-        """Hash of all that decides the run's numbers: what it is about and how it is carried out left out."""
-        recipe = self.recipe.model_dump(mode="json", exclude=set(ABOUT + EXECUTION))
-        content = json.dumps({"recipe": recipe, "model": self.model.model_dump(mode="json")}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        """Hash of all that decides the run's numbers."""
+        return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()
 
 
 def read_run_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from configs.loader import default_data_root, run_main
-from train.checkpoint import find_checkpoint, load_model
+from configs.loader import UserError, default_data_root, run_main
+from train.checkpoint import find_checkpoint, load_model, read_state
 from train.parallel import DataParallel
 from train.tokens import open_tokens
 from train.validation import validate_model, validation_sets
@@ -30,12 +30,15 @@ def main() -> None:
     )
     parser.add_argument("--tokens", type=int, help="of each domain (default: as in the run)")
     arguments = parser.parse_args()
-    model, run = load_model(find_checkpoint(arguments.checkpoint))
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    model, run = load_model(checkpoint)
     if arguments.tokens:
         recipe = run.recipe.model_copy(update={"validation_tokens": arguments.tokens})
         run = run.model_copy(update={"recipe": recipe})
     data_root = arguments.data or default_data_root(run.scale)
     tokens = open_tokens(data_root, run.recipe.corpus, run.recipe.tokenizer, arguments.split)
+    if tokens.tokenizer_sha256 != read_state(checkpoint).tokenizer_sha256:
+        raise UserError(f"{tokens.folder}: made with another tokenizer than {checkpoint}'s; name its --data")
     model.document_end_id = tokens.eod_id if run.recipe.mask_documents else None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     world = World(rank=0, size=1, device=device)

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from configs.loader import default_data_root, run_main
-from train.checkpoint import MANIFEST, find_checkpoint, load_model, tokenizer_folder
+from train.checkpoint import MANIFEST, find_checkpoint, load_model, read_state, tokenizer_folder
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
         return
     model, run = load_model(checkpoint)
     data_root = arguments.data or default_data_root(run.scale)
-    tokenizer = tokenizer_folder(checkpoint, data_root, run)
+    tokenizer = tokenizer_folder(data_root, run, read_state(checkpoint).tokenizer_sha256)
     eod_id = AutoTokenizer.from_pretrained(tokenizer).eos_token_id
     llama = model.llama
     if run.recipe.precision == "bf16":

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoTokenizer
 
 from configs.loader import UserError, default_data_root, run_main
-from train.checkpoint import find_checkpoint, load_model, tokenizer_folder
+from train.checkpoint import find_checkpoint, load_model, read_state, tokenizer_folder
 
 
 def main() -> None:
@@ -32,7 +32,8 @@ def main() -> None:
     checkpoint = find_checkpoint(arguments.checkpoint)
     model, run = load_model(checkpoint)
     data_root = arguments.data or default_data_root(run.scale)
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(checkpoint, data_root, run))
+    sha256 = read_state(checkpoint).tokenizer_sha256
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(data_root, run, sha256))
     prompts = [line for line in arguments.prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not prompts:
         raise UserError(f"{arguments.prompts}: holds no prompt; write one a line")

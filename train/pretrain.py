@@ -61,6 +61,7 @@ def main() -> int:
             tokens_seen=step * run.tokens_per_step,
             config_sha256=run.sha256(),
             data_fingerprint=train_tokens.fingerprint,
+            val_fingerprint=val_tokens.fingerprint,
             tokenizer_sha256=train_tokens.tokenizer_sha256,
             guard=guard,
         )
@@ -69,7 +70,7 @@ def main() -> int:
         raise UserError(f"{folder}: holds a run: go on with --resume auto, or name another folder with --out")
     world = start_world()
     resume_from = find_resume(folder, world)
-    changes = find_changes(resume_from, state_at(0, GuardState())) if resume_from else []
+    changes = find_changes(resume_from, state_at(0, GuardState()), run) if resume_from else []
     if changes and not arguments.force:
         raise UserError(
             f"{resume_from}: was trained with {' and '.join(changes)}: restore it, or begin anew in another "
@@ -110,6 +111,7 @@ def main() -> int:
         seed=run.seed,
         config_sha256=run.sha256(),
         data_fingerprint=train_tokens.fingerprint,
+        val_fingerprint=val_tokens.fingerprint,
         tokenizer_sha256=train_tokens.tokenizer_sha256,
         unique_tokens=data.unique_tokens,  # epochs of a domain: the sum of its tokens/<domain> by these
         params_total=params_total,

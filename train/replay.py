@@ -15,6 +15,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from configs.loader import LawBroken, UserError, default_data_root, run_main
+from train.checkpoint import tokenizer_folder
 from train.config import read_config
 from train.data import TrainingData, step_samples
 from train.tokens import open_tokens
@@ -41,7 +42,7 @@ def main() -> None:
             f"{arguments.run}: step {arguments.step} trained on spans {logged['span_hash']}, {tokens.folder} "
             f"gives {found}: its tokens or the recipe are not those of the run; bring back the ones it had"
         )
-    tokenizer = AutoTokenizer.from_pretrained(data_root / "tokenizers" / run.recipe.tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(data_root, run, tokens.tokenizer_sha256))
     print(f"{run.run_id}: step {arguments.step}, span_hash {found} as logged")
     batch = data.batch(samples)
     for row, sample in enumerate(samples.tolist()):
