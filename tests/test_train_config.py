@@ -1,5 +1,6 @@
 """Runs, scales and models: what the configuration files say, and what they may not say."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,9 @@ def test_the_seed_decides_initial_weights_and_data_order_unless_one_is_named() -
         ({"learning_rate": 1e-3}, "learning_rate: unknown key"),
         ({"lr": "fast"}, "lr: .*number"),
         ({"lr": -1.0}, "lr: .*greater than 0"),
+        ({"betas": [0.9, 1.5]}, r"betas\.1: .*less than 1"),
+        ({"mixture": {"math": -1}}, r"mixture\.math: .*greater than or equal to 0"),
+        ({"mixture": {"math": math.inf}}, r"mixture\.math: .*finite number"),
         ({"sequence_length": 512}, "the scale sets sequence_length"),
         ({"model": "huge"}, "model 'huge': the scale knows base"),
         ({"base": "me"}, "is its own base"),

@@ -157,7 +157,7 @@ def test_a_step_that_is_not_finite_is_logged_as_skipped_and_the_run_goes_on(
 def test_repeated_faults_stop_the_run_with_a_sentence_and_a_black_box(corpus: Path, tmp_path: Path) -> None:
     with (
         spoiled_model(set(range(8, 21))),
-        pytest.raises(UserError, match="lower lr, and start") as error,
+        pytest.raises(UserError, match="lower lr, and start again with --force") as error,
     ):
         pretrain_here(corpus, tmp_path)
     black_box = tmp_path / f"blackbox.step_{7 + MAX_FAULTS}.json"

@@ -86,7 +86,7 @@ def test_the_log_has_the_promised_rows(alone: Path) -> None:
     assert {row["kind"] for row in lines[1:]} == {"train", "perf", "val", "event"}
     fields = {
         "header": "schema_version run_id restart_index git_sha git_dirty config_sha256 data_fingerprint "
-        "tokenizer_sha256 unique_tokens slurm_job_id world_size device seed params_total",
+        "val_fingerprint tokenizer_sha256 unique_tokens slurm_job_id world_size device seed params_total",
         "train": "loss_nats lr grad_norm clipped skipped span_hash loss_nats/math tokens/math loss_nats/cs "
         "tokens/cs loss_nats/physics tokens/physics",
         "perf": "tokens_per_s step_s data_wait_s mem_peak_gib",
@@ -214,7 +214,8 @@ def test_a_mistake_that_all_processes_find_is_told_once(corpus: Path, tmp_path: 
         ({"micro_batch_size": 3}, "micro_batch_size can be 1, 2, 4, 8"),
         ({"learning_rate": 1}, "learning_rate: unknown key"),
         ({"sequence_length": 5000}, "beyond the model's 4096 positions"),
-        ({"mixture": {"math": 0}}, "weights are positive"),
+        ({"mixture": {"math": 0}}, "at least one weight is positive"),
+        ({"mixture": {"math": 1, "cs": 1e-9}}, "the weight of cs is rounded to 0 millionths; multiply"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

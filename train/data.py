@@ -88,8 +88,13 @@ class TrainingData:
                 f"{self.tokens.folder}: the mixture names {', '.join(missing)}, which it does not hold"
             )
         weights = [round(named.get(name, 0) * WEIGHT_UNIT) for name in self.domains]
-        if min(weights) < 0 or not sum(weights):
-            raise UserError(f"mixture: {named}: weights are positive, or 0 for a domain to leave out")
+        if lost := [name for name, weight in named.items() if weight > 0 and not round(weight * WEIGHT_UNIT)]:
+            raise UserError(
+                f"mixture: {named}: the weight of {', '.join(lost)} is rounded to 0 millionths; "
+                f"multiply all weights by the same number"
+            )
+        if not sum(weights):
+            raise UserError(f"mixture: {named}: at least one weight is positive; 0 leaves a domain out")
         return weights
 
     @property
