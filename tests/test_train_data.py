@@ -19,7 +19,6 @@ from train.data import (
     TrainingData,
     math_shares,
     rank_batches,
-    read_ahead,
     step_samples,
     validation_set,
 )
@@ -238,33 +237,6 @@ def test_sample_ten_million_is_found_at_once(tokens: TokenSet) -> None:
     began = time.perf_counter()
     data.batch(np.arange(10**7, 10**7 + 8))
     assert time.perf_counter() - began < 1
-
-
-@pytest.mark.parametrize("workers", [1, 4])
-def test_any_number_of_workers_gives_the_same_batches(tokens: TokenSet, workers: int) -> None:
-    run = small_run()
-    data = TrainingData(tokens, run)
-    direct, ahead = (list(rank_batches(data, run, 0, 2, 0, workers=w)) for w in (0, workers))
-    assert len(direct) == run.steps_total * run.grad_accum_steps(2)
-    for one, other in zip(direct, ahead, strict=True):
-        assert torch.equal(one.input_ids_BT, other.input_ids_BT)
-        assert torch.equal(one.targets_BT, other.targets_BT)
-        assert torch.equal(one.domains_B, other.domains_B)
-
-
-@pytest.mark.parametrize("workers", [0, 1, 4])
-def test_an_error_of_a_worker_reaches_whoever_waits_for_its_batch(tokens: TokenSet, workers: int) -> None:
-    data = TrainingData(tokens, small_run())
-
-    def read(number: int) -> Any:
-        if number == 3:
-            raise OSError("disk gone")
-        return data.batch(np.arange(number, number + 1))
-
-    batches = read_ahead(iter(range(9)), read, workers)
-    assert [len(next(batches).input_ids_BT) for _ in range(3)] == [1, 1, 1]
-    with pytest.raises(OSError, match="disk gone"):
-        next(batches)
 
 
 def test_span_hashes_never_change_between_versions_of_this_code(tokens: TokenSet) -> None:

@@ -3,12 +3,14 @@
 import json
 import math
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from configs.loader import UserError
 from tests.train_support import pretrain, pretrain_here, read_rows, write_corpus
+from train.data import Batch
 from train.validation import ValidationResult
 
 
@@ -65,6 +67,20 @@ def test_a_sink_that_is_not_installed_is_named(
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match=r"wandb is not installed .* pip install -e '\.\[tracking\]'"):
         pretrain_here(corpus, tmp_path, sinks=["wandb"])
+
+
+def test_bringing_a_batch_to_the_device_is_no_wait_for_data(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(batch: Batch, _: object) -> Batch:
+        time.sleep(0.05)
+        return batch
+
+    monkeypatch.setattr(Batch, "to", slow)
+    assert pretrain_here(corpus, tmp_path, tokens_total=3 * 8 * 32) == 0
+    (perf,) = read_rows(tmp_path, "perf")
+    assert perf["step_s"] > 0.2  # four micro-batches
+    assert perf["data_wait_s"] < 0.1
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,16 @@ class Batch:
     targets_BT: torch.Tensor  # int64, IGNORE where there is none
     domains_B: torch.Tensor  # int64, numbers in TrainingData.domains
 
+    def pinned(self) -> "Batch":
+        """The batch in page-locked memory, from which CUDA copies while the host goes on."""
+        return self._each(torch.Tensor.pin_memory)
+
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device."""
-        return Batch(self.input_ids_BT.to(device), self.targets_BT.to(device), self.domains_B.to(device))
+        """The batch on a device; the host waits for the copy only where the batch is not pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        return Batch(change(self.input_ids_BT), change(self.targets_BT), change(self.domains_B))
 
     def target_counts_B(self) -> torch.Tensor:
         """Targets of each sequence (float64)."""
@@ -187,18 +194,30 @@ def step_samples(step: int, run: Run) -> np.ndarray:
 
 
 def rank_batches(
-    data: TrainingData, run: Run, rank: int, world_size: int, after_step: int, workers: int = 1
+    data: TrainingData,
+    run: Run,
+    rank: int,
+    world_size: int,
+    after_step: int,
+    workers: int = 1,
+    pin: bool = False,
 ) -> Iterator[Batch]:
     """A rank's micro-batches of all steps after `after_step`: an equal share of each step's samples.
 
-    `workers` threads read ahead of whoever takes the batches; with 0 each is read when it is asked for.
+    `workers` threads read ahead of whoever takes the batches, and pin them where CUDA is to have them; with 0
+    each is read when it is asked for.
     """
+
+    def read(windows: Windows) -> Batch:
+        batch = data.read(windows)
+        return batch.pinned() if pin else batch
+
     steps = range(after_step + 1, run.steps_total + 1)
     shares = (np.split(step_samples(step, run), world_size)[rank] for step in steps)
     located = (
         windows for share in shares for windows in data.locate_each(share, run.recipe.micro_batch_size)
     )
-    return read_ahead(located, data.read, workers)
+    return read_ahead(located, read, workers)
 
 
 def read_ahead(items: Iterator[Item], read: Callable[[Item], Batch], workers: int) -> Iterator[Batch]:

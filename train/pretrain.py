@@ -102,7 +102,8 @@ def main() -> int:
         (folder / "DONE").unlink(missing_ok=True)  # there, if the last checkpoint was lost since
         write_config(folder / "config.yaml", run)
     log = Log(folder, world.is_main, run.tokens_per_step)
-    device_name = torch.cuda.get_device_name() if world.device.type == "cuda" else "cpu"
+    on_cuda = world.device.type == "cuda"
+    device_name = torch.cuda.get_device_name() if on_cuda else "cpu"
     log.header(
         run.run_id,
         step,
@@ -141,7 +142,7 @@ def main() -> int:
     flops_per_step = run.model.flops_per_token(params_total, recipe.sequence_length) * run.tokens_per_step
     peak_flops = next((peak for name, peak in PEAK_FLOPS.items() if name in device_name), None)
     validate_every = run.steps_of(recipe.validate_every_tokens)
-    batches = rank_batches(data, run, world.rank, world.size, step)
+    batches = rank_batches(data, run, world.rank, world.size, step, pin=on_cuda)
     bar = tqdm(total=run.steps_total, initial=step, desc=run.run_id, unit="step", disable=not world.is_main)
     saver = Saver(folder / "checkpoints", strategy)
     gc.freeze()  # the collector would stop one rank in the middle of a step, and all others with it
@@ -156,7 +157,8 @@ def main() -> int:
         totals = torch.zeros(2 * n_domains + 1, dtype=torch.float64, device=world.device)
         for micro_step in range(grad_accum_steps):
             with clock.waiting_for_data():
-                batch = next(batches).to(world.device)
+                batch = next(batches)
+            batch = batch.to(world.device)  # on CUDA behind the computation before: no wait for data
             last = micro_step == grad_accum_steps - 1
             with clock.computing(last):
                 losses_B = strategy.backward(batch, run.tokens_per_step, last)
