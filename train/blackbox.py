@@ -61,6 +61,6 @@ def too_many_faults(run: Run, step: int, update: StepResult, black_box: Path) ->
     return UserError(
         f"{run.run_id}: step {step} ({update.fault}) is fault {MAX_FAULTS} within {WINDOW_STEPS} steps, "
         f"none of which reached the weights. {black_box} holds its text and each layer's gradient norm: mend "
-        f"the data or lower lr, and start again with --force: it goes on from the newest checkpoint, which "
-        f"was trained with what you change"
+        f"the data or lower lr, and start again with --force, without which a change is refused: it goes "
+        f"on from the newest checkpoint"
     )

@@ -29,7 +29,7 @@ from train.model import PretrainModel, build_model
 from train.parallel import DataParallel, State
 
 MANIFEST = "manifest.json"
-NAME = re.compile(r"step_(\d{7,})")  # a folder of another name, step_0000002_backup, is none of ours
+NAME = re.compile(r"step_\d{7,}")  # step_0000002_backup is somebody else's
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -100,14 +100,14 @@ def find_changes(checkpoint: Path, state: TrainState, run: Run) -> list[str]:
 def _changed_keys(config: Path, run: Run) -> str:
     """The keys of a checkpoint's configuration whose values decide the numbers and are others in `run`."""
 
-    def values(config: dict[str, Any]) -> dict[str, Any]:
-        recipe = {key: value for key, value in config["recipe"].items() if key not in NOT_DECISIVE}
-        return recipe | {f"model.{key}": value for key, value in config["model"].items()}
+    def flat(whole: dict[str, Any]) -> dict[str, Any]:
+        recipe = {key: value for key, value in whole["recipe"].items() if key not in NOT_DECISIVE}
+        return recipe | {f"model.{key}": value for key, value in whole["model"].items()}
 
     # As it was written: an older program's configuration may hold keys that are none any more.
-    before, now = values(read_yaml(config)), values(run.decisive())
+    before, now = flat(read_yaml(config)), flat(run.decisive())
     pairs = {key: (before.get(key, "absent"), now.get(key, "absent")) for key in sorted(before | now)}
-    return ", ".join(f"{key} {was}, now {is_}" for key, (was, is_) in pairs.items() if was != is_)
+    return ", ".join(f"{key} {was}, now {new}" for key, (was, new) in pairs.items() if was != new)
 
 
 def find_damage(checkpoint: Path) -> str:
