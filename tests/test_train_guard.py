@@ -179,6 +179,7 @@ def test_repeated_faults_stop_the_run_with_a_sentence_and_a_black_box(corpus: Pa
     assert read_rows(tmp_path, "train", restart=1)[0]["step"] == 11
 
 
+@pytest.mark.slow
 def test_no_process_leaves_a_run_that_gives_up_before_all_is_written(corpus: Path, tmp_path: Path) -> None:
     # Two processes with four micro-batches a step each, as `spoiled_model` counts them.
     _, *arguments = pretrain_command(corpus, tmp_path, strategy="ddp", micro_batch_size=1)
