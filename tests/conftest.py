@@ -44,7 +44,7 @@ def _missing_gpu() -> str:
 
 def _missing_tracking() -> str:
     missing = [name for name in ("tensorboard", "wandb") if not find_spec(name)]
-    return f"{' and '.join(missing)} not installed: pip install '.[tracking]'" if missing else ""
+    return f"{' and '.join(missing)} not installed: pip install -e '.[tracking]'" if missing else ""
 
 
 def _missing_oracle(program: str) -> str:
