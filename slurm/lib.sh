@@ -70,7 +70,7 @@ torchrun_everywhere() {
 
 # ---------------------------------------------------------------- training that outlives its job
 
-# train RUN [key=value ...]: start or resume configs/runs/RUN.yaml, and requeue the job when its time is up.
+# train RUN [key=value ...] [--force]: start or resume configs/runs/RUN.yaml, and requeue the job when its time is up.
 # Slurm signals this shell shortly before the limit (--signal=B:USR1 in the headers). The STOP file passes it on:
 # all ranks agree on a step, save and leave; a signal of their own would end torchrun instead.
 train() {
@@ -86,7 +86,8 @@ from train.config import load_run
 from train.tokens import open_tokens
 
 def main() -> None:
-    name, scale, seed, world_size, *overrides = sys.argv[1:]
+    name, scale, seed, world_size, *more = sys.argv[1:]
+    overrides = [word for word in more if word != "--force"]
     run = load_run(Path("configs/runs", f"{name}.yaml"), scale, int(seed), parse_overrides(overrides))
     run.grad_accum_steps(int(world_size))
     open_tokens(default_data_root(scale), run.recipe.corpus, run.recipe.tokenizer, "train")
