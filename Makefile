@@ -37,7 +37,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PY) -m pip install -r requirements.txt
 	@touch $@
 
-preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= METADATA= DATA= VARIANT= SCALE= WORKERS=: raw archives to corpus, tokenizer and token shards
+preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= METADATA= DATA= VARIANT= TOKENIZER= SCALE= WORKERS=: raw archives to corpus, tokenizer and token shards
 	@set -e; set -- --data "$$DATA" --variant "$$VARIANT" --scale "$$SCALE" --workers "$$WORKERS"; \
 	if [ -n "$$SRC" ]; then set -- "$$@" --src "$$SRC"; fi; \
 	if [ -n "$$METADATA" ]; then set -- "$$@" --metadata "$$METADATA"; fi; \

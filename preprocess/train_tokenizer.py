@@ -186,7 +186,7 @@ def train_model(
 
 
 def main() -> None:
-    """Train the tokenizer unless one from the same text and configuration is there."""
+    """Train the tokenizer unless one from the same text and configuration, or of another corpus, is there."""
     parser = arguments(__doc__ or "", "train_tokenizer", TrainTokenizerConfig)
     parser.add_argument("--tokenizer", default="main", help="a recipe in configs/tokenizers/ (default: main)")
     job: Job = parse(parser, "train_tokenizer")
@@ -196,6 +196,16 @@ def main() -> None:
     require_done(corpus)
     units = units_of(corpus)
     out = job.data / "tokenizers" / name
+    report = out / "report.json"
+    made = json.loads(report.read_text()) if report.is_file() else {}
+    # Runs that differ in their corpus alone share a tokenizer: one trained anew would be a second difference.
+    if made and made["corpus"] != job.variant:
+        print(
+            f"train_tokenizer: {out} is kept: it is of corpus {made['corpus']!r}, and {job.variant!r} shares it; "
+            "for one of its own write configs/tokenizers/NAME.yaml (base: main) and give --tokenizer NAME "
+            "(make: TOKENIZER=NAME)"
+        )
+        return
     code = code_hash(
         "train_tokenizer.py",
         "token_units.py",
@@ -209,8 +219,7 @@ def main() -> None:
     input_hash = xxhash.xxh3_128_hexdigest("\0".join([config.model_dump_json(), code, *contents]).encode())
     for left_by_a_killed_run in out.parent.glob(f".{name}.*"):
         shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
-    report = out / "report.json"
-    if report.is_file() and json.loads(report.read_text())["input_hash"] == input_hash:
+    if made and made["input_hash"] == input_hash:
         print(f"train_tokenizer: {out} is finished, not made again")
         return
 

@@ -124,6 +124,29 @@ def test_finished_work_is_not_done_again(data: Path) -> None:
         assert "finished, not made again" in run_stage(stage, "--data", data, *flags)
 
 
+def test_another_corpus_keeps_the_tokenizer_and_trains_one_of_its_own_by_name(
+    data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data / "tokenizers", tmp_path / "tokenizers")
+    shutil.copytree(data / "corpus/main", tmp_path / "corpus/run01")
+    write_shard(tmp_path / "corpus/run01/split_corpus/tar9.parquet", [document("0709.0001")], schema.SPLIT)
+    flags = ("--data", tmp_path, "--variant", "run01")
+    said = run_stage("train_tokenizer", *flags, "vocab_size=600")
+    assert "tokenizers/main is kept: it is of corpus 'main'" in said
+    assert "--tokenizer NAME (make: TOKENIZER=NAME)" in said
+    assert tree(tmp_path / "tokenizers") == tree(data / "tokenizers")
+    run_stage("train_tokenizer", *flags, "--tokenizer", "run08", "vocab_size=600", "allow_smaller=true")
+    assert json.loads((tmp_path / "tokenizers/run08/report.json").read_text())["corpus"] == "run01"
+
+
+def test_the_same_corpus_with_other_text_is_trained_on_again(data: Path, tmp_path: Path) -> None:
+    for part in ("corpus", "tokenizers"):
+        shutil.copytree(data / part, tmp_path / part)
+    write_shard(tmp_path / "corpus/main/split_corpus/tar9.parquet", [document("0709.0001")], schema.SPLIT)
+    run_stage("train_tokenizer", "--data", tmp_path, "vocab_size=600")
+    assert json.loads((tmp_path / "tokenizers/main/report.json").read_text())["n_documents"] == 28
+
+
 def test_too_small_a_corpus_names_the_largest_vocabulary(data: Path, tmp_path: Path) -> None:
     shutil.copytree(data / "corpus", tmp_path / "corpus")
     arguments = ("train_tokenizer", "--data", tmp_path, "vocab_size=50000")
