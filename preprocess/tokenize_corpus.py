@@ -113,14 +113,16 @@ def tokenize_shard(
         "eod_id": eod,
         "tokenizer_sha256": model_sha256,
     }
-    for left_from_before in out.glob(f"*/*/{unit.name}.json"):  # a split or domain that it may have no more
-        for suffix in (".json", ".idx.parquet", ".bin"):
-            left_from_before.with_suffix(suffix).unlink(missing_ok=True)
+    marker_file = _marker_file(out, unit)
+    marker_file.unlink(missing_ok=True)  # from here to the end the parts are not those that it promised
+    for suffix in (".bin", ".idx.parquet", ".json"):  # of a split or domain that it may have no more, too
+        for left_from_before in out.glob(f"*/*/{unit.name}{suffix}"):
+            left_from_before.unlink(missing_ok=True)
     written = {}
     for (split, domain), part in sorted(parts.items()):
         written[f"{split}/{domain}"] = _write_part(out / split / domain, unit.name, part, facts, input_hash)
     marker = {"input_hash": input_hash, "parts": written}
-    write_json(out / "_shards" / f"{unit.name}.json", marker)
+    write_json(marker_file, marker)
     return unit, marker
 
 
@@ -178,7 +180,7 @@ def main() -> None:
         for unit in units
     }
     share = [unit for i, unit in enumerate(units) if i % job.shard[1] == job.shard[0]]
-    todo = [unit for unit in share if _marker(out, unit).get("input_hash") != hashes[unit.name]]
+    todo = [unit for unit in share if not _is_done(out, unit, hashes[unit.name], config)]
     if len(todo) < len(share):
         print(
             f"tokenize_corpus: {len(share) - len(todo)} of {len(share)} shards are finished, not made again"
@@ -192,17 +194,13 @@ def main() -> None:
     with progress("tokenize_corpus", todo) as bar:
         for unit, _ in run_tasks(tokenize_shard, tasks, job.workers):
             bar.update(unit.n_bytes)
-    markers = [_marker(out, unit) for unit in units]
-    if all(
-        marker.get("input_hash") == hashes[unit.name] for unit, marker in zip(units, markers, strict=True)
-    ):
-        totals = _totals(markers, corpus, units)
-        if not (out / DONE).is_file():
-            write_json(out / DONE, totals)
+    if all(_is_done(out, unit, hashes[unit.name], config) for unit in units):
+        write_json(out / DONE, _totals([_marker(out, unit) for unit in units], corpus, units))
 
 
 def _refuse_strays(out: Path, units: list[Unit]) -> None:
-    strays = sorted({path.stem for path in (out / "_shards").glob("*.json")} - {unit.name for unit in units})
+    there = {path.stem for pattern in ("_shards/*.json", "*/*/*.bin") for path in out.glob(pattern)}
+    strays = sorted(there - {unit.name for unit in units})
     if strays:
         raise UserError(
             f"{out}: {len(strays)} token shards ({strays[0]}, …) have no documents any more; "
@@ -210,9 +208,28 @@ def _refuse_strays(out: Path, units: list[Unit]) -> None:
         )
 
 
+def _marker_file(out: Path, unit: Unit) -> Path:
+    return out / "_shards" / f"{unit.name}.json"
+
+
 def _marker(out: Path, unit: Unit) -> dict[str, Any]:
-    path = out / "_shards" / f"{unit.name}.json"
+    path = _marker_file(out, unit)
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _is_done(out: Path, unit: Unit, input_hash: str, config: TokenizeCorpusConfig) -> bool:
+    """Whether the marker promises what these inputs give, and each file that it promises is there."""
+    marker = _marker(out, unit)
+    return marker.get("input_hash") == input_hash and all(
+        _is_whole(out / part, unit.name, counts["n_tokens"], config)
+        for part, counts in marker["parts"].items()
+    )
+
+
+def _is_whole(folder: Path, name: str, n_tokens: int, config: TokenizeCorpusConfig) -> bool:
+    tokens, *others = (folder / f"{name}{suffix}" for suffix in (".bin", ".idx.parquet", ".json"))
+    n_bytes = -(-n_tokens // PACKED_GROUP) * PACKED_BITS if config.packed else n_tokens * DTYPE.itemsize
+    return tokens.is_file() and tokens.stat().st_size == n_bytes and all(path.is_file() for path in others)
 
 
 def _totals(markers: list[dict[str, Any]], corpus: Path, units: list[Unit]) -> dict[str, dict[str, int]]:

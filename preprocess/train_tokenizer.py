@@ -201,7 +201,7 @@ def main() -> None:
     # Runs that differ in their corpus alone share a tokenizer: one trained anew would be a second difference.
     if made and made["corpus"] != job.variant:
         print(
-            f"train_tokenizer: {out} is kept: it is of corpus {made['corpus']!r}, and {job.variant!r} shares it; "
+            f"train_tokenizer: {out} is kept: it is of corpus {made['corpus']!r}, {job.variant!r} shares it; "
             "for one of its own write configs/tokenizers/NAME.yaml (base: main) and give --tokenizer NAME "
             "(make: TOKENIZER=NAME)"
         )

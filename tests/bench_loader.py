@@ -19,7 +19,7 @@ import numpy as np
 
 from analysis.measure import record
 from configs.loader import run_main
-from tests.train_support import ROOT, write_shard
+from tests.train_support import ROOT, write_shard, write_token_totals
 from train.config import Run, load_run
 from train.data import TrainingData, rank_batches, step_samples
 from train.tokens import open_tokens
@@ -42,7 +42,7 @@ def write_random_corpus(data: Path) -> int:
             papers = {f"{domain}.{shard}.{i}": random.integers(3, VOCAB, n) for i, n in enumerate(lengths)}
             write_shard(root / "train" / domain, f"tar_{shard}", papers, VOCAB)
             total += int(lengths.sum()) + PAPERS
-    (root / "_DONE.json").write_text("{}")
+    write_token_totals(root)
     return total
 
 

@@ -1,50 +1,25 @@
-"""Tokenizer and token shards: commands whole, every byte back, three encoders with the same ids."""
+"""Tokenizers: commands whole, every byte back, three encoders with the same ids."""
 
 import json
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sentencepiece as spm
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from configs.loader import LawBroken, UserError
+from configs.loader import UserError
 from preprocess import schema
 from preprocess.encoder import ADVERSARIAL, encode_by_line, load_encoder
 from preprocess.shard import read_rows
-from preprocess.tokenize_corpus import pack
-from tests.conftest import ROOT, run_script
-from tests.corpus_support import PROSE, document, run_stage, write_done, write_shard
-from train.tokens import open_tokens
-
-FORMULAS = r"\begin{equation} \alpha_{1} + \frac{\beta}{2} \leq \int_0^1 f(x)\,dx \end{equation}" + "\n\n"
+from tests.conftest import run_script
+from tests.corpus_support import document, run_stage, write_shard
+from tests.tokenizer_support import kill_when, tree, write_tokenized
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = tmp_path_factory.mktemp("tokenizer")
-    corpus = data / "corpus/main/split_corpus"
-    for k in range(3):
-        rows = [
-            document(
-                f"070{k}.{i:04}",
-                f"Paper {i} of {k}.\n\n" + PROSE * 2 + FORMULAS * 3 + f"\\rare{'abc'[k]}{'x' * (i == 0)} ",
-                domain=("math", "cs", "physics")[i % 3],
-                split="val" if i < 3 else "train",
-            )
-            for i in range(12)
-        ]
-        write_shard(corpus / f"tar{k}.parquet", rows, schema.SPLIT)
-    write_done(corpus)
-    run_stage("train_tokenizer", "--data", data, "vocab_size=600")
-    run_stage("tokenize_corpus", "--data", data)
-    return data
+    return write_tokenized(tmp_path_factory.mktemp("tokenizer"))
 
 
 @pytest.fixture(scope="module")
@@ -96,27 +71,6 @@ def test_training_and_shards_are_the_same_for_any_workers(data: Path, tmp_path: 
         run_script("preprocess/tokenize_corpus.py", "--data", tmp_path, "--workers", 2, "--shard", f"{i}/2")
     for path in [*(data / "tokenizers").rglob("*.*"), *(data / "tokens").rglob("*.*")]:
         assert path.read_bytes() == (tmp_path / path.relative_to(data)).read_bytes(), path
-
-
-def test_shards_hold_every_document_and_its_end(data: Path) -> None:
-    reference = spm.SentencePieceProcessor(model_file=str(data / "tokenizers/main/tokenizer.model"))
-    texts = {
-        (row["split"], row["domain"], row["id"]): row["text"]
-        for path in (data / "corpus/main/split_corpus").glob("*.parquet")
-        for row in read_rows(path)
-    }
-    found = {}
-    for path in (data / "tokens/main-main").glob("*/*/*.bin"):
-        tokens = np.fromfile(path, "<u4")
-        facts = json.loads(path.with_suffix(".json").read_text())
-        assert facts["n_tokens"] == len(tokens)
-        for row in read_rows(path.with_suffix(".idx.parquet")):
-            ids = tokens[row["offset"] :][: row["n_tokens"]].tolist()
-            assert ids[-1] == facts["eod_id"] == reference.eos_id()
-            text = reference.decode(ids[:-1])
-            assert row["n_bytes"] == len(text.encode())
-            found[path.parts[-3], path.parts[-2], row["id"]] = text
-    assert found == texts
 
 
 def test_finished_work_is_not_done_again(data: Path) -> None:
@@ -185,83 +139,6 @@ def test_variants_are_trained_and_checked(data: Path, tmp_path: Path, variant: s
     assert (tmp_path / f"tokens/main-{variant}/_DONE.json").is_file()
 
 
-def test_a_text_with_sentencepiece_s_own_space_breaks_the_law(data: Path, tmp_path: Path) -> None:
-    shutil.copytree(data / "tokenizers", tmp_path / "tokenizers")
-    rows = [document("0704.0001"), document("0704.0002", "a\u2581b")]
-    write_shard(tmp_path / "corpus/main/split_corpus/tar.parquet", rows, schema.SPLIT)
-    write_done(tmp_path / "corpus/main/split_corpus")
-    with pytest.raises(LawBroken, match=r"tar.parquet: 0704.0002: decoding"):
-        run_stage("tokenize_corpus", "--data", tmp_path)
-    assert not (tmp_path / "tokens/main-main/_DONE.json").exists()
-
-
-# ---------------------------------------------------------------- packed
-
-
-@settings(deadline=None)
-@given(tokens=st.lists(st.integers(0, (1 << 17) - 1), max_size=40))
-def test_packing_takes_17_bits_a_token_and_loses_none(tokens: list[int]) -> None:
-    packed = pack(np.array(tokens, "<u4"))
-    assert packed.nbytes == -(-len(tokens) // 8) * 17
-    bits = np.unpackbits(packed, axis=1, bitorder="little").astype(int)
-    low = bits[:, :128].reshape(-1, 16) @ (1 << np.arange(16))
-    high = bits[:, 128:].reshape(-1) << 16
-    assert (low + high)[: len(tokens)].tolist() == tokens
-
-
-def test_packed_shards_are_read_as_the_same_tokens(data: Path, tmp_path: Path) -> None:
-    for part in ("corpus", "tokenizers"):
-        shutil.copytree(data / part, tmp_path / part)
-    run_stage("tokenize_corpus", "--data", tmp_path, "packed=true")
-    plain, packed = (open_tokens(root, "main", "main", "train") for root in (data, tmp_path))
-    assert packed.fingerprint == plain.fingerprint
-    for name, stream in plain.domains.items():
-        other = packed.domains[name]
-        assert other.read(0, other.n_tokens).tolist() == stream.read(0, stream.n_tokens).tolist()
-        sizes = [sum(Path(f"{s}.bin").stat().st_size for s in d.shards) for d in (stream, other)]
-        assert sizes[1] <= sizes[0] * 17 / 32 + 17 * len(stream.shards)
-
-
-def test_other_form_on_disk_is_made_again(data: Path, tmp_path: Path) -> None:
-    for part in ("corpus", "tokenizers", "tokens"):
-        shutil.copytree(data / part, tmp_path / part)
-    run_stage("tokenize_corpus", "--data", tmp_path, "packed=true")
-    assert {json.loads(p.read_text())["dtype"] for p in tmp_path.glob("tokens/*/*/*/*.json")} == {"packed17"}
-
-
-# ---------------------------------------------------------------- changes and kills
-
-
-def test_a_paper_that_changes_its_split_leaves_nothing_behind(data: Path, tmp_path: Path) -> None:
-    for part in ("corpus", "tokenizers", "tokens"):
-        shutil.copytree(data / part, tmp_path / part)
-    shard = tmp_path / "corpus/main/split_corpus/tar0.parquet"
-    rows = [row | {"split": "train"} for row in read_rows(shard)]
-    write_shard(shard, rows, schema.SPLIT)
-    run_stage("tokenize_corpus", "--data", tmp_path)
-    assert not list(tmp_path.glob("tokens/main-main/val/*/tar0.*"))
-    assert len(list(tmp_path.glob("tokens/main-main/train/*/tar0.bin"))) == 3
-
-
-def test_shards_without_documents_are_refused(data: Path, tmp_path: Path) -> None:
-    for part in ("corpus", "tokenizers", "tokens"):
-        shutil.copytree(data / part, tmp_path / part)
-    (tmp_path / "corpus/main/split_corpus/tar2.parquet").unlink()
-    with pytest.raises(UserError, match=r"1 token shards \(tar2, …\) have no documents any more"):
-        run_stage("tokenize_corpus", "--data", tmp_path)
-
-
-def kill_when(appears: str, data: Path, stage: str, *flags: str) -> None:
-    """Start a stage and send SIGKILL as soon as a file that matches a pattern is there."""
-    command = [sys.executable, f"preprocess/{stage}.py", "--data", str(data), "--workers", "1", *flags]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while process.poll() is None and not list(data.glob(appears)) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
-
-
 @pytest.mark.parametrize("appears", ["tokenizers/.main.*/units.tsv", "tokenizers/.main.*/tokenizer.json"])
 def test_a_killed_training_leaves_no_tokenizer_and_the_next_one_no_trace(
     data: Path, tmp_path: Path, appears: str
@@ -273,24 +150,3 @@ def test_a_killed_training_leaves_no_tokenizer_and_the_next_one_no_trace(
         run_stage("tokenize_corpus", "--data", tmp_path)
     run_stage("train_tokenizer", "--data", tmp_path, "vocab_size=600")
     assert tree(tmp_path / "tokenizers") == tree(data / "tokenizers")
-
-
-@pytest.mark.parametrize(
-    "appears", ["tokens/*/*/*/.*.tmp", "tokens/*/*/*/*.bin", "tokens/*/_shards/tar*.json"]
-)
-def test_killed_shards_are_not_taken_for_finished_and_are_made_again(
-    data: Path, tmp_path: Path, appears: str
-) -> None:
-    for part in ("corpus", "tokenizers"):
-        shutil.copytree(data / part, tmp_path / part)
-    kill_when(appears, tmp_path, "tokenize_corpus")
-    if not (tmp_path / "tokens/main-main/_DONE.json").is_file():
-        with pytest.raises(UserError, match="unfinished"):
-            open_tokens(tmp_path, "main", "main", "train")
-    run_stage("tokenize_corpus", "--data", tmp_path)
-    assert tree(tmp_path / "tokens") == tree(data / "tokens")
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.loader import CONFIGS, UserError
-from tests.train_support import EOD, write_corpus, write_shard
+from configs.loader import CONFIGS
+from tests.train_support import EOD, write_corpus
 from train.config import Run, load_run
 from train.data import (
     TrainingData,
@@ -268,62 +268,3 @@ def test_validation_takes_one_document_at_least_and_all_at_most(corpus: Path) ->
     one, every = (validation_set(stream, EOD, n, T) for n in (1, 10**9))
     assert one.n_tokens in stream.documents.n_tokens
     assert every.n_tokens == stream.n_tokens
-
-
-# ---------------------------------------------------------------- shards
-
-
-def test_a_read_crosses_shards(tmp_path: Path) -> None:
-    for name, first in (("a", 10), ("b", 20), ("c", 30)):
-        write_shard(tmp_path, name, {name: np.arange(first, first + 3)})
-    stream = DomainTokens(tmp_path)
-    assert stream.read(2, 8).tolist() == [12, EOD, 20, 21, 22, EOD, 30, 31]
-    assert stream.documents.start.tolist() == [0, 4, 8]
-
-
-def break_nothing_there(data: Path) -> None:
-    (data / "tokens").rename(data / "elsewhere")
-
-
-def break_unfinished(data: Path) -> None:
-    (data / "tokens" / "main-main" / "_DONE.json").unlink()
-
-
-def break_truncated(data: Path) -> None:
-    path = data / "tokens" / "main-main" / "train" / "cs" / "tar_1.bin"
-    path.write_bytes(path.read_bytes()[:-4])
-
-
-def break_two_tokenizers(data: Path) -> None:
-    path = data / "tokens" / "main-main" / "train" / "cs" / "tar_1.json"
-    path.write_text(path.read_text().replace('"' + "0" * 64, '"' + "1" * 64))
-
-
-def break_other_tokenizer(data: Path) -> None:
-    (data / "tokenizers" / "main").mkdir(parents=True)
-    (data / "tokenizers" / "main" / "tokenizer.model").write_bytes(b"another")
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (break_nothing_there, "main-main: is missing.*make preprocess"),
-        (break_unfinished, "main-main: is unfinished.*make preprocess"),
-        (break_truncated, "tar_1.bin.*truncated"),
-        (break_two_tokenizers, "different tokenizers"),
-        (break_other_tokenizer, "tokenizer.model: is not the tokenizer"),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_unusable_tokens_are_refused_with_the_remedy(tmp_path: Path, damage: Any, message: str) -> None:
-    write_corpus(tmp_path, n_documents=4)
-    damage(tmp_path)
-    with pytest.raises(UserError, match=message):
-        open_tokens(tmp_path, "main", "main", "train")
-
-
-def test_the_fingerprint_follows_the_tokens(tmp_path: Path) -> None:
-    one = open_tokens(write_corpus(tmp_path / "one", seed=1, n_documents=4), "main", "main", "train")
-    same = open_tokens(write_corpus(tmp_path / "same", seed=1, n_documents=4), "main", "main", "train")
-    other = open_tokens(write_corpus(tmp_path / "other", seed=2, n_documents=4), "main", "main", "train")
-    assert one.fingerprint == same.fingerprint != other.fingerprint

@@ -1,8 +1,9 @@
-"""Packed token shards: whatever is read from them is what the plain ones give."""
+"""Token shards as training reads them: packed like plain, across borders, refused where one is amiss."""
 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from configs.loader import CONFIGS, UserError
 from preprocess.tokenize_corpus import pack
-from tests.train_support import SMALL, write_corpus, write_shard
+from tests.train_support import EOD, SMALL, write_corpus, write_shard
 from train.config import load_run
 from train.data import TrainingData, rank_batches
 from train.tokens import DomainTokens, open_tokens
@@ -73,3 +74,79 @@ def test_a_truncated_packed_shard_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-17])
     with pytest.raises(UserError, match=r"tar.bin: 204 bytes, but its .json counts 101 tokens in 221"):
         DomainTokens(tmp_path)
+
+
+def test_a_read_crosses_shards(tmp_path: Path) -> None:
+    for name, first in (("a", 10), ("b", 20), ("c", 30)):
+        write_shard(tmp_path, name, {name: np.arange(first, first + 3)})
+    stream = DomainTokens(tmp_path)
+    assert stream.read(2, 8).tolist() == [12, EOD, 20, 21, 22, EOD, 30, 31]
+    assert stream.documents.start.tolist() == [0, 4, 8]
+
+
+def break_nothing_there(data: Path) -> None:
+    (data / "tokens").rename(data / "elsewhere")
+
+
+def break_unfinished(data: Path) -> None:
+    (data / "tokens" / "main-main" / "_DONE.json").unlink()
+
+
+def break_truncated(data: Path) -> None:
+    path = data / "tokens" / "main-main" / "train" / "cs" / "tar_1.bin"
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def break_one_shard_removed(data: Path) -> None:
+    (data / "tokens" / "main-main" / "train" / "cs" / "tar_1.bin").unlink()
+
+
+def break_one_domain_removed(data: Path) -> None:
+    shutil.rmtree(data / "tokens" / "main-main" / "train" / "cs")
+
+
+def break_one_shard_added(data: Path) -> None:
+    write_shard(data / "tokens" / "main-main" / "train" / "cs", "tar_2", {"a": np.arange(9)})
+
+
+def break_index_removed(data: Path) -> None:
+    (data / "tokens" / "main-main" / "train" / "cs" / "tar_1.idx.parquet").unlink()
+
+
+def break_two_tokenizers(data: Path) -> None:
+    path = data / "tokens" / "main-main" / "train" / "cs" / "tar_1.json"
+    path.write_text(path.read_text().replace('"' + "0" * 64, '"' + "1" * 64))
+
+
+def break_other_tokenizer(data: Path) -> None:
+    (data / "tokenizers" / "main").mkdir(parents=True)
+    (data / "tokenizers" / "main" / "tokenizer.model").write_bytes(b"another")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (break_nothing_there, "main-main: is missing.*make preprocess"),
+        (break_unfinished, "main-main: is unfinished.*make preprocess"),
+        (break_truncated, "tar_1.bin.*truncated"),
+        (break_one_shard_removed, r"cs: its 1 shards hold \d+ tokens, but .*_DONE.json counts \d+; run"),
+        (break_one_domain_removed, r"cs: its 0 shards hold 0 tokens, but .*_DONE.json counts \d+; run"),
+        (break_one_shard_added, r"cs: its 3 shards hold .*; delete .*main-main and run `make preprocess`"),
+        (break_index_removed, "tar_1.idx.parquet: is missing; run `make preprocess`"),
+        (break_two_tokenizers, "different tokenizers"),
+        (break_other_tokenizer, "tokenizer.model: is not the tokenizer"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_unusable_tokens_are_refused_with_the_remedy(tmp_path: Path, damage: Any, message: str) -> None:
+    write_corpus(tmp_path, n_documents=4)
+    damage(tmp_path)
+    with pytest.raises(UserError, match=message):
+        open_tokens(tmp_path, "main", "main", "train")
+
+
+def test_the_fingerprint_follows_the_tokens(tmp_path: Path) -> None:
+    one = open_tokens(write_corpus(tmp_path / "one", seed=1, n_documents=4), "main", "main", "train")
+    same = open_tokens(write_corpus(tmp_path / "same", seed=1, n_documents=4), "main", "main", "train")
+    other = open_tokens(write_corpus(tmp_path / "other", seed=2, n_documents=4), "main", "main", "train")
+    assert one.fingerprint == same.fingerprint != other.fingerprint

@@ -64,6 +64,16 @@ def write_shard(
     (folder / f"{name}.json").write_text(json.dumps(facts))
 
 
+def write_token_totals(root: Path) -> None:
+    """`_DONE.json` of all token shards below a folder."""
+    totals: dict[str, Counter[str]] = {}
+    for path in root.glob("*/*/*.json"):
+        facts = json.loads(path.read_text())
+        counts = Counter({key: facts[key] for key in ("n_documents", "n_tokens", "n_bytes")})
+        totals.setdefault(f"{path.parts[-3]}/{path.parts[-2]}", Counter()).update(counts)
+    (root / "_DONE.json").write_text(json.dumps(totals))
+
+
 def write_corpus(data: Path, seed: int = 0, n_documents: int = 40, vocab_size: int = VOCAB) -> Path:
     """Token shards of three domains in two tars each; a document counts through its domain's vocabulary."""
     random = np.random.default_rng(seed)
@@ -79,7 +89,7 @@ def write_corpus(data: Path, seed: int = 0, n_documents: int = 40, vocab_size: i
                     tokens = (random.integers(600) + pace * np.arange(length)) % 600
                     documents[f"{domain}{split}{tar}.{i}"] = 3 + 600 * number + tokens
                 write_shard(root / split / domain, f"tar_{tar}", documents, vocab_size, sha256)
-    (root / "_DONE.json").write_text("{}")
+    write_token_totals(root)
     return data
 
 

@@ -50,7 +50,9 @@ class DomainTokens:
         self.shards = sorted(folder / path.name.removesuffix(".bin") for path in folder.glob("*.bin"))
         self.facts: list[dict[str, Any]] = []
         for shard in self.shards:
-            facts = _read_facts(shard)
+            facts = _read_json(Path(f"{shard}.json"), f"delete the shard and {REMEDY}")
+            if not Path(f"{shard}.idx.parquet").is_file():
+                raise UserError(f"{shard}.idx.parquet: is missing; {REMEDY}")
             size = Path(f"{shard}.bin").stat().st_size
             expected = _bytes_of(facts["n_tokens"], facts["dtype"])
             if size != expected:
@@ -67,6 +69,12 @@ class DomainTokens:
     def n_tokens(self) -> int:
         """Length of the stream."""
         return int(self._ends[-1]) if self.shards else 0
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Documents, tokens and bytes of text, as `_DONE.json` counts them."""
+        keys = ("n_documents", "n_tokens", "n_bytes")
+        return {key: sum(facts[key] for facts in self.facts) for key in keys}
 
     def read(self, start: int, n_tokens: int) -> np.ndarray:
         """`n_tokens` tokens (uint32) from position `start`, across shards where need be."""
@@ -120,11 +128,11 @@ def _bytes_of(n_tokens: int, dtype: str) -> int:
     return -(-n_tokens // PACKED_GROUP) * _GROUP.itemsize
 
 
-def _read_facts(shard: Path) -> dict[str, Any]:
+def _read_json(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        return json.loads(Path(f"{shard}.json").read_text())
+        return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{shard}.json: {error}; delete the shard and {REMEDY}") from None
+        raise UserError(f"{path}: {error}; {remedy}") from None
 
 
 @dataclass(frozen=True)
@@ -140,12 +148,16 @@ class TokenSet:
 
 
 def open_tokens(data: Path, corpus: str, tokenizer: str, split: str) -> TokenSet:
-    """Open the shards of a split. Raises UserError where they are missing, unfinished or of two kinds."""
+    """Open the shards of a split. Raises UserError where they are unfinished, incomplete or of two kinds."""
     root = data / "tokens" / f"{corpus}-{tokenizer}"
-    if not (root / "_DONE.json").is_file():
+    done = root / "_DONE.json"
+    if not done.is_file():
         state = "is unfinished" if root.is_dir() else "is missing"
         raise UserError(f"{root}: {state}: there are no tokens to read; {REMEDY}")
-    found = {name: DomainTokens(root / split / name) for name in DOMAINS if (root / split / name).is_dir()}
+    promised = _read_json(done, f"delete it and {REMEDY}")
+    found = {name: DomainTokens(root / split / name) for name in DOMAINS}
+    for name, tokens in found.items():
+        _check_totals(tokens, promised.get(f"{split}/{name}", dict.fromkeys(tokens.totals, 0)), done)
     domains = {name: tokens for name, tokens in found.items() if tokens.n_tokens}
     if not domains:
         raise UserError(f"{root / split}: holds no tokens of {', '.join(DOMAINS)}; {REMEDY}")
@@ -165,3 +177,15 @@ def open_tokens(data: Path, corpus: str, tokenizer: str, split: str) -> TokenSet
             f"{model}: is not the tokenizer that {root} was made with; delete {root} and {REMEDY}"
         )
     return TokenSet(root / split, domains, vocab_size, eod_id, sha256, digest.hexdigest())
+
+
+def _check_totals(tokens: DomainTokens, promised: dict[str, int], done: Path) -> None:
+    """Raises UserError where a shard went missing, or came in, after the last one was made."""
+    if tokens.totals == promised:
+        return
+    # More than were made is nothing that making the missing ones mends.
+    remedy = REMEDY if tokens.n_tokens < promised["n_tokens"] else f"delete {done.parent} and {REMEDY}"
+    raise UserError(
+        f"{tokens.folder}: its {len(tokens.shards)} shards hold {tokens.n_tokens:,} tokens, "
+        f"but {done} counts {promised['n_tokens']:,}; {remedy}"
+    )
