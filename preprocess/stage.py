@@ -99,10 +99,15 @@ def progress(what: str, units: Sequence[Unit]) -> "tqdm[Any]":
 # ---------------------------------------------------------------- stages that look at the whole corpus
 
 
+def require_one_task(job: Job) -> None:
+    """Raises UserError where a corpus-wide stage was given a share of the shards."""
+    if job.shard[1] != 1:
+        raise UserError(f"{job.stage} looks at the whole corpus: run it as one task, without --shard")
+
+
 def is_corpus_done(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> bool:
     """Whether a corpus-wide stage has finished with just these inputs. Raises UserError in an array task."""
-    if job.shard[1] != 1:
-        raise UserError(f"{stage.name} looks at the whole corpus: run it as one task, without --shard")
+    require_one_task(job)
     done = job.corpus(stage.name) / DONE
     if not done.is_file() or json.loads(done.read_text()) != _corpus_hashes(stage, config, units):
         return False

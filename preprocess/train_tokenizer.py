@@ -34,7 +34,7 @@ from preprocess.check_tokenizer import check_commands, check_encoders, check_tex
 from preprocess.hf_tokenizer import write_hf_files
 from preprocess.job import Job, arguments, parse
 from preprocess.shard import code_hash, content_hash
-from preprocess.stage import Unit, progress, require_done, run_tasks, units_of
+from preprocess.stage import Unit, progress, require_done, require_one_task, run_tasks, units_of
 from preprocess.text_sample import buckets_to_take, bytes_by_bucket, sampled_texts
 
 LONGEST_PIECE = 32  # characters; `\begin{proposition}` with its space has 20
@@ -178,11 +178,17 @@ def train_model(
             return train_model(counts, commands, smaller, folder)
         raise UserError(
             f"the corpus is too small for {config.vocab_size} pieces: at most {match[1]}; "
-            "bring more text, or pass allow_smaller=true to take as many as there are"
+            "bring more text, or write `allow_smaller: true` into the recipe in configs/tokenizers/"
         ) from None
     table.unlink()
     (folder / "tokenizer.vocab").unlink()
     return folder / "tokenizer.model"
+
+
+def _left_by_killed_runs(out: Path) -> list[Path]:
+    # As mkdtemp calls them, and their `.old`: `.main.*` would take those of a tokenizer `main.v2` as well.
+    ours = re.compile(rf"\.{re.escape(out.name)}\.[a-z0-9_]{{8}}(\.old)?")
+    return [path for path in out.parent.glob(".*") if ours.fullmatch(path.name)]
 
 
 def main() -> None:
@@ -190,6 +196,7 @@ def main() -> None:
     parser = arguments(__doc__ or "", "train_tokenizer", TrainTokenizerConfig)
     parser.add_argument("--tokenizer", default="main", help="a recipe in configs/tokenizers/ (default: main)")
     job: Job = parse(parser, "train_tokenizer")
+    require_one_task(job)
     name = parser.parse_args().tokenizer
     config = tokenizer_config(name, job.scale, job.overrides)
     corpus = job.corpus("split_corpus")
@@ -217,7 +224,7 @@ def main() -> None:
     )
     contents = [content_hash(unit.inputs[0]) for unit in units]
     input_hash = xxhash.xxh3_128_hexdigest("\0".join([config.model_dump_json(), code, *contents]).encode())
-    for left_by_a_killed_run in out.parent.glob(f".{name}.*"):
+    for left_by_a_killed_run in _left_by_killed_runs(out):
         shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
     if made and made["input_hash"] == input_hash:
         print(f"train_tokenizer: {out} is finished, not made again")

@@ -12,6 +12,7 @@ from configs.loader import UserError
 from preprocess import schema
 from preprocess.encoder import ADVERSARIAL, encode_by_line, load_encoder
 from preprocess.shard import read_rows
+from preprocess.train_tokenizer import _left_by_killed_runs
 from tests.conftest import run_script
 from tests.corpus_support import document, run_stage, write_shard
 from tests.tokenizer_support import kill_when, tree, write_tokenized
@@ -93,6 +94,21 @@ def test_another_corpus_keeps_the_tokenizer_and_trains_one_of_its_own_by_name(
     assert json.loads((tmp_path / "tokenizers/run08/report.json").read_text())["corpus"] == "run01"
 
 
+def test_a_share_of_the_shards_is_refused(data: Path) -> None:
+    with pytest.raises(UserError, match=r"train_tokenizer looks at the whole corpus: .* without --shard"):
+        run_stage("train_tokenizer", "--data", data, "--shard", "1/4")
+
+
+def test_what_a_killed_run_left_is_deleted_but_not_that_of_a_longer_name(tmp_path: Path) -> None:
+    mine, others = (
+        (".main.ab_cd12x", ".main.ab_cd12x.old"),
+        (".main.v2.ab_cd12x", ".main.v2", ".mainly.ab_cd12x"),
+    )
+    for name in (*mine, *others, "main", "main.v2"):
+        (tmp_path / name).mkdir()
+    assert {path.name for path in _left_by_killed_runs(tmp_path / "main")} == set(mine)
+
+
 def test_the_same_corpus_with_other_text_is_trained_on_again(data: Path, tmp_path: Path) -> None:
     for part in ("corpus", "tokenizers"):
         shutil.copytree(data / part, tmp_path / part)
@@ -105,7 +121,8 @@ def test_too_small_a_corpus_names_the_largest_vocabulary(data: Path, tmp_path: P
     shutil.copytree(data / "corpus", tmp_path / "corpus")
     arguments = ("train_tokenizer", "--data", tmp_path, "vocab_size=50000")
     with pytest.raises(
-        UserError, match=r"too small for 50000 pieces: at most \d+; .* allow_smaller=true"
+        UserError,
+        match=r"too small for 50000 pieces: at most \d+; .*`allow_smaller: true` into the recipe in",
     ) as found:
         run_stage(*arguments)
     assert not list((tmp_path / "tokenizers").iterdir())
