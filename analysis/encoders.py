@@ -19,7 +19,10 @@ def load(path: Path) -> tuple[int, Encoder]:
             raise UserError(f"{path}: holds neither tokenizer.model nor tokenizer.json")
         path = path / names[0]
     if path.suffix == ".model":
-        processor = spm.SentencePieceProcessor(model_file=str(path))
+        try:
+            processor = spm.SentencePieceProcessor(model_file=str(path))
+        except (RuntimeError, OSError) as error:
+            raise UserError(f"{path}: is no SentencePiece model: {error}") from None
 
         def by_sentencepiece(text: str) -> tuple[np.ndarray, str]:
             found = processor.encode(text, return_type="offset_mapping")
@@ -30,6 +33,9 @@ def load(path: Path) -> tuple[int, Encoder]:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing more special
         raise UserError(f"{path}: is no tokenizer.json: {error}") from None
+    # A file may say how long a text its model takes: here all of it is measured, and nothing else.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     tokenizer.encode_special_tokens = True  # `</s>` written in a paper is text
 
     def by_hugging_face(text: str) -> tuple[np.ndarray, str]:

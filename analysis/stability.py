@@ -26,9 +26,11 @@ Spans = Sequence[tuple[int, int]]
 _CONTROL = re.compile(r"\\(?:(begin|end)\{[A-Za-z]+\*?\}|([A-Za-z]+)|.)", re.DOTALL)
 _WORD = re.compile(r"(?<![\\\w])[^\W\d_]{2,}")
 _DISPLAY = r"(?:equation|align|gather|multline|eqnarray)\*?"
+# A line break or a written dollar is taken first, as TeX does: neither opens a formula (`\\[2pt]`, `\\$x$`).
 _FORMULA = re.compile(
-    rf"\\begin\{{({_DISPLAY})\}}.*?\\end\{{\1\}}|\\\[.*?\\\]|\\\(.*?\\\)"
-    r"|(?<!\\)\$\$[^$]+\$\$|(?<!\\)\$(?:\\.|[^$\\\n]|\n(?!\n))+\$",
+    r"\\\\|\\\$|(?P<formula>"
+    rf"\\begin\{{(?P<display>{_DISPLAY})\}}.*?\\end\{{(?P=display)\}}|\\\[.*?\\\]|\\\(.*?\\\)"
+    r"|\$\$[^$]+\$\$|\$(?:\\.|[^$\\\n]|\n(?!\n))+\$)",
     re.DOTALL,
 )
 # Formulas of a document that are tried with other blanks and names: a sample, spread over the document.
@@ -68,7 +70,7 @@ def measure(text: str, encode: Encoder) -> Measures:
     measures = Measures(
         documents=1, lossless=int(decoded == text), n_bytes=len(text.encode()), n_tokens=len(ends)
     )
-    formulas = [match.span() for match in _FORMULA.finditer(text)]
+    formulas = [match.span() for match in _FORMULA.finditer(text) if match["formula"]]
     measures.formulas, measures.formula_tokens = len(formulas), _touching(formulas, ends)
     words = [match.span() for match in _WORD.finditer(_FORMULA.sub(lambda m: " " * len(m[0]), text))]
     measures.words, measures.word_tokens = len(words), _touching(words, ends)
@@ -141,15 +143,17 @@ def entropy_bits(counts: list[int]) -> float:
 def respace(formula: str) -> str:
     """The formula with one blank before each command where there was none, and none where there was one.
 
-    TeX ignores both; only `\\ ` (a control space) is left alone.
+    TeX ignores both; only a control space, `\\ `, is left alone.
     """
     parts, position = [], 0
     for start, *_ in commands(formula):
         before = formula[position:start]
-        if not before.endswith(" "):
+        bare = before.rstrip(" ")
+        backslashes = len(bare) - len(bare.rstrip("\\"))
+        if bare == before:
             before += " " if start else ""
-        elif not before.endswith("\\ "):
-            before = before.rstrip(" ")
+        else:
+            before = bare + " " if backslashes % 2 else bare  # an even number are line breaks
         parts.append(before)
         position = start
     return "".join(parts) + formula[position:]

@@ -84,6 +84,9 @@ def test_entropy_is_that_of_the_ways_a_command_is_cut() -> None:
         (r"$a \le b$", r"$a\le b$"),
         (r"$a\ \le b$", r"$a\ \le b$"),
         (r"$a\\\alpha$", r"$a\\ \alpha$"),
+        (r"$a\\ \alpha$", r"$a\\\alpha$"),
+        (r"$a\\\ \alpha$", r"$a\\\ \alpha$"),
+        (r"$a\  \le b$", r"$a\ \le b$"),
     ],
 )
 def test_respacing_changes_only_blanks_that_tex_ignores(formula: str, respaced: str) -> None:
@@ -108,6 +111,23 @@ def test_lengths_count_tokens_that_touch() -> None:
     measures = measure("We see $a+b$ now", LETTERS)
     assert (measures.words, measures.word_tokens) == (3, 8)
     assert (measures.formulas, measures.formula_tokens) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "formulas"),
+    [
+        pytest.param(
+            r"line \\$x$ and many words between here $y$ end", 7, 2, id="line_break_before_a_dollar"
+        ),
+        pytest.param(r"aa \\[2pt] bb cc \[ x \] dd", 4, 1, id="line_break_with_a_length"),
+        pytest.param(r"costs \$5 and \$6, so $x$", 3, 1, id="written_dollars"),
+        pytest.param(r"\\\[ x \] aa", 1, 1, id="line_break_before_a_display"),
+        pytest.param(r"\begin{align} a \\[2pt] b \end{align} aa \( x \)", 1, 2, id="line_break_within_one"),
+    ],
+)
+def test_a_line_break_or_a_written_dollar_opens_no_formula(text: str, words: int, formulas: int) -> None:
+    measures = measure(text, LETTERS)
+    assert (measures.words, measures.formulas) == (words, formulas)
 
 
 def test_counts_add_up_and_divide() -> None:
@@ -173,15 +193,31 @@ def test_sentencepiece_and_hugging_face_files_draw_the_same_borders(data: Path) 
     assert sorted(set(ends[0]) - {0}) == sorted(set(ends[1]) - {0})
 
 
+def test_a_tokenizer_that_truncates_and_pads_is_measured_on_the_whole_text(byte_level: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(byte_level))
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=100)
+    tokenizer.save(str(byte_level))
+    ends, _ = load(byte_level)[1]("twelve bytes")
+    assert ends.tolist() == list(range(1, 13))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere", "neither a tokenizer in .* nor a file"), ("broken.json", "is no tokenizer.json")],
+    [
+        ("nowhere", "neither a tokenizer in .* nor a file"),
+        ("broken.json", r"broken.json: is no tokenizer\.json"),
+        ("broken.model", r"broken.model: is no SentencePiece model"),
+        ("empty.model", r"empty.model: is no SentencePiece model"),
+    ],
 )
 def test_a_tokenizer_that_cannot_be_read_is_named(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.json").write_text("{}")
+    (tmp_path / "broken.model").write_text("IQ== 0\nIg== 1\n")  # as tiktoken writes them
+    (tmp_path / "empty.model").touch()
     with pytest.raises(UserError, match=message):
         tokenizer_report.compare([("paper", data)], "main", [name])
 
