@@ -1,4 +1,4 @@
-"""The fastest encoder whose ids are SentencePiece's, and the strings on which fast encoders go wrong."""
+"""The fastest encoder of a BPE model that gives SentencePiece's ids, and the strings on which others fail."""
 
 import itertools
 import re
@@ -67,7 +67,10 @@ ADVERSARIAL = (
 
 
 def load_encoder(model: Path) -> tuple[spm.SentencePieceProcessor, Encode, str]:
-    """(SentencePiece model, encoder with the same ids, its name): kitoken, 6-7 x as fast, where it agrees."""
+    """(SentencePiece BPE model, encoder with the same ids, its name).
+
+    That is kitoken, 6-7 x as fast, where it agrees on ADVERSARIAL; train_tokenizer compares it on papers too.
+    """
     reference = spm.SentencePieceProcessor(model_file=str(model))
     fast = Kitoken.from_sentencepiece_file(str(model))
 
@@ -80,5 +83,8 @@ def load_encoder(model: Path) -> tuple[spm.SentencePieceProcessor, Encode, str]:
 
 
 def encode_by_line(reference: spm.SentencePieceProcessor, text: str) -> list[int]:
-    """SentencePiece, 2 x as fast as on whole documents; equal, since a newline is a symbol of its own."""
+    """SentencePiece, 2 x as fast as on whole documents.
+
+    Equal for BPE, since a newline is a symbol of its own; sums of floats in unigram may round otherwise.
+    """
     return [i for line in re.findall(r"[^\n]*\n|[^\n]+", text) for i in reference.encode(line)]

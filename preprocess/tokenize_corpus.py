@@ -161,8 +161,14 @@ def main() -> None:
     name = parser.parse_args().tokenizer
     tokenizer, corpus = job.data / "tokenizers" / name, job.corpus("split_corpus")
     require_done(corpus)
-    if not (tokenizer / "report.json").is_file():
+    report = tokenizer / "report.json"
+    if not report.is_file():
         raise UserError(f"{tokenizer}: no finished tokenizer; run preprocess/train_tokenizer.py first")
+    if json.loads(report.read_text())["config"]["model_type"] != "bpe":
+        raise UserError(
+            f"{tokenizer}: is no BPE tokenizer, so that encoders may differ in its ids: it is for "
+            "analysis/tokenizer_report.py alone; name another with --tokenizer (make: TOKENIZER=)"
+        )
     model_file = tokenizer / "tokenizer.model"
     sha256 = hashlib.sha256(model_file.read_bytes()).hexdigest()
     n_pieces = spm.SentencePieceProcessor(model_file=str(model_file)).get_piece_size()

@@ -58,7 +58,7 @@ TRAINER: dict[str, Any] = {
     "num_threads": 1,  # pieces are the same for any number
     "minloglevel": 2,
 }
-CHECKED_SHARDS = 64  # each gives a document to the checks
+CHECKED_TEXTS = 64  # of the sample, from as many shards as there are; the adversarial strings come on top
 # A unit as frequent as the (vocabulary / 32)-th is certainly learnt: bytes, alphabet and listed commands with
 # the merges on their way take less than 31/32 even of 2,048 pieces.
 CERTAIN_SHARE = 32
@@ -255,10 +255,11 @@ def main() -> None:
         folder.chmod(0o755)
         model = train_model(counts, commands, config, folder)
         processor = spm.SentencePieceProcessor(model_file=str(model))
+        of_each = -(-CHECKED_TEXTS // len(units))
         texts = [
             text
-            for unit in units[:CHECKED_SHARDS]
-            for text in islice(sampled_texts(unit.inputs[0], buckets, config.seed), 1)
+            for unit in units[:CHECKED_TEXTS]
+            for text in islice(sampled_texts(unit.inputs[0], buckets, config.seed), of_each)
         ]
         facts = {
             "input_hash": input_hash,

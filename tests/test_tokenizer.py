@@ -3,13 +3,16 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sentencepiece as spm
+from kitoken import Kitoken
 from transformers import AutoTokenizer
 
-from configs.loader import UserError
-from preprocess import schema
+from configs.loader import LawBroken, UserError
+from preprocess import encoder, schema
+from preprocess.check_tokenizer import check_encoders
 from preprocess.encoder import ADVERSARIAL, encode_by_line, load_encoder
 from preprocess.shard import read_rows
 from preprocess.train_tokenizer import _left_by_killed_runs
@@ -40,6 +43,42 @@ def test_three_encoders_give_the_same_ids_and_every_byte_back(data: Path, texts:
         assert hugging_face.encode(text, add_special_tokens=False) == ids
         assert reference.decode(ids) == text
         assert hugging_face.decode(ids) == text
+
+
+class WrongOn:
+    """kitoken with one id too few for one text."""
+
+    def __init__(self, fast: Kitoken, text: str) -> None:
+        self.fast, self.text = fast, text
+
+    def encode(self, text: str, specials: bool) -> list[int]:
+        ids: list[int] = self.fast.encode(text, specials)
+        return ids[:-1] if text == self.text else ids
+
+
+def make_kitoken_wrong(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    wrong = SimpleNamespace(
+        from_sentencepiece_file=lambda path: WrongOn(Kitoken.from_sentencepiece_file(path), text)
+    )
+    monkeypatch.setattr(encoder, "Kitoken", wrong)
+
+
+def test_a_fast_encoder_that_disagrees_on_one_string_is_not_taken(
+    data: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_kitoken_wrong(monkeypatch, ADVERSARIAL[-1])
+    reference, encode, name = load_encoder(data / "tokenizers/main/tokenizer.model")
+    assert name == "sentencepiece by line"
+    assert all(encode(text) == reference.encode(text) for text in texts)
+
+
+def test_a_fast_encoder_that_disagrees_on_a_paper_breaks_the_law(
+    data: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_kitoken_wrong(monkeypatch, texts[-1])
+    check_encoders(data / "tokenizers/main", texts[:-1])
+    with pytest.raises(LawBroken, match="kitoken and sentencepiece give other ids for 'Paper"):
+        check_encoders(data / "tokenizers/main", texts)
 
 
 def test_no_text_becomes_a_control_token(data: Path, texts: list[str]) -> None:
@@ -145,15 +184,19 @@ def test_variants_are_trained_and_checked(data: Path, tmp_path: Path, variant: s
     run_stage("train_tokenizer", "--data", tmp_path, "--tokenizer", variant, *flags)
     folder = tmp_path / "tokenizers" / variant
     report = json.loads((folder / "report.json").read_text())
-    assert report["texts_checked"] == 3
+    assert report["texts_checked"] == 27
     assert report["adversarial_strings_checked"] >= 200
     assert (folder / "tokenizer.json").is_file() == (variant != "unigram")  # no run trains on it
     model = spm.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
     learnt = [model.id_to_piece(i) for i in range(model.get_piece_size())]
     assert ("\\alpha" in learnt) == (variant == "run09")  # so few pieces hold none by themselves
     assert any("$" in piece or "\\" in piece for piece in learnt) == (variant != "run06")
-    run_stage("tokenize_corpus", "--data", tmp_path, "--tokenizer", variant)
-    assert (tmp_path / f"tokens/main-{variant}/_DONE.json").is_file()
+    if variant == "unigram":
+        with pytest.raises(UserError, match=r"tokenizers/unigram: is no BPE tokenizer"):
+            run_stage("tokenize_corpus", "--data", tmp_path, "--tokenizer", variant)
+    else:
+        run_stage("tokenize_corpus", "--data", tmp_path, "--tokenizer", variant)
+        assert (tmp_path / f"tokens/main-{variant}/_DONE.json").is_file()
 
 
 @pytest.mark.parametrize("appears", ["tokenizers/.main.*/units.tsv", "tokenizers/.main.*/tokenizer.json"])
