@@ -93,11 +93,11 @@ def read_corpus(data: Path, variant: str) -> Corpus:
 
 def stage_folders(data: Path, variant: str) -> dict[str, Path]:
     """Folder of each stage's ledger, in the order of the stages. Raises UserError where there is none."""
-    bases = list(_bases(variant))
+    variants = list(bases(variant))
     folders = {}
     for stage in STAGES:
         # A stage whose recipe is its base's is not computed again: its ledger lies with the base.
-        homes = (data / "ledger" / base / stage for base in bases)
+        homes = (data / "ledger" / base / stage for base in variants)
         folder = next((home for home in homes if any(home.glob("*.parquet"))), None)
         if folder:
             folders[stage] = folder
@@ -108,7 +108,8 @@ def stage_folders(data: Path, variant: str) -> dict[str, Path]:
     return folders
 
 
-def _bases(variant: str) -> Iterator[str]:
+def bases(variant: str) -> Iterator[str]:
+    """The corpus, then those that its recipe is based on; `main` is the last."""
     while variant != "main":
         yield variant
         variant = read_yaml(CONFIGS / "corpora" / f"{variant}.yaml").get("base", "main")

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.encoders import load
-from analysis.ledger import stage_folders
+from analysis.ledger import bases
 from analysis.stability import Encoder, Measures, measure, select, summarise
 from configs.loader import UserError, default_data_root, run_main
 
@@ -91,13 +91,11 @@ class Result:
 
 def held_out_documents(data: Path, variant: str) -> Iterator[tuple[str, str]]:
     """(domain, text) of the validation split. Raises UserError where there is none."""
-    ledger = stage_folders(data, variant).get("split_corpus")
-    shards = (
-        sorted((data / "corpus" / ledger.parent.name / "split_corpus").glob("*.parquet")) if ledger else []
-    )
-    if not shards:
+    homes = (data / "corpus" / base / "split_corpus" for base in bases(variant))
+    home = next((home for home in homes if (home / "_DONE.json").is_file()), None)
+    if home is None:
         raise UserError(f"{data}: corpus {variant!r} is not split yet; make preprocess goes on with it")
-    for shard in shards:
+    for shard in sorted(home.glob("*.parquet")):
         table = pq.read_table(shard, columns=["domain", "text"], filters=[("split", "==", "val")])
         yield from zip(table["domain"].to_pylist(), table["text"].to_pylist(), strict=True)
 

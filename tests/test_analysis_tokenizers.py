@@ -147,8 +147,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("report")
     text = PROSE + "\n\n" + r"Let $\alpha + \beta \le 1$ hold: \begin{equation} x^2 \end{equation}"
     rows = [document(f"0704.{i:04}", text, split="val" if i < 2 else "train") for i in range(4)]
-    for kind, columns in (("corpus", schema.SPLIT), ("ledger", schema.SPLIT)):
-        write_shard(data / kind / "main/split_corpus/tar.parquet", rows, columns)
+    write_shard(data / "corpus/main/split_corpus/tar.parquet", rows, schema.SPLIT)
     write_done(data / "corpus/main/split_corpus")
     write_tokenizer(data)
     (data / "tokenizers/main/report.json").write_text('{"commands": ["\\\\alpha"]}')
@@ -222,7 +221,7 @@ def test_a_tokenizer_that_cannot_be_read_is_named(
         tokenizer_report.compare([("paper", data)], "main", [name])
 
 
-def test_a_corpus_without_a_split_is_refused(data: Path, tmp_path: Path) -> None:
-    write_shard(tmp_path / "ledger/main/deduplicate/tar.parquet", [], schema.MEASURED)
+def test_a_corpus_whose_split_is_unfinished_is_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path / "corpus/main/split_corpus/tar.parquet", [document("0704.0001")], schema.SPLIT)
     with pytest.raises(UserError, match="not split yet"):
         list(tokenizer_report.held_out_documents(tmp_path, "main"))
