@@ -166,7 +166,17 @@ def main() -> None:
     run(ShardStage("extract_latex", DOCUMENTS, extract_tar, code), job, config, units)
 
 
-EXTRACTION_MODULES = ("archive", "encoding", "flatten", "includes", "lexer", "mainfile", "members", "outcome")
+EXTRACTION_MODULES = (
+    "archive",
+    "encoding",
+    "flatten",
+    "includes",
+    "lexer",
+    "mainfile",
+    "members",
+    "outcome",
+    "sources",
+)
 
 
 if __name__ == "__main__":
