@@ -183,7 +183,7 @@ def test_repeated_faults_stop_the_run_with_a_sentence_and_a_black_box(corpus: Pa
 def test_no_process_leaves_a_run_that_gives_up_before_all_is_written(corpus: Path, tmp_path: Path) -> None:
     # Two processes with four micro-batches a step each, as `spoiled_model` counts them.
     _, *arguments = pretrain_command(corpus, tmp_path, strategy="ddp", micro_batch_size=1)
-    done = torchrun(["tests/train_giving_up_worker.py", *arguments])
+    done = torchrun(["-m", "tests.train_giving_up_worker", *arguments])
     assert "is fault 5 within" in done.stderr
     assert newest_intact(tmp_path / "checkpoints") == (tmp_path / "checkpoints" / "step_0000005", [])
     assert json.loads((tmp_path / "blackbox.step_10.json").read_text())["step"] == 10
