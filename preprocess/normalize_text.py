@@ -44,7 +44,7 @@ _PARAGRAPH_IN_ABSTRACT = re.compile(r"\n(?:[ \t]*\n|[ \t]{2,})\s*")  # arXiv ind
 # SentencePiece writes a space as U+2581, so that a literal one would come back as a space.
 _SPACE_MARK, _NEXT_BLOCK = "\u2581", "\u2582"
 # Controls beyond ASCII, the byte order mark, what is no character: they print nothing.
-_UNPRINTED = re.compile("[\x80-\x9f\ufeff\ufffe\uffff]+")
+_UNPRINTED = re.compile(rb"\xc2[\x80-\x9f]|\xef(?:\xbb\xbf|\xbf[\xbe\xbf])")
 
 
 class NormalizeTextConfig(Config):
@@ -157,10 +157,11 @@ def tidy_blanks(text: bytes, removed: Counter[str]) -> bytes:
 
 def _tidy_unicode(text: bytes, removed: Counter[str]) -> str:
     """The text in NFC, without U+2581 and characters that print nothing."""
-    decoded = text.decode("utf-8", "replace")
     if text.isascii():
-        return decoded
-    tidied = unicodedata.normalize("NFC", _UNPRINTED.sub("", decoded)).replace(_SPACE_MARK, _NEXT_BLOCK)
+        return text.decode()
+    printed = _UNPRINTED.sub(b"", text) if b"\xc2" in text or b"\xef" in text else text
+    decoded = printed.decode("utf-8", "replace")
+    tidied = unicodedata.normalize("NFC", decoded).replace(_SPACE_MARK, _NEXT_BLOCK)
     removed["unicode"] += len(text) - len(tidied.encode())
     return tidied
 

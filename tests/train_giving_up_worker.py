@@ -1,4 +1,6 @@
-"""One process of a run that gives up at step 10 where writing is slow: `-m tests.train_giving_up_worker RUN …`
+"""One process of a run that gives up at step 10 where writing is slow.
+
+    python -m tests.train_giving_up_worker RUN …
 
 Takes the arguments of train/pretrain.py. Started by test_train_guard.py through torchrun, which ends all
 processes as soon as one of them has left with an error.

@@ -2,11 +2,9 @@ r"""`\iffalse`, `\iftrue` and the paper's own `\newif` switches are decided; oth
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from preprocess.latex.lexer import BEGIN_DOCUMENT, Groups, escaped
-from preprocess.latex.macros import DEFINITION, read_definition
+from preprocess.latex.lexer import BEGIN_DOCUMENT, escaped
 from preprocess.latex.rewriter import Rewriter
 
 _SWITCH = re.compile(rb"\\newif\s*\\if([A-Za-z@]+)")
@@ -63,7 +61,7 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
     )
     values = dict.fromkeys(switches, False)  # what \newif says until something sets it
     body = text.find(BEGIN_DOCUMENT)
-    definitions = _Spans(_definitions(text[: max(body, 0)]))
+    depth = counted = 0  # of braces, up to where they are counted: a group of the preamble is a macro's body
     in_body: dict[bytes, bool] | None = None  # the values with which the paper's body begins
     deferred: list[tuple[_Open, int, int]] = []
     cuts: list[tuple[int, int]] = []
@@ -73,7 +71,11 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
         start, end = match.span()
         if text[start - 1 : start] == b"\\" and escaped(text, start):
             continue
-        kind, is_in_macro = match.lastgroup, definitions.holds(start)
+        kind = match.lastgroup
+        if start < body:
+            depth += text.count(b"{", counted, start) - text.count(b"}", counted, start)
+            counted = start
+        is_in_macro = start < body and depth > 0
         if in_body is None and start > body:
             in_body = dict(values)
         if match["opened"] is not None:
@@ -106,29 +108,6 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
         top.value = (in_body or values).get(top.switch or b"")
         cuts += _cuts_of(text, top, start, end)
     return cuts
-
-
-def _definitions(preamble: bytes) -> Iterator[tuple[int, int]]:
-    """(start, end) of the macros' definitions."""
-    groups, at = Groups(preamble), 0
-    for match in DEFINITION.finditer(preamble):
-        if match.start() >= at and (definition := read_definition(groups, match, {})):
-            at = definition[1]
-            yield match.start(), at
-
-
-class _Spans:
-    """Spans in ascending order, asked for offsets in ascending order."""
-
-    def __init__(self, spans: Iterator[tuple[int, int]]) -> None:
-        self._spans = spans
-        self._start, self._end = next(spans, (0, 0))
-
-    def holds(self, at: int) -> bool:
-        """Whether one of them holds the offset."""
-        while self._end <= at and (span := next(self._spans, None)):
-            self._start, self._end = span
-        return self._start <= at < self._end
 
 
 def _cuts_of(text: bytes, branch: _Open, fi_start: int, fi_end: int) -> list[tuple[int, int]]:
