@@ -27,12 +27,11 @@ import psutil
 import xxhash
 
 from analysis import runlog
-from tests.train_support import ROOT, pretrain_command, write_corpus
+from tests.train_support import ROOT, STEPS, pretrain_command, write_corpus
 from train.config import Run, read_config
 from train.data import TrainingData, step_samples
 from train.tokens import open_tokens
 
-STEPS = 20  # of the small run that the tests train
 SAVED_EVERY = 3  # steps
 EVERY_STEP = {"checkpoint_every_tokens": SAVED_EVERY * 8 * 32, "keep_last": 2}
 MAX_KILLS = 6  # of a run: more do not fit between its steps at that distance

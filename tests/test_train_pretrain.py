@@ -16,20 +16,19 @@ from safetensors.torch import load_file
 
 from configs.loader import UserError
 from tests.train_support import (
+    KEEP_ALL,
     ROOT,
+    STEPS,
     pretrain,
     pretrain_command,
     pretrain_here,
     read_rows,
+    values,
     write_corpus,
 )
 from train.config import load_run
 from train.preflight import check_device, check_disk
 from train.world import World
-
-STEPS = 20
-KEEP_ALL = {"keep_last": 10}
-SAME = ("step", "loss_nats", "grad_norm", "lr", "span_hash")
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +49,6 @@ def zero1(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = pretrain(corpus, out, **KEEP_ALL)
     assert done.returncode == 0, done.stderr
     return out
-
-
-def values(out: Path, restart: int = 0, keys: tuple[str, ...] = SAME) -> dict[int, tuple[Any, ...]]:
-    return {row["step"]: tuple(row[key] for key in keys) for row in read_rows(out, "train", restart)}
 
 
 def final_state(out: Path) -> dict[str, torch.Tensor]:

@@ -3,16 +3,11 @@
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from configs.loader import UserError
-from tests.train_support import pretrain_here, read_rows, write_corpus
-
-STEPS = 20
-KEEP_ALL = {"keep_last": 10}
-SAME = ("step", "loss_nats", "grad_norm", "lr", "span_hash")
+from tests.train_support import KEEP_ALL, STEPS, pretrain_here, read_rows, values, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +36,6 @@ def damage(run: Path, steps: Iterable[int]) -> list[Path]:
     return files
 
 
-def history(out: Path, restart: int = 0) -> dict[int, tuple[Any, ...]]:
-    return {row["step"]: tuple(row[key] for key in SAME) for row in read_rows(out, "train", restart)}
-
-
 def test_a_finished_run_is_not_trained_again(
     run: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,8 +56,8 @@ def test_damaged_newest_checkpoints_are_named_set_aside_and_an_earlier_one_taken
     assert all(f"damaged_{path.parent.name}" in shown and str(path) in shown for path in damaged)
     resumed = read_rows(run, "event", restart=1)[0]
     assert (resumed["event"], resumed["step"]) == ("resume", 10)
-    before = history(finished)
-    assert history(run, restart=1) == {step: before[step] for step in range(11, STEPS + 1)}
+    before = values(finished)
+    assert values(run, restart=1) == {step: before[step] for step in range(11, STEPS + 1)}
     kept = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert kept == ["damaged_step_0000015", "damaged_step_0000020", "step_0000015", "step_0000020"]
     assert (run / "DONE").is_file()
@@ -106,7 +97,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(run: Path, corpus:
     shutil.rmtree(run / "checkpoints")
     (run / "DONE").unlink()
     assert pretrain_here(corpus, run, **KEEP_ALL) == 0
-    assert list(history(run, restart=1)) == list(range(1, STEPS + 1))
+    assert list(values(run, restart=1)) == list(range(1, STEPS + 1))
 
 
 def test_a_changed_recipe_does_not_go_on_from_the_old_one_s_checkpoint(finished: Path, corpus: Path) -> None:

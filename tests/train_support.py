@@ -20,16 +20,19 @@ from preprocess.train_tokenizer import TrainTokenizerConfig, train_model
 
 ROOT = CONFIGS.parent
 # The demo model on short sequences: a step takes a tenth of a second.
+STEPS = 20
 SMALL = {
     "sequence_length": 32,
     "global_batch_size": 8,
     "micro_batch_size": 2,
-    "tokens_total": 20 * 8 * 32,
+    "tokens_total": STEPS * 8 * 32,
     "warmup_tokens": 4 * 8 * 32,
     "validate_every_tokens": 10 * 8 * 32,
     "checkpoint_every_tokens": 5 * 8 * 32,
     "validation_tokens": 400,
 }
+KEEP_ALL = {"keep_last": 10}
+SAME = ("step", "loss_nats", "grad_norm", "lr", "span_hash")  # columns of two runs that are one
 EOD, VOCAB = 2, 2048
 
 
@@ -151,3 +154,8 @@ def read_rows(out: Path, kind: str, restart: int = 0) -> list[dict[str, Any]]:
     """Rows of one kind in log.<restart>.jsonl."""
     lines = (out / f"log.{restart}.jsonl").read_text().splitlines()
     return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+def values(out: Path, restart: int = 0, keys: tuple[str, ...] = SAME) -> dict[int, tuple[Any, ...]]:
+    """What the training rows of one start say, by step."""
+    return {row["step"]: tuple(row[key] for key in keys) for row in read_rows(out, "train", restart)}

@@ -37,7 +37,7 @@ COMMAND = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
 _TOKEN = re.compile(
     rb"[ \t]*+(?:\n[ \t]*+)?(\\(?:[A-Za-z@]+|[^\n])|#\d|\0\d+\0|[\xc2-\xf4][\x80-\xbf]+|[^\s}])", re.DOTALL
 )
-_GUARDED_BYTES = 2
+_GUARDED_BYTES = 2  # three and four let little less through, and cost as much
 _MAX_OPTION = 2000  # bytes of an `[option]`
 _LOCAL_BYTES = 4000  # of a group that is matched as a whole
 _LOCAL_BRACES = 500  # looked at one by one before the whole text is paired up
