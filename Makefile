@@ -91,29 +91,29 @@ status: setup  ## the runs, their state and when they end
 	@$(PY) analysis/status.py
 
 bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: speed from archive to clean text, beside other cleaners
-	$(PY) -m tests.bench_preprocess --peers $(VENV)-bench/bin/python
+	$(PY) -m benchmarks.preprocessing --peers $(VENV)-bench/bin/python
 
 bench-train: setup  ## SCALE=mini VARIANT=: training speed beside transformers' Trainer; share of the corpus ever seen
-	$(PY) -m tests.bench_train --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
+	$(PY) -m benchmarks.training --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
 
 bench-loader: setup  ## how fast one process reads its batches
-	$(PY) -m tests.bench_loader
+	$(PY) -m benchmarks.loader
 
 bench-tokenizer: setup  ## ARXIV_REAL=: encoding, training, shards and stability of the tokenizer on real papers
-	$(PY) -m tests.bench_tokenizer --data "$$DATA/bench-tokenizer"
+	$(PY) -m benchmarks.tokenizer --data "$$DATA/bench-tokenizer"
 
 bench-corpus: setup  ## ARXIV_REAL=: speed of every stage, two workers, growth with the corpus, memory
-	$(PY) -m tests.bench_corpus
+	$(PY) -m benchmarks.corpus
 
 bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: deduplication and split: speed, recall, memory, growth
-	$(PY) -m tests.bench_duplicates --peers $(VENV)-bench/bin/python
+	$(PY) -m benchmarks.duplicates --peers $(VENV)-bench/bin/python
 
 prove-resume: setup  ## SIGKILL at random moments of preprocessing and training leaves every byte as it would have been
-	$(PY) -m tests.prove_preprocess --kills 50
-	$(PY) -m tests.prove_training --kills 5
-	$(PY) -m tests.prove_clean_exit --runs 50
+	$(PY) -m benchmarks.prove_preprocess --kills 50
+	$(PY) -m benchmarks.prove_training --kills 5
+	$(PY) -m benchmarks.prove_clean_exit --runs 50
 
-$(VENV)-bench/.installed: tests/bench_requirements.txt
+$(VENV)-bench/.installed: benchmarks/requirements.txt
 	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/pip install -q -r $<
 	@touch $@

@@ -11,6 +11,7 @@ rate and throughput.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +19,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.figures import RUNS, Logs, gradient_norm, together, training_loss, validation
-from analysis.runlog import RunLog, find_runs, read_run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
+from analysis.figures import style
+from analysis.figures.training import RUNS, Logs, gradient_norm, together, training_loss, validation
+from analysis.readers.run_logs import RunLog, find_runs, read_run
 from configs.loader import UserError, default_runs_root, run_main
 
 FINAL = "run20"

@@ -11,9 +11,12 @@ bytes, so publishing again changes nothing.
 import argparse
 import gzip
 import json
+import sys
 from pathlib import Path
 
-from analysis.runlog import COLUMNS, Row, RunLog, find_runs, read_run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
+from analysis.readers.run_logs import COLUMNS, Row, RunLog, find_runs, read_run
 from configs.loader import UserError, default_runs_root, run_main
 
 HEADER = (

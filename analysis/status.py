@@ -16,12 +16,15 @@ import argparse
 import math
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from analysis.curves import overall_validation
-from analysis.runlog import Run, RunLog, find_runs, read_run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
+from analysis.figures.curves import overall_validation
+from analysis.readers.run_logs import Run, RunLog, find_runs, read_run
 from configs.loader import UserError, default_runs_root, read_yaml, run_main
 
 # Validation and checkpoints write no rows while they run: a quiet minute is not yet a sign of trouble.

@@ -8,7 +8,7 @@ In:  the validation split of a corpus, which no tokenizer of that data root was 
      way, here by the source of the papers. Roots with one label are parts of one cross-validation and are
      added up; a name is looked for in each of them.
 Out: tables on the console; tokenizers.md, .csv, .json and a figure, tokenizers.png and .pdf, in DIR (default:
-     analysis/out/tokenizers). What is measured, and how, stands in analysis/stability.py.
+     analysis/out/tokenizers). What is measured, and how, stands in analysis/tokenizers/stability.py.
 "Known" commands are those that the tokenizer `main` of the same root lists: several of its training papers
 use them. Fertility is tokens per English word, over sentences that say the same in each language.
 """
@@ -16,6 +16,7 @@ use them. Fertility is tokens per English word, over sentences that say the same
 import argparse
 import csv
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +26,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.encoders import load
-from analysis.ledger import bases
-from analysis.stability import Encoder, Measures, measure, select, summarise
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
+from analysis.figures import style
+from analysis.readers.ledgers import bases
+from analysis.tokenizers.encoders import load
+from analysis.tokenizers.stability import Encoder, Measures, measure, select, summarise
 from configs.loader import UserError, default_data_root, run_main
 
 SENTENCES = Path(__file__).with_name("parallel_sentences.csv")

@@ -25,7 +25,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from analysis.ledger import stage_folders
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
+from analysis.readers.ledgers import stage_folders
 from configs.loader import UserError, default_data_root, run_main
 
 HEAD_LINES, LINES_A_PARAGRAPH = 12, 4  # of the text; one line of it may be a whole paragraph

@@ -9,14 +9,17 @@ code 3 if a law is broken: then documents or bytes went missing without a reason
 
 import argparse
 import csv
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.diversity import FilterDiversity, read_diversity, write_diversity
-from analysis.ledger import Corpus, StageYield, read_corpus, stage_folders
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
+from analysis.figures import style
+from analysis.readers.distinct_ngrams import FilterDiversity, read_diversity, write_diversity
+from analysis.readers.ledgers import Corpus, StageYield, read_corpus, stage_folders
 from configs.loader import LawBroken, UserError, default_data_root, run_main
 
 MB = 1e6

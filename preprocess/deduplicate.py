@@ -13,6 +13,7 @@ digits, case apart (other spacing, comments, macros or packaging do not make ano
 stays, of equals the smallest id. Memory: about 1.3 KB a document of the corpus.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,16 +23,18 @@ import numpy as np
 import xxhash
 from pydantic import Field
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import Config, run_main
-from preprocess.decontaminate import Hit, fingerprint, load_benchmarks
-from preprocess.duplicates import Duplicate, Match, Place, equal_keys, groups, judge, measure
-from preprocess.job import Job, arguments, parse
-from preprocess.ledger import Documents
-from preprocess.ngrams import word_bytes
-from preprocess.schema import DEDUPLICATED
-from preprocess.shard import code_hash, read_rows
-from preprocess.sketch import SketchIndex, sketch
-from preprocess.stage import (
+from preprocess.dedup.decontamination import Hit, fingerprint, load_benchmarks
+from preprocess.dedup.duplicates import Duplicate, Match, Place, equal_keys, groups, judge, measure
+from preprocess.dedup.minhash import SketchIndex, sketch
+from preprocess.dedup.ngrams import word_bytes
+from preprocess.pipeline.job import Job, arguments, parse
+from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.schema import DEDUPLICATED
+from preprocess.pipeline.shard import code_hash, read_rows
+from preprocess.pipeline.stage import (
     ShardStage,
     Unit,
     finish_corpus,
@@ -210,9 +213,7 @@ def main() -> None:
     """Run the stage."""
     job: Job = parse(arguments(__doc__ or "", "deduplicate", DeduplicateConfig), "deduplicate")
     config = job.config(DeduplicateConfig)
-    code = code_hash(
-        "deduplicate.py", "decontaminate.py", "duplicates.py", "ngram_index.py", "ngrams.py", "sketch.py"
-    )
+    code = code_hash("deduplicate.py")
     stage = ShardStage("deduplicate", DEDUPLICATED, drop_duplicates, code)
     benchmarks = fingerprint(config.benchmarks)
     units = [replace(unit, fingerprint=benchmarks) for unit in units_of(job.corpus("filter_quality"))]

@@ -9,6 +9,7 @@ Out: $DATA/corpus/<variant>/extract_latex/<tar>.parquet with the text, the main 
 """
 
 import json
+import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -16,19 +17,21 @@ from typing import Any
 
 from pydantic import Field
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import Config, UserError, run_main
-from preprocess.arxiv_id import month_of
-from preprocess.authors_cleaning import is_read_by_authors, join_tex_files
-from preprocess.job import arguments, parse
-from preprocess.latex.archive import MAX_BYTES, Unpacked, unpack
-from preprocess.latex.flatten import Flattener
-from preprocess.latex.mainfile import choose_main_file
-from preprocess.latex.members import cause_unused
-from preprocess.latex.outcome import Dropped
-from preprocess.ledger import Documents
-from preprocess.schema import DOCUMENTS
-from preprocess.shard import code_hash, content_hash, read_rows, shards
-from preprocess.stage import ShardStage, Unit, run
+from preprocess.latex.authors_cleaning import is_read_by_authors, join_tex_files
+from preprocess.latex.extraction.archive import MAX_BYTES, Unpacked, unpack
+from preprocess.latex.extraction.flatten import Flattener
+from preprocess.latex.extraction.mainfile import choose_main_file
+from preprocess.latex.extraction.members import cause_unused
+from preprocess.pipeline.dropped import Dropped
+from preprocess.pipeline.identifiers import month_of
+from preprocess.pipeline.job import arguments, parse
+from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.schema import DOCUMENTS
+from preprocess.pipeline.shard import code_hash, content_hash, read_rows, shards
+from preprocess.pipeline.stage import ShardStage, Unit, run
 
 MAX_LISTED = 100  # file names in a record; a paper with more is a book
 
@@ -157,26 +160,8 @@ def main() -> None:
                 work=(tar, metadata, metadata_ledger),
             )
         )
-    code = code_hash(
-        "extract_latex.py",
-        "arxiv_id.py",
-        "authors_cleaning.py",
-        *(f"latex/{name}.py" for name in EXTRACTION_MODULES),
-    )
+    code = code_hash("extract_latex.py")
     run(ShardStage("extract_latex", DOCUMENTS, extract_tar, code), job, config, units)
-
-
-EXTRACTION_MODULES = (
-    "archive",
-    "encoding",
-    "flatten",
-    "includes",
-    "lexer",
-    "mainfile",
-    "members",
-    "outcome",
-    "sources",
-)
 
 
 if __name__ == "__main__":

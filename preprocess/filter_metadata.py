@@ -10,6 +10,7 @@ Out: $DATA/corpus/<variant>/filter_metadata/<YYMM>.parquet, the chosen papers by
 
 import datetime
 import re
+import sys
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,13 +23,15 @@ import xxhash
 from pydantic import Field
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import CONFIGS, Config, UserError, read_yaml, run_main
-from preprocess.arxiv_id import month_of
-from preprocess.job import Job, arguments, parse
-from preprocess.ledger import Documents
-from preprocess.schema import PAPERS
-from preprocess.shard import code_hash
-from preprocess.stage import ShardStage, Unit, run
+from preprocess.pipeline.identifiers import month_of
+from preprocess.pipeline.job import Job, arguments, parse
+from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.schema import PAPERS
+from preprocess.pipeline.shard import code_hash
+from preprocess.pipeline.stage import ShardStage, Unit, run
 
 UNREADABLE = "unreadable"  # shard of the lines without a valid id
 
@@ -273,7 +276,7 @@ def main() -> None:
         "filter_metadata",
         PAPERS,
         filter_month,
-        code_hash("filter_metadata.py", "arxiv_id.py") + xxhash.xxh3_64_hexdigest(lists.read_bytes()),
+        code_hash("filter_metadata.py") + xxhash.xxh3_64_hexdigest(lists.read_bytes()),
     )
     run(stage, job, config, list(months(job.metadata)))
 

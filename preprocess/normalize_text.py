@@ -11,26 +11,30 @@ Out: $DATA/corpus/<variant>/normalize_text/<tar>.parquet. A document is its titl
 
 import json
 import re
+import sys
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import Config, run_main
-from preprocess.authors_cleaning import clean_as_authors
-from preprocess.job import arguments, parse
-from preprocess.latex.comments import Held, strip_comments
-from preprocess.latex.conditionals import resolve_conditionals
-from preprocess.latex.environments import tidy_environments
-from preprocess.latex.expand import Expander
+from preprocess.latex.authors_cleaning import clean_as_authors
+from preprocess.latex.cleaning.comments import Held, strip_comments
+from preprocess.latex.cleaning.conditionals import resolve_conditionals
+from preprocess.latex.cleaning.environments import tidy_environments
+from preprocess.latex.cleaning.expand import Expander
 from preprocess.latex.lexer import BEGIN_DOCUMENT
-from preprocess.latex.outcome import Dropped
-from preprocess.ledger import Documents
-from preprocess.schema import DOCUMENTS
-from preprocess.shard import code_hash, read_rows
-from preprocess.stage import ShardStage, Unit, run, units_of
+from preprocess.pipeline.dropped import Dropped
+from preprocess.pipeline.job import arguments, parse
+from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.schema import DOCUMENTS
+from preprocess.pipeline.shard import code_hash, read_rows
+from preprocess.pipeline.stage import ShardStage, Unit, run, units_of
 
 # \document and \enddocument are AmSTeX's; plain TeX has neither, and no preamble.
 _BEGIN_DOCUMENT = re.compile(rb"\\(?:begin\s*\{\s*document\s*\}|document(?![A-Za-z]))")
@@ -185,7 +189,7 @@ def normalize_shard(unit: Unit, config: NormalizeTextConfig, documents: Document
 def main() -> None:
     """Run the stage."""
     job = parse(arguments(__doc__ or "", "normalize_text", NormalizeTextConfig), "normalize_text")
-    code = code_hash("normalize_text.py", "authors_cleaning.py", "latex")
+    code = code_hash("normalize_text.py")
     stage = ShardStage("normalize_text", DOCUMENTS, normalize_shard, code)
     run(stage, job, job.config(NormalizeTextConfig), units_of(job.corpus("extract_latex")))
 

@@ -2,7 +2,7 @@
 
     python preprocess/sample_corpus.py --out data/demo/raw --seed 0 --papers 320
 
-In:  nothing. The papers are made by grammars (sample_grammars/): mathematics, computer science, physics.
+In:  nothing. The papers are made by grammars (grammars/): mathematics, computer science, physics.
 Out: OUT/src/arXiv_src_YYMM_NNN.tar and OUT/src/arXiv_src_manifest.xml, as in arXiv's bucket;
      OUT/metadata.json as the metadata snapshot, one JSON object a line;
      OUT/planted.tsv: which oddity was planted under which id, which stage must drop it and for which reason
@@ -13,9 +13,11 @@ it is whole or absent. A finished one is left alone; one of another seed or of o
 
 import argparse
 import datetime
+import hashlib
 import json
 import random
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,8 +26,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import UserError, run_main
-from preprocess.sample_archive import (
+from preprocess.pipeline.shard import code_hash
+from preprocess.sample.grammar import GRAMMARS, SUBJECTS
+from preprocess.sample.manuscript import write_manuscript
+from preprocess.sample.packaging import (
     Item,
     bulk_tar,
     manifest,
@@ -33,12 +40,9 @@ from preprocess.sample_archive import (
     metadata_line,
     package,
 )
-from preprocess.sample_grammar import GRAMMARS, SUBJECTS
-from preprocess.sample_manuscript import write_manuscript
-from preprocess.sample_planted import planted_papers
-from preprocess.sample_source import write_source
-from preprocess.sample_submission import Submission, month_start, record_of
-from preprocess.shard import code_hash
+from preprocess.sample.planted import planted_papers
+from preprocess.sample.source import write_source
+from preprocess.sample.submission import Submission, month_start, record_of
 
 # Old ids, four digits, five digits: the three schemes of https://arxiv.org/help/arxiv_identifier.
 MONTHS = ("9901", "0306", "0704", "1207", "1501", "2105")
@@ -165,9 +169,10 @@ def write_sample(out: Path, seed: int, n_papers: int) -> bool:
 
 def _code() -> str:
     """Hash of everything that decides the sample's bytes."""
-    here = GRAMMARS.parent
-    files = [*here.glob("sample_*.py"), *GRAMMARS.glob("*.txt")]
-    return code_hash(*sorted(str(file.relative_to(here)) for file in files))
+    digest = hashlib.sha256(code_hash("sample_corpus.py").encode())
+    for grammar in sorted(GRAMMARS.glob("*.txt")):
+        digest.update(grammar.name.encode() + b"\0" + grammar.read_bytes())
+    return digest.hexdigest()
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ for that as `val_duplicate` or, where it consists of common phrases, the validat
 """
 
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
@@ -27,13 +28,15 @@ from typing import Any, NamedTuple
 import xxhash
 from pydantic import Field
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import Config, UserError, run_main
-from preprocess.job import Job, arguments, parse
-from preprocess.ledger import Documents
-from preprocess.overlap import Verdict, find_overlaps
-from preprocess.schema import SPLIT
-from preprocess.shard import code_hash, read_rows
-from preprocess.stage import (
+from preprocess.dedup.overlap import Verdict, find_overlaps
+from preprocess.pipeline.job import Job, arguments, parse
+from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.schema import SPLIT
+from preprocess.pipeline.shard import code_hash, read_rows
+from preprocess.pipeline.stage import (
     ShardStage,
     Unit,
     finish_corpus,
@@ -136,7 +139,7 @@ def main() -> None:
     """Run the stage."""
     job: Job = parse(arguments(__doc__ or "", "split_corpus", SplitCorpusConfig), "split_corpus")
     config = job.config(SplitCorpusConfig)
-    code = code_hash("split_corpus.py", "overlap.py", "ngram_index.py", "ngrams.py")
+    code = code_hash("split_corpus.py")
     stage = ShardStage("split_corpus", SPLIT, mark_split, code)
     folder = job.corpus("split_corpus")
     require_done(job.corpus("deduplicate"))

@@ -8,13 +8,14 @@ Out: $DATA/tokens/<corpus>-<tokenizer>/<split>/<domain>/<tar>.bin (every documen
      shard is there.
 A token is a little-endian uint32. Packed, eight tokens take 17 bytes: their low 16 bits as little-endian
 uint16, then a byte of their 17th bits, the first token's lowest; zeros fill up the last eight. Either way a
-shard has the same `data_sha256`, and training reads the same batches from it (train/tokens.py).
+shard has the same `data_sha256`, and training reads the same batches from it (train/data/shards.py).
 """
 
 import functools
 import hashlib
 import json
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ import numpy as np
 import sentencepiece as spm
 import xxhash
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import Config, LawBroken, UserError, run_main
-from preprocess.encoder import Encode, load_encoder
-from preprocess.job import Job, arguments, parse
-from preprocess.schema import TOKEN_INDEX
-from preprocess.shard import ParquetShard, code_hash, content_hash, read_rows
-from preprocess.stage import DONE, Unit, progress, require_done, run_tasks, units_of, write_json
+from preprocess.pipeline.job import Job, arguments, parse
+from preprocess.pipeline.schema import TOKEN_INDEX
+from preprocess.pipeline.shard import ParquetShard, code_hash, content_hash, read_rows
+from preprocess.pipeline.stage import DONE, Unit, progress, require_done, run_tasks, units_of, write_json
+from preprocess.tokenizer.encoders import Encode, load_encoder
 
 DTYPE = np.dtype("<u4")
 PACKED_BITS, PACKED_GROUP = 17, 8  # 17 bits hold 131,072 pieces; eight tokens fill whole bytes
@@ -180,7 +183,7 @@ def main() -> None:
 
     units = units_of(corpus)
     _refuse_strays(out, units)
-    fixed = code_hash("tokenize_corpus.py", "encoder.py") + config.model_dump_json() + sha256
+    fixed = code_hash("tokenize_corpus.py") + config.model_dump_json() + sha256
     hashes = {
         unit.name: xxhash.xxh3_128_hexdigest((fixed + content_hash(unit.inputs[0])).encode())
         for unit in units

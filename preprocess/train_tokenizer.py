@@ -6,7 +6,7 @@ In:  the training split of a corpus (split_corpus).
 Out: $DATA/tokenizers/<tokenizer>/: tokenizer.model, tokenizer.json and tokenizer_config.json (transformers'
      AutoTokenizer gives the same ids), report.json (what it was trained on, what was checked), written last.
 A sample of the text is cut round LaTeX commands, the pieces are counted, the commands that many papers use
-are listed, and BPE is trained from counts in which those come first (token_units.py): encoding needs no
+are listed, and BPE is trained from counts in which those come first (text_units.py): encoding needs no
 cutting. (Commands as user-defined symbols do worse: an unlisted command is cut at a listed prefix and a
 leading space never merges. Run 09 shows it.)
 """
@@ -16,6 +16,7 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -28,14 +29,16 @@ import sentencepiece as spm
 import xxhash
 from pydantic import Field
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import CONFIGS, Config, UserError, read_yaml, run_main, validate
-from preprocess import token_units
-from preprocess.check_tokenizer import check_commands, check_encoders, check_texts
-from preprocess.hf_tokenizer import write_hf_files
-from preprocess.job import Job, arguments, parse
-from preprocess.shard import code_hash, content_hash
-from preprocess.stage import Unit, progress, require_done, require_one_task, run_tasks, units_of
-from preprocess.text_sample import buckets_to_take, bytes_by_bucket, sampled_texts
+from preprocess.pipeline.job import Job, arguments, parse
+from preprocess.pipeline.shard import code_hash, content_hash
+from preprocess.pipeline.stage import Unit, progress, require_done, require_one_task, run_tasks, units_of
+from preprocess.tokenizer import text_units
+from preprocess.tokenizer.checks import check_commands, check_encoders, check_texts
+from preprocess.tokenizer.huggingface import write_hf_files
+from preprocess.tokenizer.training_text import buckets_to_take, bytes_by_bucket, sampled_texts
 
 LONGEST_PIECE = 32  # characters; `\begin{proposition}` with its space has 20
 CHARACTER_COVERAGE = 0.99999  # of the text; rarer characters are spelt in bytes
@@ -130,11 +133,11 @@ def count_shard(
     papers: Counter[str] = Counter()
     n_documents = n_bytes = 0
     for latex in sampled_texts(unit.inputs[0], buckets, config.seed):
-        text = token_units.prose_of(latex) if config.text == "prose" else latex
-        found = token_units.count_units(text, cut_at_commands=config.commands != "none")
+        text = text_units.prose_of(latex) if config.text == "prose" else latex
+        found = text_units.count_units(text, cut_at_commands=config.commands != "none")
         counts.update(found)
         if config.commands != "none":
-            papers.update(token_units.commands_among(found))
+            papers.update(text_units.commands_among(found))
         n_documents += 1
         n_bytes += len(text.encode())
     return unit, counts, papers, n_documents, n_bytes
@@ -148,7 +151,7 @@ def train_model(
     weighed = counts
     # Unigram has no order of merges that tiers could change.
     if config.commands == "tiers" and config.model_type == "bpe":
-        weighed = token_units.tier_counts(counts, commands, max(1, config.vocab_size // CERTAIN_SHARE))
+        weighed = text_units.tier_counts(counts, commands, max(1, config.vocab_size // CERTAIN_SHARE))
     table = folder / "units.tsv"
     with table.open("w", encoding="utf-8") as file:
         for unit, n in sorted(weighed.items(), key=lambda item: (-item[1], item[0])):
@@ -162,7 +165,7 @@ def train_model(
                 model_type=config.model_type,
                 vocab_size=config.vocab_size,
                 user_defined_symbols=symbols,
-                required_chars=token_units.alphabet(counts, CHARACTER_COVERAGE),
+                required_chars=text_units.alphabet(counts, CHARACTER_COVERAGE),
                 **TRAINER,
             )
     except RuntimeError as error:
@@ -213,15 +216,7 @@ def main() -> None:
             "(make: TOKENIZER=NAME)"
         )
         return
-    code = code_hash(
-        "train_tokenizer.py",
-        "token_units.py",
-        "text_sample.py",
-        "prose.py",
-        "hf_tokenizer.py",
-        "check_tokenizer.py",
-        "encoder.py",
-    )
+    code = code_hash("train_tokenizer.py")
     contents = [content_hash(unit.inputs[0]) for unit in units]
     input_hash = xxhash.xxh3_128_hexdigest("\0".join([config.model_dump_json(), code, *contents]).encode())
     for left_by_a_killed_run in _left_by_killed_runs(out):
@@ -244,7 +239,7 @@ def main() -> None:
             bar.update(unit.n_bytes)
     if not counts:
         raise UserError(f"{corpus}: no text to train on in {config.sample_bytes:,} bytes; raise sample_bytes")
-    commands = token_units.list_commands(
+    commands = text_units.list_commands(
         papers, config.command_min_papers, config.command_room, max_length=LONGEST_PIECE - 1
     )
     print(f"train_tokenizer: {n_bytes:,} bytes, {len(counts):,} distinct units, {len(commands):,} commands")

@@ -11,20 +11,23 @@ unless `salvage=true` keeps those that are whole in themselves. One that ends to
 """
 
 import hashlib
+import sys
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import Config, UserError, run_main
-from preprocess.arxiv_id import from_member_stem
-from preprocess.job import arguments, parse
-from preprocess.latex.archive import MAX_BYTES, inflate, kind_of
-from preprocess.ledger import Documents
-from preprocess.schema import ITEMS
-from preprocess.shard import code_hash
-from preprocess.stage import ShardStage, Unit, run, write_json
+from preprocess.latex.extraction.archive import MAX_BYTES, inflate, kind_of
+from preprocess.pipeline.identifiers import from_member_stem
+from preprocess.pipeline.job import arguments, parse
+from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.schema import ITEMS
+from preprocess.pipeline.shard import code_hash
+from preprocess.pipeline.stage import ShardStage, Unit, run, write_json
 
 MANIFEST = "arXiv_src_manifest.xml"
 TARS = "_TARS.json"
@@ -206,7 +209,7 @@ def main() -> None:
         "validate_archives",
         ITEMS,
         validate_tar,
-        code_hash("validate_archives.py", "arxiv_id.py", "latex/archive.py", "latex/outcome.py"),
+        code_hash("validate_archives.py"),
     )
     run(stage, job, config, units)
 

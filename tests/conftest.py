@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import oracles
+from tests.support import oracles
 
 if TYPE_CHECKING:
-    from tests.slurm_support import Cluster
+    from tests.support.slurm import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,7 +97,7 @@ def run_script(*args: object, check: bool = True, **env: str) -> "subprocess.Com
 @pytest.fixture(scope="module")
 def cluster() -> Iterator["Cluster"]:
     """The development cluster, started anew for each file of tests."""
-    from tests.slurm_support import dev_cluster  # it has ROOT from here
+    from tests.support.slurm import dev_cluster  # it has ROOT from here
 
     with dev_cluster() as cluster:
         yield cluster

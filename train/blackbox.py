@@ -9,10 +9,10 @@ from transformers import AutoTokenizer
 
 from configs.loader import UserError
 from train.config import Run
-from train.data import TrainingData
-from train.ddp import StepResult
+from train.data.batches import TrainingData
 from train.guard import MAX_FAULTS, WINDOW_STEPS, Guard
 from train.log import finite
+from train.parallel.ddp import StepResult
 
 
 def write_black_box(

@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from configs.loader import CONFIGS, Config, UserError, merge, read_yaml, validate
-from train.model import ModelConfig
+from train.model.llama import ModelConfig
 from train.sinks import Name
 
 DOMAINS = ("cs", "math", "physics")

@@ -8,16 +8,19 @@ Out: on standard output, one JSON line a domain: loss_nats, perplexity, bits_per
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import UserError, default_data_root, run_main
-from train.checkpoint import find_checkpoint, load_model, read_state
-from train.parallel import DataParallel
-from train.tokens import open_tokens
+from train.checkpoint.load import find_checkpoint, load_model, read_state
+from train.data.shards import open_tokens
+from train.parallel.strategy import DataParallel
+from train.parallel.world import World
 from train.validation import validate_model, validation_sets
-from train.world import World
 
 
 def main() -> None:

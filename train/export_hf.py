@@ -12,13 +12,16 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import default_data_root, run_main
-from train.checkpoint import MANIFEST, find_checkpoint, load_model, read_state, tokenizer_folder
+from train.checkpoint.load import MANIFEST, find_checkpoint, load_model, read_state, tokenizer_folder
 
 
 def main() -> None:

@@ -8,13 +8,16 @@ Out: on standard output, each prompt and its continuation.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import UserError, default_data_root, run_main
-from train.checkpoint import find_checkpoint, load_model, read_state, tokenizer_folder
+from train.checkpoint.load import find_checkpoint, load_model, read_state, tokenizer_folder
 
 
 def main() -> None:

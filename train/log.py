@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from configs.loader import CONFIGS
+from train.parallel.world import World
 from train.sinks import Name, Sink, numbers, open_sinks
-from train.world import World
 
 SCHEMA_VERSION = 1
 

@@ -5,7 +5,7 @@ import math
 import torch
 
 from train.config import Run
-from train.model import PretrainModel
+from train.model.llama import PretrainModel
 
 
 def make_optimizer(model: PretrainModel, run: Run, device: torch.device) -> torch.optim.AdamW:

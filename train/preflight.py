@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 from configs.loader import UserError
-from train.checkpoint import list_checkpoints
+from train.checkpoint.load import list_checkpoints
 from train.config import Run
-from train.model import count_parameters
-from train.tokens import TokenSet
-from train.world import World
+from train.data.shards import TokenSet
+from train.model.llama import count_parameters
+from train.parallel.world import World
 
 # A CPU does about 10^11 FLOP/s: at six a parameter and token that is 150 tokens/s for this many.
 CPU_MAX_PARAMETERS = 100_000_000

@@ -13,28 +13,31 @@ import argparse
 import functools
 import gc
 import math
+import sys
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import EXIT_REQUEUE, UserError, default_data_root, default_runs_root, parse_overrides
 from train.blackbox import too_many_faults, write_black_box
-from train.checkpoint import TrainState, find_changes, load_checkpoint, step_of
+from train.checkpoint.load import TrainState, find_changes, load_checkpoint, step_of
+from train.checkpoint.resume import find_resume
+from train.checkpoint.save import Saver
 from train.config import load_run, write_config
-from train.data import TrainingData, rank_batches, step_samples
-from train.execution import prepare_layers, set_numerics
+from train.data.batches import TrainingData, rank_batches, step_samples
+from train.data.shards import open_tokens
 from train.guard import Guard, GuardState
 from train.log import Clock, Log, finite
-from train.model import build_model, count_parameters
+from train.model.execution import prepare_layers, set_numerics
+from train.model.llama import build_model, count_parameters
 from train.optimizer import learning_rate, make_optimizer
-from train.parallel import make_strategy
+from train.parallel.strategy import make_strategy
+from train.parallel.world import run_world, start_world
 from train.preflight import check_device, check_disk, check_tokens
-from train.resume import find_resume
-from train.saver import Saver
-from train.tokens import open_tokens
 from train.validation import validate_model, validation_sets
-from train.world import run_world, start_world
 
 PERF_EVERY_STEPS = 10  # the throughput of a single step is noise
 # Dense bf16 FLOP/s by the vendor's data sheets; a device that is not listed gets no MFU.

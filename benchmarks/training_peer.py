@@ -1,0 +1,106 @@
+"""The peer of benchmarks/training.py: transformers' Trainer with DeepSpeed ZeRO-1, same model, same batches.
+
+    torchrun --nproc_per_node 2 benchmarks/training_peer.py configs/runs/run20.yaml --scale S --data D --out F
+
+Out: F, JSON: when each step ended in seconds, and the mean loss that Trainer reports.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import deepspeed
+import torch
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from configs.loader import parse_overrides
+from train.config import load_run
+from train.data.batches import TrainingData, step_samples
+from train.data.shards import open_tokens
+from train.model.llama import build_model
+
+# Else DeepSpeed compiles its exchange for CPUs with g++ for a minute; ours does without it, too.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+class Windows(Dataset):
+    """The run's samples in its own order, in memory, so that reading them costs the peer nothing."""
+
+    def __init__(self, data: TrainingData, steps: int, run) -> None:  # type: ignore[no-untyped-def]
+        batches = [data.batch(step_samples(step, run)) for step in range(1, steps + 1)]
+        self.input_ids = torch.cat([batch.input_ids_BT for batch in batches])
+        self.targets = torch.cat([batch.targets_BT for batch in batches])
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
+        # Shifted already: `shift_labels` keeps the library from shifting again, and it asks for `labels` too.
+        return {"input_ids": self.input_ids[k], "labels": self.targets[k], "shift_labels": self.targets[k]}
+
+
+class StepTimes(TrainerCallback):
+    """When each step ended."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_step_end(self, *_: object, **__: object) -> None:
+        """A step is over."""
+        self.seconds.append(time.perf_counter())
+
+
+def main() -> None:
+    """Train the run's first steps and write when each ended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--scale")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("overrides", nargs="*")
+    arguments = parser.parse_intermixed_args()
+    run = load_run(arguments.run, arguments.scale, 0, parse_overrides(arguments.overrides))
+    recipe = run.recipe
+    tokens = open_tokens(arguments.data, recipe.corpus, recipe.tokenizer, "train")
+    data = Windows(TrainingData(tokens, run), run.steps_total, run)
+    accumulation = run.grad_accum_steps(int(os.environ["WORLD_SIZE"]))
+    settings = TrainingArguments(
+        output_dir=str(arguments.out.parent / "trainer"),
+        max_steps=run.steps_total,
+        per_device_train_batch_size=recipe.micro_batch_size,
+        gradient_accumulation_steps=accumulation,
+        train_sampling_strategy="sequential",
+        learning_rate=recipe.lr,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=run.warmup_steps,
+        weight_decay=recipe.weight_decay,
+        adam_beta1=recipe.betas[0],
+        adam_beta2=recipe.betas[1],
+        max_grad_norm=recipe.clip_grad_norm or 0.0,
+        logging_steps=run.steps_total,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
+        deepspeed={
+            "train_micro_batch_size_per_gpu": "auto",
+            "gradient_accumulation_steps": "auto",
+            "gradient_clipping": "auto",
+            "zero_allow_untested_optimizer": True,
+            "zero_optimization": {"stage": 1},
+        },
+    )
+    times = StepTimes()
+    model = build_model(run.model, recipe.init_seed).llama
+    trainer = Trainer(model=model, args=settings, train_dataset=data, callbacks=[times])
+    result = trainer.train()
+    if trainer.is_world_process_zero():
+        arguments.out.write_text(json.dumps({"seconds": times.seconds, "loss": result.training_loss}))
+
+
+if __name__ == "__main__":
+    main()

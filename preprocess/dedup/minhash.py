@@ -1,0 +1,112 @@
+"""Sketches of documents, and the pairs of documents that are worth comparing.
+
+A sketch is a bottom-k MinHash (Broder 1997), the SMALLEST smallest of a document's n-gram hashes, and beyond
+it every hash below a threshold, one n-gram in SAMPLE. The first part finds near-duplicates of any length. The
+second grows with the document, so that a chapter's hashes are found in its book's sketch: MinHash alone loses
+them.
+The index takes 8 bytes x (n-grams / SAMPLE + SMALLEST + 1) a document.
+"""
+
+from array import array
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from configs.loader import UserError
+from preprocess.dedup.ngrams import distinct_ngrams, expand_ranges
+
+NGRAM_WORDS = 5
+SMALLEST = 32
+SAMPLE = 100  # 0.9 KB for a paper of 90 KB; a chapter of 1,000 words still has 10 hashes in its book's sketch
+THRESHOLD = np.uint64(2**64 // SAMPLE)
+# A pair is compared when it shares this part of the hashes that it could share. Of pairs with 0.8 of their
+# n-grams in common one in 10^4 has less by chance where these are 10 hashes, one in 10^10 where they are 32.
+WORTHWHILE = 0.3
+MOST_PARTNERS = 64  # of a document by one n-gram, earliest papers first: phrases that all papers use
+_AT_A_TIME = 1024  # documents whose partners are sought at once: at most 16 MB of pairs
+_NONE = np.uint64(2**64 - 1)  # no hash, no entry
+# An entry of the index is the hash's lower 40 bits, then the document's number. Among 4 x 10^8 entries (all
+# of arXiv) a foreign hash is met by chance with p = 4e-4.
+_NUMBER_BITS = np.uint64(24)
+_NUMBER = np.uint64(2**24 - 1)
+
+
+def sketch(text: str) -> np.ndarray:
+    """The sketch of a document: uint64, ascending; all its n-grams where it has few."""
+    hashes = distinct_ngrams(text, NGRAM_WORDS)
+    n_kept = max(SMALLEST, int(np.searchsorted(hashes, THRESHOLD)))
+    return hashes[:n_kept].copy()  # a view would keep all hashes in memory
+
+
+class SketchIndex:
+    """Sketches of the whole corpus, searched by hash. Documents are numbered from 0 in the order of `add`."""
+
+    def __init__(self) -> None:
+        # array.array grows in place; a list of numpy arrays would be held twice when it is joined.
+        self._probes = array("Q")  # SMALLEST a document
+        self._entries = array("Q")
+        self._limits = array("Q")  # of a document: its sketch holds all of its hashes up to this one
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def add(self, sketches: Iterable[np.ndarray]) -> None:
+        """Add documents. Raises UserError where there are more than can be numbered."""
+        for hashes in sketches:
+            if len(self) >= int(_NUMBER):
+                raise UserError(f"more than {len(self):,} documents; deduplicate parts of the corpus")
+            self._entries.frombytes((hashes << _NUMBER_BITS | np.uint64(len(self))).tobytes())
+            probes = np.full(SMALLEST, _NONE)
+            probes[: len(hashes)] = hashes[:SMALLEST]
+            self._probes.frombytes(probes.tobytes())
+            is_whole = len(hashes) < SMALLEST  # the document has no other n-grams
+            self._limits.append(int(_NONE) - 1 if is_whole else max(int(hashes[-1]), int(THRESHOLD) - 1))
+
+    def candidates(self, order: np.ndarray) -> Iterator[np.ndarray]:
+        """Pairs worth comparing: int64 [n, 2] positions in `order`, the smaller one first; some come twice.
+
+        `order` lists the numbers of the documents to compare, the preferred ones first; the pairs do not
+        depend on the order of `add`. To be called once: it renumbers the index in place.
+        """
+        all_probes = np.frombuffer(self._probes, np.uint64).reshape(-1, SMALLEST)
+        limits = np.frombuffer(self._limits, np.uint64)[order]
+        entries = self._renumbered(order)
+        for start in range(0, len(order), _AT_A_TIME):
+            probes = all_probes[order[start : start + _AT_A_TIME]]
+            in_every_sketch = np.count_nonzero(probes < THRESHOLD, axis=1)
+            row, partner, n_shared = _partners(probes, entries, start)
+            # First by the hashes that every partner's sketch would show, then by those that this one's would.
+            enough = n_shared >= np.floor(WORTHWHILE * in_every_sketch[row])
+            row, partner, n_shared = row[enough], partner[enough], n_shared[enough]
+            shown = np.count_nonzero(probes[row] <= limits[partner, None], axis=1)
+            enough = n_shared >= np.floor(WORTHWHILE * shown)
+            yield np.sort(np.stack((row + start, partner), axis=1)[enough], axis=1)
+
+    def _renumbered(self, order: np.ndarray) -> np.ndarray:
+        """The entries, ascending, with positions in `order` for numbers; without those of other documents."""
+        position = np.full(len(self), _NONE)
+        position[order] = np.arange(len(order), dtype=np.uint64)
+        entries = np.frombuffer(self._entries, np.uint64)
+        for start in range(0, len(entries), 1 << 20):  # in place, a part at a time
+            part = entries[start : start + (1 << 20)]
+            at = position[part & _NUMBER]
+            part[:] = np.where(at == _NONE, _NONE, part & ~_NUMBER | at)
+        entries.sort()
+        return entries[: np.searchsorted(entries, _NONE)]
+
+
+def _partners(
+    probes: np.ndarray, entries: np.ndarray, start: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For documents from position `start` on: (row of `probes`, another's position, hashes shared)."""
+    row, column = np.nonzero(probes != _NONE)
+    keys = probes[row, column] << _NUMBER_BITS
+    first = np.searchsorted(entries, keys)
+    last = np.searchsorted(entries, keys | _NUMBER, side="right")
+    at, probe = expand_ranges(first, np.minimum(last, first + MOST_PARTNERS))
+    partner = (entries[at] & _NUMBER).astype(np.int64)
+    other = partner != row[probe] + start
+    pairs = np.sort(row[probe[other]] << 24 | partner[other])
+    begins = np.flatnonzero(np.diff(pairs, prepend=-1))
+    n_shared = np.diff(begins, append=len(pairs))
+    return pairs[begins] >> 24, pairs[begins] & int(_NUMBER), n_shared

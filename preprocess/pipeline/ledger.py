@@ -1,0 +1,99 @@
+"""The ledger: one row for each document that entered a stage, and the laws that its rows obey.
+
+Documents in = kept + dropped by reason. Bytes in = bytes of the kept ones + bytes of the dropped ones + bytes
+removed from the kept ones, where the removals are counted by the code that removes.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from configs.loader import LawBroken
+from preprocess.pipeline.schema import LEDGER
+from preprocess.pipeline.shard import ParquetShard
+
+
+class Documents:
+    """What became of each document of one shard: the kept rows, and a ledger row for every one of them."""
+
+    def __init__(self, kept: ParquetShard, ledger: ParquetShard, source_tar: str) -> None:
+        self._kept, self._ledger, self._source_tar = kept, ledger, source_tar
+        self._ids: set[str] = set()
+        self._balance = 0
+        self.counts: Counter[str] = Counter()
+
+    def keep(self, row: dict[str, Any], bytes_in: int, bytes_out: int, removed: Mapping[str, int]) -> None:
+        """Keep a document. `removed`: bytes by cause, signed, counted where they were removed."""
+        causes = {cause: n for cause, n in sorted(removed.items()) if n}
+        self._book(
+            row["id"],
+            "kept",
+            "",
+            bytes_in,
+            bytes_out,
+            sum(causes.values()),
+            _compact(causes) if causes else "",
+        )
+        self._kept.append(row)
+
+    def drop(self, paper_id: str, reason: str, bytes_in: int, detail: str = "") -> None:
+        """Drop a document for a named reason."""
+        self._book(paper_id, "dropped", reason, bytes_in, 0, 0, detail)
+
+    def note(self, key: str, value: str) -> None:
+        """Put a value into the footer of the ledger's shard."""
+        self._ledger.notes[key] = value
+
+    def _book(
+        self, paper_id: str, outcome: str, reason: str, n_in: int, n_out: int, n_removed: int, detail: str
+    ) -> None:
+        if paper_id in self._ids:
+            raise LawBroken(f"{self._ledger.path}: {paper_id} was judged twice")
+        if outcome == "kept" and n_in != n_out + n_removed:
+            raise LawBroken(
+                f"{self._ledger.path}: {paper_id}: {n_in} bytes in, {n_out} out, removed {detail}"
+            )
+        self._ids.add(paper_id)
+        self.counts[reason or outcome] += 1
+        self._ledger.append(
+            {
+                "id": paper_id,
+                "source_tar": self._source_tar,
+                "outcome": outcome,
+                "reason": reason,
+                "bytes_in": n_in,
+                "bytes_out": n_out,
+                "bytes_removed": n_removed,
+                "detail": detail,
+            }
+        )
+
+
+def _compact(value: Mapping[str, int]) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def check_laws(folder: Path, names: Iterable[str]) -> Counter[str]:
+    """Documents by outcome over the ledger shards `names` of a stage. Raises LawBroken where a law fails.
+
+    The laws: documents in = kept + dropped by reason; bytes in = bytes of the kept ones + bytes of the
+    dropped ones + bytes removed from the kept ones.
+    """
+    counts: Counter[str] = Counter()
+    for name in names:
+        table = pq.read_table(folder / f"{name}.parquet", columns=LEDGER.names[2:7])
+        kept = pc.equal(table["outcome"], "kept")
+        total = {c: pc.sum(table[c]).as_py() or 0 for c in ("bytes_in", "bytes_out", "bytes_removed")}
+        dropped = pc.sum(table.filter(pc.invert(kept))["bytes_in"]).as_py() or 0
+        if total["bytes_in"] != total["bytes_out"] + dropped + total["bytes_removed"]:
+            raise LawBroken(f"{folder / name}: bytes in {total}, bytes of the dropped {dropped}")
+        for entry in table["reason"].value_counts().to_pylist():
+            counts[entry["values"] or "kept"] += entry["counts"]
+        if sum(entry["counts"] for entry in table["reason"].value_counts().to_pylist()) != table.num_rows:
+            raise LawBroken(f"{folder / name}: a document has no verdict")
+    return counts

@@ -1,0 +1,143 @@
+"""Parquet shards: whole or absent, with a footer that says what they were made from.
+
+`input_hash` covers the content of the inputs, the configuration and the stage's own source; `content_hash`
+covers the rows. A stage compares the first to know whether to work, and puts the second of its inputs
+into its own: work that changed nothing is not passed on.
+"""
+
+import ast
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from configs.loader import UserError
+
+PREPROCESS = Path(__file__).resolve().parents[1]
+MACHINERY = {f"pipeline/{name}.py" for name in ("job", "ledger", "schema", "shard", "stage")}
+ROW_GROUP_BYTES = 16 << 20  # of text: bounds a worker's memory, whatever the size of the tar
+
+
+def code_hash(script: str) -> str:
+    """Hash of a script of `preprocess/` and of every module below `preprocess/` that decides its rows.
+
+    `script`: its file name ("extract_latex.py"). Imports are followed from module to module. MACHINERY runs a
+    stage and decides nothing in its rows, so it is left out: changing it makes no shard again.
+    """
+    digest = xxhash.xxh3_128()
+    for module in sorted(imported_modules(script)):
+        digest.update(module.encode() + b"\0" + (PREPROCESS / module).read_bytes())
+    return digest.hexdigest()
+
+
+def imported_modules(script: str) -> set[str]:
+    """The script and the modules of `preprocess/` that it needs, as paths below `preprocess/`."""
+    found: set[str] = set()
+    waiting = [script]
+    while waiting:
+        module = waiting.pop()
+        if module in found or module in MACHINERY:
+            continue
+        found.add(module)
+        for node in ast.walk(ast.parse((PREPROCESS / module).read_bytes())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("preprocess"):
+                # `from preprocess.a import b` imports the module a, or the module b of the package a.
+                below = str(node.module).replace(".", "/").removeprefix("preprocess").removeprefix("/")
+                candidates = (
+                    f"{below}.py",
+                    *(f"{below}/{alias.name}.py".removeprefix("/") for alias in node.names),
+                )
+                waiting += [path for path in candidates if (PREPROCESS / path).is_file()]
+    return found
+
+
+def footer(path: Path, key: str) -> str | None:
+    """A value in a shard's footer, None where there is no readable shard."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return None
+    value = metadata.get(key.encode())
+    return value.decode() if value is not None else None
+
+
+def content_hash(path: Path) -> str:
+    """Hash of a shard's rows, from its footer. Raises UserError where the shard is missing or damaged."""
+    value = footer(path, "content_hash")
+    if value is None:
+        raise UserError(f"{path}: missing or damaged; run the stage {path.parent.name} again")
+    return value
+
+
+def shards(folder: Path) -> list[Path]:
+    """The finished shards of a stage, by name. Raises UserError where the stage has not run."""
+    found = sorted(folder.glob("*.parquet"))
+    if not found:
+        raise UserError(
+            f"{folder}: holds no shards; run preprocess/{folder.name}.py first (or make preprocess)"
+        )
+    return found
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a shard, a row group in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=256, columns=list(columns) if columns else None):
+            yield from batch.to_pylist()
+
+
+class ParquetShard:
+    """Writes rows to `path` through a temporary name; the footer tells what they were made from.
+
+    Use as a context manager: the name appears when the block ends without an exception.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, input_hash: str) -> None:
+        self.path, self.schema, self.input_hash = path, schema, input_hash
+        self.notes: dict[str, str] = {}  # further values of the footer
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._digest = xxhash.xxh3_128()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left_by_a_killed_process in path.parent.glob(f".{path.name}.*.tmp"):
+            left_by_a_killed_process.unlink(missing_ok=True)
+        self._temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+        self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd", compression_level=3)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add a row; rows go to disk in groups of about ROW_GROUP_BYTES."""
+        self._rows.append(row)
+        self._bytes += 64 + sum(len(value) for value in row.values() if isinstance(value, str))
+        if self._bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        table = pa.Table.from_pylist(self._rows, self.schema)
+        for column in table.combine_chunks().columns:
+            for buffer in column.chunk(0).buffers():
+                self._digest.update(buffer if buffer is not None else b"\0")
+        self._writer.write_table(table)
+        self._rows, self._bytes = [], 0
+
+    def __enter__(self) -> "ParquetShard":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._flush()
+                self._writer.add_key_value_metadata(
+                    self.notes | {"input_hash": self.input_hash, "content_hash": self._digest.hexdigest()}
+                )
+                self._writer.close()
+                self._temporary.replace(self.path)
+            else:
+                self._writer.close()
+        finally:
+            self._temporary.unlink(missing_ok=True)

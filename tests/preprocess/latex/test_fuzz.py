@@ -1,0 +1,229 @@
+"""10,000 damaged and hostile archives and files, by seed: none crashes, none hangs, no file is touched.
+
+What comes out obeys the laws: bytes are balanced by cause, the text is UTF-8 without control characters.
+"""
+
+import gzip
+import io
+import random
+import re
+import signal
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preprocess.extract_latex import Extracted
+from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
+from tests.support.latex_cases import paper, tar_gz, try_extract
+
+N_EACH = 2_000
+HANGS_AFTER_S = 20  # of the processor's time; these take a few milliseconds
+CONFIG = NormalizeTextConfig.model_validate({})
+PREAMBLE = (
+    "\\usepackage[latin1]{inputenc}\n\\newcommand{\\R}[2][n]{\\mathbb{R}^{#1}#2}\n\\def\\x#1.{<#1>}\n\\newif\\ifdraft"
+    "\n\\newenvironment{e}{A}{B}\\let\\y\\R"
+)
+BODY = (
+    "Größe $\\R{x}$ 5\\% % note\n\n\\section{S}\\label{s}\nText \\verb|%| \\ifdraft no\\else yes\\fi.\n"
+    "\\url{a%20b} "
+    "\\begin{e}t\\end{e}\\begin{figure}[t]\\includegraphics{f}\\caption[s]{C $c$}\\end{figure}\n"
+    "\\begin{verbatim}\n\\end{document} %\n\\end{verbatim}\\footnote{n}\\x a.\\iffalse gone\\fi\n\\cite{k}"
+)
+FILES = {
+    "main.tex": paper(f"{BODY}\\input{{s/a}}\\import{{s/}}{{b}}\\bibliography{{x}}", PREAMBLE).encode(
+        "latin-1"
+    ),
+    "s/a.tex": BODY.encode("latin-1"),
+    "s/b.tex": BODY.encode("utf-16"),
+    "main.bbl": b"\\begin{thebibliography}{9}\\bibitem{k} K.\\end{thebibliography}",
+    "00README.json": b'{"sources": [{"filename": "main.tex", "usage": "toplevel"}]}',
+    "f.eps": b"%!PS\n" + bytes(range(256)) * 4,
+}
+ITEM = tar_gz(FILES)
+TAR = gzip.decompress(ITEM)
+
+
+# ---------------------------------------------------------------- damage
+
+
+def _damaged(dice: random.Random, data: bytes) -> bytes:
+    """A few bits flipped, pieces cut off, doubled or overwritten."""
+    out = bytearray(data)
+    for _ in range(dice.randrange(1, 6)):
+        kind, at, n = dice.randrange(5), dice.randrange(len(out)), dice.randrange(1, 600)
+        if kind == 0:
+            out[at] ^= 1 << dice.randrange(8)
+        elif kind == 1 and at > 64:
+            del out[at:]
+        elif kind == 2:
+            source = dice.randrange(len(out))
+            out[at:at] = out[source : source + n]
+        elif kind == 3:
+            out[at : at + 8] = dice.randbytes(8)
+        elif len(out) > n + 64:
+            del out[at : at + n]
+    return bytes(out)
+
+
+def damaged_gzip(dice: random.Random) -> bytes:
+    """A packed archive with damage; now and then packed again or with something behind it."""
+    data = _damaged(dice, ITEM)
+    return dice.choice((data, data, gzip.compress(data, 1), data + data, data + dice.randbytes(50)))
+
+
+def damaged_tar(dice: random.Random) -> bytes:
+    """A tar with damage whose headers are believed: checksums are made right again."""
+    out = bytearray(_damaged(dice, TAR))
+    for at in range(0, len(out) - 511, 512):
+        if out[at + 257 : at + 262] == b"ustar" or dice.random() < 0.02:
+            out[at + 148 : at + 156] = b" " * 8
+            out[at + 148 : at + 156] = b"%06o\0 " % (sum(out[at : at + 512]) % 8**6)
+    return bytes(out) if dice.random() < 0.5 else gzip.compress(out, 1)
+
+
+_NAMES = (
+    "../up.tex", "../../etc/passwd", "/etc/passwd", "a/../../b.tex", "..", ".", "", "C:\\x.tex", "..\\w.tex",
+    "a\nb.tex", "n" * 300 + ".tex", "\udcff.tex", "main.tex/child.tex", "s//a.tex", "anc/x.tex", "main.tex",
+    "~/x", "00README.XXX", "p.tar.gz", "x.bbl", "-rf",
+)  # fmt: skip
+_TYPES = (
+    tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE,
+    tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CONTTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+    tarfile.GNUTYPE_SPARSE, tarfile.XHDTYPE, tarfile.XGLTYPE, b"V", b"Z",
+)  # fmt: skip
+
+
+def hostile_tar(dice: random.Random) -> bytes:
+    """Names that leave the archive, links, devices, headers that lie, in any order."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for _ in range(dice.randrange(1, 12)):
+            info = tarfile.TarInfo(dice.choice(_NAMES))
+            info.type = dice.choice(_TYPES) if dice.random() < 0.6 else tarfile.REGTYPE
+            info.linkname = dice.choice(("/etc/passwd", "../../x", info.name, "main.tex"))
+            content = dice.choice(
+                (*FILES.values(), b"", ITEM, b"25 path=../../evil.tex\n", b"\\input{/etc/passwd}")
+            )
+            info.size = len(content)
+            buffer.write(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+            buffer.write(content + bytes(-len(content) % 512))
+        if dice.random() < 0.7:
+            file = tarfile.TarInfo("main.tex")
+            file.size = len(FILES["main.tex"])
+            tar.addfile(file, io.BytesIO(FILES["main.tex"]))
+    return gzip.compress(buffer.getvalue(), 1) if dice.random() < 0.7 else _damaged(dice, buffer.getvalue())
+
+
+_PIECES = [
+    *re.findall(r"\\[a-zA-Z]+\*?|\\.|[{}\[\]$%&#]|\w+|\s+", f"{PREAMBLE}\n{BODY}"),
+    "\\begin{document}", "\\end{document}", "\\endinput", "\\input{main}", "\\input{s/a}", "\\include{../x}",
+    "\\documentclass[s/a]{subfiles}", "\\usepackage[utf-16]{inputenc}", "\\lstnewenvironment{q}{",
+    "\\excludecomment{e}", "\\topmatter", "\\def\\y#1#2{\\y#2#1}", "\\global", "\\long", "\\csname",
+    "\\catcode`\\%=12", "\\begin{comment}", "\\parskip=", "\\vskip", "^^M", "\r", "\r\n", "\ufeff", "\x00",
+    "\x1f", "\u2581", "\U0001d4d0",
+]  # fmt: skip
+
+
+def scrambled_tex(dice: random.Random) -> bytes:
+    """LaTeX whose tokens were shuffled, doubled and lost."""
+    source = re.findall(r"\\[a-zA-Z]+\*?|\\.|\s+|\w+|.", FILES["main.tex"].decode("latin-1"), re.DOTALL)
+    for _ in range(dice.randrange(1, 40)):
+        at = dice.randrange(len(source) - 1)
+        n = dice.randrange(1, 30)
+        match dice.randrange(3):
+            case 0:
+                source[at:at] = dice.choices(_PIECES, k=n)
+            case 1:
+                source[at:at] = source[max(0, at - n) : at] * dice.randrange(1, 4)
+            case _ if len(source) > n + 10:
+                del source[at : at + n]
+    text = "".join(source).encode(dice.choice(("utf-8", "utf-16", "cp1252")), "replace")
+    return gzip.compress(text, 1) if dice.random() < 0.5 else tar_gz({**FILES, "main.tex": text})
+
+
+def noise(dice: random.Random) -> bytes:
+    """Random bytes behind something that looks like a file of some kind."""
+    heads = (
+        b"\x1f\x9d\x90",
+        b"\x1f\x8b\x08\0",
+        b"\\documentclass{a}\\begin{document}",
+        b"%PDF",
+        b"\xfe\xff",
+        b"",
+    )
+    n_bytes = dice.randrange(2000)
+    body = (
+        dice.randbytes(n_bytes)
+        if dice.random() < 0.5
+        else bytes(dice.choices(b"\\{}[]%$#&a \n\0\xff", k=n_bytes))
+    )
+    return dice.choice(heads) + body
+
+
+# ---------------------------------------------------------------- laws
+
+_guarded = False
+_READS = (sys.prefix, sys.base_prefix)  # Python's own modules: codecs are imported when first used
+
+
+def _guard(event: str, arguments: tuple[Any, ...]) -> None:
+    """No file is opened or made, no process started, while the pipeline has an archive in hand."""
+    if not _guarded:
+        return
+    if event == "open" and str(arguments[0]).startswith(_READS) and "w" not in str(arguments[1] or ""):
+        return
+    if event in ("open", "os.mkdir", "os.symlink", "os.link", "os.rename", "os.remove", "subprocess.Popen"):
+        raise AssertionError(f"{event} {arguments}")
+
+
+sys.addaudithook(_guard)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Fails where a file is touched or nothing ends."""
+    global _guarded
+
+    def hangs(*_: object) -> None:
+        raise AssertionError(f"not done after {HANGS_AFTER_S} s")
+
+    before = signal.signal(signal.SIGPROF, hangs)
+    signal.setitimer(signal.ITIMER_PROF, HANGS_AFTER_S)
+    _guarded = True
+    try:
+        yield
+    finally:
+        _guarded = False
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [damaged_gzip, damaged_tar, hostile_tar, scrambled_tex, noise])
+def test_whatever_the_bytes_the_laws_hold(make: Callable[[random.Random], bytes]) -> None:
+    outcomes = {"kept": 0, "dropped": 0}
+    for seed in range(N_EACH):
+        item = make(random.Random(seed))
+        with guarded():
+            extracted = try_extract(item)  # checks the balance of what it yields
+            clean = None
+            if isinstance(extracted, Extracted):
+                clean = normalize_document(extracted.text, "T", "A", CONFIG)
+        outcomes["kept" if isinstance(clean, Normalized) else "dropped"] += 1
+        if isinstance(extracted, Extracted) and isinstance(clean, Normalized):
+            assert len(extracted.text) == len(clean.text.encode()) + sum(clean.removed.values()), seed
+            assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u2581]", clean.text), seed
+            assert b"root:" not in extracted.text
+            assert not any(path.startswith(("/", "..")) for path in extracted.record["files"]), seed
+    print(make.__name__, outcomes)
+    assert outcomes["kept"] > N_EACH // 20, outcomes  # else most of the pipeline is not tested
+
+
+def test_the_guard_sees_files() -> None:
+    with pytest.raises(AssertionError, match="open"), guarded():
+        Path("/etc/hostname").read_bytes()

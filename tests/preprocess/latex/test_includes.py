@@ -1,0 +1,196 @@
+"""Files brought in by files: names, folders, parts that stand alone, cycles, the bibliography."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from preprocess.latex.extraction.flatten import Flattened, Flattener
+from preprocess.latex.extraction.includes import own_commands
+from preprocess.pipeline.dropped import Dropped
+from tests.support.latex_cases import clean, extract, normalize, paper
+
+SUBFILE = "\\documentclass[../main]{subfiles}\n\\begin{document}\nPART\n\\end{document}\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "files"),
+    [
+        pytest.param("\\input a", {"a.tex": "PART"}, id="bare_name"),
+        pytest.param("\\input a.tex X", {"a.tex": "PART"}, id="bare_name_with_suffix"),
+        pytest.param("\\input{ a }", {"a.tex": "PART"}, id="blanks_in_braces"),
+        pytest.param('\\input{"a b"}', {"a b.tex": "PART"}, id="quoted_in_braces"),
+        pytest.param('\\input "a b.tex"', {"a b.tex": "PART"}, id="quoted_bare"),
+        pytest.param("\\input{a}", {"a.tex": "PART", "a": "WRONG"}, id="tex_first"),
+        pytest.param("\\input{a.txt}", {"a.txt": "PART"}, id="then_the_exact_name"),
+        pytest.param(
+            "\\input{sub/a}",
+            {"sub/a.tex": "\\input{b}", "b.tex": "PART", "sub/b.tex": "WRONG"},
+            id="relative_to_root",
+        ),
+        pytest.param(
+            "\\input{sub/a}", {"sub/a.tex": "\\input{b}", "sub/b.tex": "PART"}, id="else_the_files_own_folder"
+        ),
+        pytest.param("\\input{./a}", {"a.tex": "PART"}, id="dot_folder"),
+        pytest.param("\\input{A}", {"a.tex": "PART"}, id="case_as_a_last_resort"),
+        pytest.param("\\include{a}", {"a.tex": "PART"}, id="include"),
+        pytest.param("\\includeonly{b}\\include{a}", {"a.tex": "PART"}, id="includeonly_includes_all"),
+        pytest.param("\\subfile{s/a}", {"s/a.tex": SUBFILE}, id="subfile"),
+        pytest.param("\\input{s/a}", {"s/a.tex": SUBFILE}, id="input_of_a_standalone_part"),
+        pytest.param(
+            "\\import{dir/}{f}",
+            {"dir/f.tex": "\\input{g}", "dir/g.tex": "PART", "g.tex": "WRONG"},
+            id="import_changes_the_base",
+        ),
+        pytest.param(
+            "\\import{dir/}{f}",
+            {"dir/f.tex": "\\subimport{in/}{g}", "dir/in/g.tex": "PART"},
+            id="subimport_is_relative",
+        ),
+        pytest.param("\\InputIfFileExists{a}{YES}{WRONG}", {"a.tex": "PART"}, id="input_if_file_exists"),
+        pytest.param("\\myinput[s]{a}", {"s/a.tex": "PART"}, id="command_of_the_author"),
+        pytest.param("\\input{\\here/s/a}", {"s/a.tex": "PART"}, id="folder_in_a_macro"),
+    ],
+)
+def test_is_included(body: str, files: Mapping[str, str]) -> None:
+    result = extract({"main.tex": paper(f"A\n{body}\nB"), **files})
+    assert result.main_file == "main.tex"
+    text = normalize(result.text).text
+    assert "PART" in text
+    assert "WRONG" not in text
+    assert "\\end{document}" in result.text.decode()
+    assert text.index("A") < text.index("PART") < text.index("B")
+    assert result.record["unresolved"] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "/etc/hostname", "~/x", "sub/../../../etc/hosts"]
+)
+def test_nothing_outside_the_archive_is_read(name: str) -> None:
+    result = extract({"main.tex": paper(f"A \\input{{{name}}} B")})
+    assert f"\\input{{{name}}}".encode() in result.text
+    assert result.record["unresolved"] == [f"\\input{{{name}}}"]
+    assert result.record["files"] == ["main.tex"]
+
+
+def test_cycle_keeps_the_command() -> None:
+    result = extract({"main.tex": paper("\\input{a}"), "a.tex": "one \\input{b}", "b.tex": "two \\input{a}"})
+    assert b"one two \\input{a}" in result.text
+    assert result.record["flags"] == ["include_cycle"]
+
+
+def test_depth_and_copies_are_limited() -> None:
+    chain = {f"c{i}.tex": f"\\input{{c{i + 1}}}" for i in range(100)}
+    assert "include_depth" in extract({"main.tex": paper("\\input{c0}"), **chain}).record["flags"]
+    copies = {f"c{i}.tex": f"\\input{{c{i + 1}}}\\input{{c{i + 1}}}" for i in range(30)}
+    bomb = extract({"main.tex": paper("\\input{c0}"), **copies, "c30.tex": "x" * 10_000})
+    assert "include_budget" in bomb.record["flags"]
+    assert len(bomb.text) < 40 << 20
+
+
+def test_missing_file_is_counted_and_its_command_stays() -> None:
+    result = extract({"main.tex": paper("A \\input{nowhere} B")})
+    assert b"\\input{nowhere}" in result.text
+    assert result.record["unresolved"] == ["\\input{nowhere}"]
+
+
+def test_file_used_twice_is_an_addition() -> None:
+    result = extract({"main.tex": paper("\\input{a}\n\\input{a}"), "a.tex": "twice\n"})
+    assert result.removed["included_again"] == -len("twice\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"main.bbl": "ITEM", "other.bbl": "WRONG"}, b"ITEM"),
+        ({"refs.bbl": "ITEM"}, b"ITEM"),
+        ({"x.bbl": "WRONG", "y.bbl": "WRONG"}, b"\\bibliography{x}"),
+        ({}, b"\\bibliography{x}"),
+    ],
+    ids=["own_bbl", "only_bbl", "several_bbl", "no_bbl"],
+)
+def test_bibliography(files: Mapping[str, str], expected: bytes) -> None:
+    result = extract({"main.tex": paper("A\n\\bibliography{x}"), **files})
+    assert expected in result.text
+    assert b"WRONG" not in result.text
+
+
+def test_macros_of_the_authors_own_package_are_seen() -> None:
+    files = {
+        "main.tex": paper("$\\R$", "\\usepackage{amsmath,mine}"),
+        "mine.sty": "\\newcommand{\\R}{\\mathbb{R}}\n",
+    }
+    assert normalize(extract(files).text).text == "$\\mathbb{R}$\n"
+
+
+def test_preamble_of_a_subfiles_parent_is_seen() -> None:
+    files = {
+        "inc/parent.tex": paper("Only a template.", "\\newcommand{\\R}{\\mathbb{R}}"),
+        "part/main.tex": SUBFILE.replace("../main", "../inc/parent").replace("PART", "$\\R$ in a paper"),
+    }
+    result = extract(files)
+    assert result.main_file == "part/main.tex"
+    assert normalize(result.text).text == "$\\mathbb{R}$ in a paper\n"
+
+
+def test_splitting_a_paper_into_files_changes_nothing() -> None:
+    parts = ["One.\n\nTwo % c\nthree.\n", "\\section{S}\nFour\n", "five.\n\n\\R{} six. % end"]
+    whole = paper("\n".join(part.rstrip("\n") for part in parts), "\\def\\R{r}")
+    inputs = "\n".join(f"\\input{{p{i}}}" for i in range(len(parts)))
+    files = {f"p{i}.tex": part for i, part in enumerate(parts)}
+    assert (
+        normalize(extract({"main.tex": paper(inputs, "\\def\\R{r}"), **files}).text).text
+        == normalize(whole).text
+    )
+
+
+def test_last_comment_of_a_file_does_not_swallow_what_follows() -> None:
+    files = {"main.tex": paper("\\input{a}B"), "a.tex": "A % comment"}
+    assert normalize(extract(files).text).text == "A B\n"
+    assert clean("A B") == "A B"
+
+
+def test_word_in_an_argument_makes_no_include_command() -> None:
+    assert own_commands(b"\\ref{sec:input} \\olimport{a}", {"a.tex"}) == {b"olimport"}
+    files = {"main.tex": paper("\\tt{x-import} \\tt{a} \\input{a}"), "a.tex": "PART"}
+    assert extract(files).text.count(b"PART") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "followed"),
+    [
+        ("\\olimport{a}", True),
+        ("\\olimport{A.TEX}", True),
+        ("\\olimport[x/]{y/a}", True),
+        ("\\olimport{b}", False),
+        ("\\olimport{}", False),
+        ("\\olimport{x/}", False),
+    ],
+)
+def test_own_command_counts_where_it_names_a_file(command: str, followed: bool) -> None:
+    assert own_commands(command.encode(), {"main.tex", "a.tex"}) == ({b"olimport"} if followed else set())
+
+
+@pytest.mark.parametrize(
+    ("main", "parts", "expected"),
+    [
+        ("\\olimport{a}", {"a.tex": "ONE \\olimport{b}", "b.tex": "TWO"}, "ONE TWO"),
+        ("\\input{a} \\olimport{b}", {"a.tex": "ONE", "b.tex": "TWO"}, "ONE TWO"),
+        ("\\input{a}", {"a.tex": "ONE \\olimport{b}", "b.tex": "TWO"}, "ONE TWO"),
+    ],
+    ids=["one_in_another", "beside_a_standard_one", "in_a_part"],
+)
+def test_own_commands_are_followed_where_files_are_left(
+    main: str, parts: dict[str, str], expected: str
+) -> None:
+    text = extract({"main.tex": paper(main), **parts}).text
+    assert expected in " ".join(text.decode().split())
+    assert b"olimport" not in text
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_limit_of_commands_is_exact_over_several_files(repeats: int) -> None:
+    texts = {"main.tex": "\\input{a}\n" * repeats + "words " * 50, "a.tex": "% \\x\n" + "words " * 50}
+    members = {path: memoryview(text.encode()) for path, text in texts.items()}
+    n_commands = repeats + 2 * repeats
+    assert isinstance(Flattener(members, "main.tex", 1 << 20, n_commands).run(), Flattened)
+    assert isinstance(Flattener(members, "main.tex", 1 << 20, n_commands - 1).run(), Dropped)

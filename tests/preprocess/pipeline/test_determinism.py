@@ -1,0 +1,88 @@
+"""All stages give the same bytes for any number of workers, any division into tasks, and after any kill."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.prove_preprocess import clear, differences, tree
+from preprocess.pipeline.job import STAGES
+from tests.conftest import run_script
+from tests.support.corpus import run_stage
+
+pytestmark = pytest.mark.slow
+WHOLE_CORPUS = ("deduplicate", "split_corpus")  # these run as one task
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("determinism") / "data"
+    run_script("preprocess/sample_corpus.py", "--out", data / "raw", "--papers", 60)
+    return data
+
+
+@pytest.fixture(scope="module")
+def expected(data: Path) -> dict[str, str]:
+    """What one process makes of the sample, and of its perplexity filter, whose model needs all of it."""
+    for stage in STAGES:
+        run_stage(stage, "--data", data)
+    run_stage("filter_quality", "--data", data, "--variant", "run22")
+    found = tree(data)
+    clear(data)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("workers", "by_all"),
+    [
+        (2, STAGES),
+        (5, ("extract_latex", "filter_quality", "deduplicate")),
+    ],  # each starts a second of processes
+    ids=["two", "five"],
+)
+def test_any_number_of_workers(
+    data: Path, expected: dict[str, str], workers: int, by_all: tuple[str, ...]
+) -> None:
+    for stage in STAGES:
+        run_stage(stage, "--data", data, "--workers", workers if stage in by_all else 1)
+    run_stage("filter_quality", "--data", data, "--variant", "run22", "--workers", workers)
+    assert not differences(expected, tree(data))
+    clear(data)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (2, 0, 3, 1)], ids=["two", "four-in-another-order"])
+def test_any_division_into_tasks(data: Path, expected: dict[str, str], order: tuple[int, ...]) -> None:
+    for stage in STAGES:
+        for i in (0,) if stage in WHOLE_CORPUS else order:
+            task = "0/1" if stage in WHOLE_CORPUS else f"{i}/{len(order)}"
+            run_stage(stage, "--data", data, "--shard", task)
+    for i in order:
+        run_stage("filter_quality", "--data", data, "--variant", "run22", "--shard", f"{i}/{len(order)}")
+    assert not differences(expected, tree(data))
+    clear(data)
+
+
+def test_another_place_and_order_of_tars(data: Path, expected: dict[str, str], tmp_path: Path) -> None:
+    """Half of the tars first, the others later; and everything lies elsewhere."""
+    moved = tmp_path / "moved"
+    shutil.copytree(data / "raw", moved / "raw")
+    tars = sorted((moved / "raw/src").glob("*.tar"))
+    (tmp_path / "later").mkdir()
+    for tar in tars[::2]:
+        tar.rename(tmp_path / "later" / tar.name)
+    for stage in STAGES[:4]:
+        run_stage(stage, "--data", moved)
+    for tar in tars[::2]:
+        (tmp_path / "later" / tar.name).rename(tar)
+    for stage in STAGES:
+        run_stage(stage, "--data", moved)
+    run_stage("filter_quality", "--data", moved, "--variant", "run22")
+    assert not differences(expected, tree(moved))
+
+
+def test_any_kill() -> None:
+    """Part one of `make prove-resume`, with 5 kills instead of 50."""
+    done = run_script(
+        *("benchmarks/prove_preprocess.py", "--kills", 5, "--papers", 60, "--workers", 1, "--corpus-only")
+    )
+    assert done.stdout.splitlines()[-1].startswith("5 kills (")

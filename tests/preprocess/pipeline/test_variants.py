@@ -1,0 +1,105 @@
+"""The corpora of Runs 01-05 and 22: one rule each, what is equal is shared, validation papers stay apart."""
+
+import csv
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.loader import CONFIGS, Config
+from preprocess.pipeline import job
+from preprocess.pipeline.shard import read_rows
+from tests.conftest import run_script
+from tests.support.corpus import ledger, run_stage
+
+# The first stage that a variant computes by itself; from there on it has folders of its own.
+FIRST = {
+    "run01": "normalize_text",
+    "run02": "normalize_text",
+    "run03": "deduplicate",
+    "run04": "filter_quality",
+    "run05": "extract_latex",
+    "run22": "filter_quality",
+}
+
+
+def _job(variant: str, stage: str) -> job.Job:
+    recipes = tuple(job._recipes(CONFIGS / "corpus.yaml", variant))
+    here = Path("d")
+    return job.Job(stage, here, variant, "full", here, here, (0, 1), 1, recipes, {})
+
+
+def _model(stage: str) -> type[Config]:
+    name = "".join(part.capitalize() for part in stage.split("_")) + "Config"
+    return getattr(import_module(f"preprocess.{stage}"), name)
+
+
+@pytest.mark.parametrize("variant", sorted(p.stem for p in (CONFIGS / "corpora").glob("*.yaml")))
+@pytest.mark.parametrize("stage", job.STAGES)
+def test_recipe_is_valid_for_every_stage(variant: str, stage: str) -> None:
+    _job(variant, stage).config(_model(stage))
+
+
+@pytest.mark.parametrize(("variant", "first"), FIRST.items())
+def test_stages_before_the_difference_are_shared(variant: str, first: str) -> None:
+    at = job.STAGES.index(first)
+    homes = {stage: _job(variant, first).corpus(stage).parent.name for stage in job.STAGES}
+    assert {homes[stage] for stage in job.STAGES[:at]} <= {"main"}
+    assert {homes[stage] for stage in job.STAGES[at:]} == {variant}
+
+
+def _run(data: Path, variant: str, *stages: str) -> None:
+    for stage in stages:
+        # The planted papers alone are few: two of each domain are set aside.
+        few = ("min_val_papers=2",) if stage == "split_corpus" else ()
+        run_stage(stage, "--data", data, "--variant", variant, *few)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("variants")
+    run_script("preprocess/sample_corpus.py", "--out", data / "raw", "--papers", 24)
+    _run(data, "main", *job.STAGES)
+    for variant, first in FIRST.items():
+        _run(data, variant, *job.STAGES[job.STAGES.index(first) :])
+    return data
+
+
+def _rows(data: Path, variant: str, stage: str = "split_corpus") -> dict[str, dict[str, Any]]:
+    shards = (data / "corpus" / variant / stage).glob("*.parquet")
+    return {row["id"]: row for path in shards for row in read_rows(path)}
+
+
+@pytest.mark.slow
+class TestOnTheSample:
+    def test_only_the_stages_that_differ_are_written(self, data: Path) -> None:
+        for variant, first in FIRST.items():
+            written = {path.name for path in (data / "corpus" / variant).iterdir()}
+            assert written == set(job.STAGES[job.STAGES.index(first) :]), variant
+
+    def test_one_rule_is_switched(self, data: Path) -> None:
+        """What each variant has that main has not, or the other way round."""
+        main = _rows(data, "main")
+        texts = {variant: _rows(data, variant) for variant in FIRST}
+        changed = {
+            v: {i for i in main.keys() & rows if rows[i]["text"] != main[i]["text"]}
+            for v, rows in texts.items()
+        }
+        assert {v: bool(changed[v]) for v in FIRST} == {v: v in ("run01", "run02", "run05") for v in FIRST}
+        assert sum("\\documentclass" in texts["run01"][i]["text"] for i in changed["run01"]) > 20
+        dropped = {variant: main.keys() - rows for variant, rows in texts.items()}
+        assert not dropped["run02"] | dropped["run03"] | dropped["run04"]
+        assert dropped["run22"]
+        with (data / "raw/planted.tsv").open(newline="") as file:
+            planted = {row["id"]: row["stage"] for row in csv.DictReader(file, delimiter="\t")}
+        assert {planted.get(i) for i in texts["run03"].keys() - main.keys()} == {"deduplicate"}
+        assert {planted.get(i) for i in texts["run04"].keys() - main.keys()} == {"filter_quality"}
+        assert "single_file" in ledger(data, "extract_latex", "run05").values()
+
+    def test_no_variant_trains_on_a_validation_paper_of_main(self, data: Path) -> None:
+        validation = {paper_id for paper_id, row in _rows(data, "main").items() if row["split"] == "val"}
+        assert validation
+        for variant in FIRST:
+            train = {i for i, row in _rows(data, variant).items() if row["split"] == "train"}
+            assert not train & validation, variant

@@ -1,0 +1,289 @@
+"""deduplicate: every planted duplicate is found, nothing else is dropped, and order does not matter."""
+
+import itertools
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocess.dedup.duplicates import MIN_CONTAINMENT, MIN_JACCARD, Match, equal_keys, groups, judge
+from preprocess.dedup.minhash import MOST_PARTNERS, SketchIndex, sketch
+from preprocess.deduplicate import text_key
+from preprocess.pipeline import schema
+from preprocess.pipeline.shard import read_rows
+from tests.conftest import run_script
+from tests.support.corpus import document, ledger, write_shard
+from tests.support.duplicates import edited, likeness, run_stage, with_other_ending, write_words
+
+FILTERED, DONE = "corpus/main/filter_quality", "corpus/main/deduplicate"
+
+
+def candidates(texts: list[str], order: list[int] | None = None) -> set[tuple[int, int]]:
+    """Pairs of places in `texts`; `order` is that in which they are added to the index."""
+    order = order or list(range(len(texts)))
+    index = SketchIndex()
+    for number in order:
+        index.add([sketch(texts[number])])
+    found = index.candidates(np.argsort(order))
+    return {(one, two) for some in found for one, two in some.tolist()}
+
+
+class TestCandidates:
+    @pytest.mark.parametrize("n_words", [120, 500, 3000, 20000])
+    def test_near_duplicates_of_any_length_are_found(self, n_words: int) -> None:
+        rng = random.Random(n_words)
+        texts = []
+        for i in range(40):
+            words = write_words(rng, n_words)
+            copy = edited(rng, words, 0.015) if i % 2 else with_other_ending(rng, words, 0.09)
+            texts += [" ".join(words), " ".join(copy)]
+        pairs = {(i, i + 1) for i in range(0, 80, 2) if likeness(texts[i], texts[i + 1])[0] >= MIN_JACCARD}
+        assert len(pairs) > 30
+        found = candidates(texts)
+        assert pairs <= found
+        assert len(found) < 2 * len(texts), "unrelated texts are not worth comparing"
+
+    @pytest.mark.parametrize("n_words", [1000, 4000])
+    def test_chapters_are_found_in_their_book(self, n_words: int) -> None:
+        rng = random.Random(n_words)
+        chapters = [write_words(rng, n_words) for _ in range(60)]
+        book = [word for chapter in chapters for word in chapter]
+        copies = [edited(rng, chapter, 0.03) for chapter in chapters]
+        texts = [" ".join(words) for words in (book, *copies)]
+        pairs = {(0, i) for i in range(1, 61) if likeness(texts[0], texts[i])[1] >= MIN_CONTAINMENT}
+        assert len(pairs) > 40
+        assert pairs <= candidates(texts)
+
+    def test_a_large_family_is_found_whole(self) -> None:
+        """More relatives than partners are looked at: each is still compared with the first ones."""
+        rng = random.Random(1)
+        words = write_words(rng, 2000)
+        family = [" ".join(edited(rng, words, 0.005)) for _ in range(3 * MOST_PARTNERS)]
+        assert {(0, i) for i in range(1, len(family))} <= candidates(family)
+
+    def test_the_order_of_adding_does_not_matter(self) -> None:
+        rng = random.Random(2)
+        texts = []
+        for _ in range(30):
+            words = write_words(rng, 800)
+            texts += [" ".join(words), " ".join(edited(rng, words, 0.1))]
+        orders = [rng.sample(range(60), 60) for _ in range(3)]
+        assert len({frozenset(candidates(texts, order)) for order in orders}) == 1
+
+    def test_documents_left_out_have_no_partners(self) -> None:
+        rng = random.Random(3)
+        text = " ".join(write_words(rng, 300))
+        index = SketchIndex()
+        index.add([sketch(text)] * 3 + [sketch("")])
+        assert np.concatenate(list(index.candidates(np.array([0, 2, 3])))).tolist() == [[0, 1], [0, 1]]
+
+
+class TestJudging:
+    @pytest.mark.parametrize(
+        ("matches", "dropped"),
+        [
+            ([(0, 1, 100, 100, 95)], {1: ("near_duplicate", 0)}),
+            ([(0, 1, 100, 1000, 90)], {0: ("contained", 1)}),
+            ([(0, 1, 1000, 100, 90)], {1: ("contained", 0)}),
+            ([(0, 1, 100, 100, 85)], {1: ("contained", 0)}),
+            ([(0, 1, 100, 1000, 79)], {}),
+            ([(0, 1, 100, 100, 95), (1, 2, 100, 100, 95)], {1: ("near_duplicate", 0)}),
+            ([(0, 2, 100, 100, 95), (1, 2, 100, 100, 99)], {2: ("near_duplicate", 0)}),
+            (
+                [(0, 1, 100, 300, 90), (1, 2, 300, 900, 290), (0, 2, 100, 900, 70)],
+                {1: ("contained", 2)},
+            ),
+            (
+                [(0, 1, 100, 100, 99), (0, 2, 100, 900, 90), (1, 2, 100, 900, 90)],
+                {1: ("near_duplicate", 0), 0: ("contained", 2)},
+            ),
+        ],
+        ids=[
+            "earlier-stays",
+            "container-stays",
+            "later-chapter",
+            "of-equal-size",
+            "related-only",
+            "chain-not-passed-on",
+            "earliest-stands-for-it",
+            "container-that-is-dropped-stands-for-none",
+            "near-first",
+        ],
+    )
+    def test_rules(self, matches: list[tuple[int, ...]], dropped: dict[int, tuple[str, int]]) -> None:
+        found = judge([Match(*match) for match in matches], True, True)
+        assert {document: duplicate[:2] for document, duplicate in found.items()} == dropped
+
+    def test_switches(self) -> None:
+        matches = [Match(0, 1, 100, 100, 95), Match(2, 3, 100, 1000, 95)]
+        assert judge(matches, near=False, contained=False) == {}
+        assert [d.reason for d in judge(matches, near=True, contained=False).values()] == ["near_duplicate"]
+        assert {d.reason for d in judge(matches, near=False, contained=True).values()} == {"contained"}
+
+    def test_laws_on_random_likenesses(self) -> None:
+        """Of two duplicates one goes; who stands for a near-duplicate is none, who contains one stays."""
+        for seed in range(200):
+            rng = random.Random(seed)
+            size = [rng.choice([100, 100, 110, 130, 400]) for _ in range(12)]
+            matches = []
+            for one, two in itertools.combinations(range(12), 2):
+                if rng.random() < 0.4:
+                    both = round(min(size[one], size[two]) * rng.uniform(0.5, 1))
+                    matches.append(Match(one, two, size[one], size[two], both))
+            dropped = judge(rng.sample(matches, len(matches)), True, True)
+            assert dropped == judge(matches, True, True)
+            for match in matches:
+                if match.containment >= MIN_CONTAINMENT:
+                    assert match.one in dropped or match.two in dropped, (seed, match)
+            for number, (reason, of, similarity) in dropped.items():
+                assert similarity >= (MIN_JACCARD if reason == "near_duplicate" else MIN_CONTAINMENT)
+                if reason == "contained":
+                    assert of not in dropped
+                    assert size[of] >= size[number]
+                else:
+                    assert dropped.get(of, ("contained",))[0] == "contained"
+                    assert of < number
+
+    def test_groups_are_the_connected_sets(self) -> None:
+        assert sorted(groups([(1, 5), (7, 2), (5, 9), (2, 3), (4, 4)])) == [[1, 5, 9], [2, 3, 7], [4]]
+
+    def test_first_of_equal_keys(self) -> None:
+        keys = np.array([[1, 2], [3, 4], [1, 2], [1, 3], [3, 4], [1, 2]], np.uint64)
+        assert sorted(equal_keys(keys)) == [(2, 0), (4, 1), (5, 0)]
+        assert equal_keys(keys[:0]) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "equal"),
+    [
+        ("A theorem.", "a  Theorem", True),
+        ("$x_1$ and y", "$ x_{1} $\nand y", True),
+        ("$x_1$", "$x_2$", False),
+        ("Zoë – É", "zoëé", True),
+        ("Zoë", "Zoe", False),
+    ],
+)
+def test_what_counts_as_equal(one: str, two: str, equal: bool) -> None:
+    assert (text_key(one) == text_key(two)) is equal
+
+
+# ---------------------------------------------------------------- the stage
+
+
+def _planted() -> tuple[list[dict[str, object]], dict[str, tuple[str, str]]]:
+    """Rows, and for those to be dropped (reason, who stands for them)."""
+    rng = random.Random(7)
+    rows, expected = [], {}
+
+    def paper(paper_id: str, words: list[str], created: str) -> None:
+        rows.append(document(paper_id, " ".join(words), created=created))
+
+    for i in range(8):
+        words = write_words(rng, 1500)
+        paper(f"0704.{i:04}", words, "2007-04-10")
+        paper(f"0705.{i:04}", edited(rng, words, 0.01), f"2007-0{3 + i % 3}-01")
+        # The earlier first version stays, whatever the ids.
+        late, early = (0, 1) if i % 3 < 2 else (1, 0)
+        pair = (f"0704.{i:04}", f"0705.{i:04}")
+        expected[pair[late]] = ("near_duplicate", pair[early])
+    for i in range(6):
+        words = write_words(rng, 1000)
+        paper(f"0706.{i:04}", words, "2007-06-01")
+        paper(f"0707.{i:04}", [word.upper() for word in words], "2007-06-01")
+        expected[f"0707.{i:04}"] = ("exact_duplicate", f"0706.{i:04}")
+    chapters = [write_words(rng, 1200) for _ in range(6)]
+    paper("0708.9999", [word for chapter in chapters for word in chapter], "2007-08-01")
+    for i, chapter in enumerate(chapters):
+        paper(f"0708.{i:04}", edited(rng, chapter, 0.01), f"2007-0{7 + i % 3}-01")
+        expected[f"0708.{i:04}"] = ("contained", "0708.9999")
+    words = write_words(rng, 1200)
+    paper("0709.0001", words, "2007-09-01")
+    paper("0709.0002", with_other_ending(rng, words, 0.4), "2007-09-02")  # a relative: both stay
+    for i in range(30):
+        paper(f"0710.{i:04}", write_words(rng, 600), "2007-10-01")
+    return rows, expected
+
+
+def _write(folder: Path, rows: list[dict[str, object]], n_shards: int) -> None:
+    for k in range(n_shards):
+        write_shard(folder / FILTERED / f"t{k}.parquet", rows[k::n_shards], schema.MEASURED)
+
+
+def _outcome(folder: Path) -> dict[str, tuple[str, str]]:
+    """(reason, detail) of every document."""
+    return {
+        row["id"]: (row["reason"], row["detail"])
+        for path in (folder / "ledger/main/deduplicate").glob("*.parquet")
+        for row in read_rows(path)
+    }
+
+
+def test_planted_duplicates_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, expected = _planted()
+    _write(tmp_path, rows, 3)
+    run_stage("deduplicate", "--data", tmp_path)
+    assert "near_duplicate 8" in capsys.readouterr().out
+    outcome = _outcome(tmp_path)
+    found = {i: (reason, detail.partition(":")[0]) for i, (reason, detail) in outcome.items() if reason}
+    assert found == expected
+    text = {row["id"]: str(row["text"]) for row in rows}
+    for paper_id, (reason, of) in expected.items():
+        measured = float(outcome[paper_id][1].split()[-1])
+        if reason != "exact_duplicate":
+            exact = likeness(text[paper_id], text[of])[reason == "contained"]
+            assert measured == pytest.approx(exact, abs=0.0006)
+
+    # The relatives stay, in one component; so do those whose twins were dropped.
+    component = {
+        row["id"]: row["component"] for path in (tmp_path / DONE).glob("*.parquet") for row in read_rows(path)
+    }
+    assert component["0709.0002"] == component["0709.0001"] == "0709.0001"
+    assert component["0705.0001"] == "0704.0001"
+    assert component["0710.0003"] == "0710.0003"
+    relatives = json.loads((tmp_path / DONE / "relatives.json").read_text())
+    assert relatives["0709.0001"] == ["0709.0001", "0709.0002"]
+    assert len(relatives["0708.0000"]) == 7
+
+    run_stage("deduplicate", "--data", tmp_path)
+    assert "finished, not made again" in capsys.readouterr().out
+
+
+def test_order_shards_and_workers_do_not_matter(tmp_path: Path) -> None:
+    rows, _ = _planted()
+    for name, n_shards, workers in (("one", 1, 1), ("five", 5, 2)):
+        _write(tmp_path / name, random.Random(workers).sample(rows, len(rows)), n_shards)
+        run_script("preprocess/deduplicate.py", "--data", tmp_path / name, "--workers", workers)
+    assert _outcome(tmp_path / "one") == _outcome(tmp_path / "five")
+    one, five = ((tmp_path / name / DONE / "relatives.json").read_text() for name in ("one", "five"))
+    assert one == five
+
+
+def test_rules_are_switched_off_one_by_one(tmp_path: Path) -> None:
+    rows, _ = _planted()
+    _write(tmp_path, rows, 1)
+    off = ["exact=false", "near=false", "contained=false"]
+    for flags, reasons in (
+        (off, set()),
+        (off[1:], {"exact_duplicate"}),
+        (off[:1], {"near_duplicate", "contained"}),
+    ):
+        run_stage("deduplicate", "--data", tmp_path, *flags)
+        assert {reason for reason, _ in _outcome(tmp_path).values() if reason} == reasons
+
+
+def test_texts_without_ngrams_and_empty_shards_pass(tmp_path: Path) -> None:
+    write_shard(tmp_path / FILTERED / "t0.parquet", [], schema.MEASURED)
+    write_shard(
+        tmp_path / FILTERED / "t1.parquet", [document("1", ""), document("2", "a b")], schema.MEASURED
+    )
+    run_stage("deduplicate", "--data", tmp_path)
+    assert ledger(tmp_path, "deduplicate") == {"1": "kept", "2": "kept"}
+
+
+def test_corpus_wide_stage_refuses_to_be_divided(tmp_path: Path) -> None:
+    write_shard(tmp_path / FILTERED / "t.parquet", [document("0704.0001")], schema.MEASURED)
+    failed = run_script("preprocess/deduplicate.py", "--data", tmp_path, "--shard", "0/2", check=False)
+    assert failed.returncode == 2
+    assert "as one task" in failed.stderr

@@ -1,0 +1,243 @@
+"""split_corpus: whole components, sticky when the corpus grows, no validation paper in training."""
+
+import json
+import random
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from configs.loader import UserError
+from preprocess.dedup.ngram_index import NgramIndex
+from preprocess.dedup.overlap import Part, judge
+from preprocess.pipeline import schema
+from preprocess.pipeline.shard import read_rows
+from preprocess.split_corpus import Paper, SplitCorpusConfig, choose_validation
+from tests.conftest import run_script
+from tests.support.corpus import document, ledger, write_shard
+from tests.support.duplicates import held, run_stage, with_other_ending, write_words
+
+BEFORE, AFTER = "corpus/main/filter_quality", "corpus/main/split_corpus"
+FEW = ("min_val_papers=3", "val_share=0.1")
+
+
+def split(folder: Path, rows: list[dict[str, Any]], n_shards: int = 2) -> None:
+    """Deduplicate and split; shards of an earlier call stay where they are."""
+    for k in range(n_shards):
+        path = folder / BEFORE / f"t{len(rows)}_{k}.parquet"
+        write_shard(path, rows[k::n_shards], schema.MEASURED)
+    run_stage("deduplicate", "--data", folder)
+    run_stage("split_corpus", "--data", folder, *FEW)
+
+
+def splits(folder: Path) -> dict[str, str]:
+    """train or val of every document that is left."""
+    return {row["id"]: row["split"] for path in (folder / AFTER).glob("*.parquet") for row in read_rows(path)}
+
+
+def validation(folder: Path) -> set[str]:
+    """Ids of the validation papers."""
+    return {paper_id for paper_id, name in splits(folder).items() if name == "val"}
+
+
+def texts(folder: Path) -> dict[str, str]:
+    """Text of every document that is left."""
+    return {row["id"]: row["text"] for path in (folder / AFTER).glob("*.parquet") for row in read_rows(path)}
+
+
+def papers(prefix: str, n: int, seed: int, domain: str = "math", **values: Any) -> list[dict[str, Any]]:
+    """Papers that have nothing in common."""
+    rng = random.Random(seed)
+    return [
+        document(f"{prefix}.{i:04}", " ".join(write_words(rng, 200)), domain=domain, **values)
+        for i in range(n)
+    ]
+
+
+def corpus(seed: int = 0) -> list[dict[str, Any]]:
+    """Fifty papers of mathematics, thirty of cs."""
+    return papers("0704", 50, seed) + papers("0705", 30, seed + 1, "cs")
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """Every file of the stage."""
+    return {path.name: path.read_bytes() for path in sorted((folder / AFTER).iterdir())}
+
+
+def test_each_domain_has_its_share_whatever_shards_and_workers(tmp_path: Path) -> None:
+    rows = corpus()
+    split(tmp_path / "one", rows, 1)
+    split(tmp_path / "three", rows[::-1], 3)
+    one = splits(tmp_path / "one")
+    assert one == splits(tmp_path / "three")
+    shutil.rmtree(tmp_path / "three" / AFTER)
+    run_script("preprocess/split_corpus.py", "--data", tmp_path / "three", "--workers", 2, *FEW)
+    assert one == splits(tmp_path / "three")
+    domain = {row["id"]: row["domain"] for row in rows}
+    assert Counter(domain[i] for i, name in one.items() if name == "val") == {"math": 5, "cs": 3}
+
+
+def test_too_few_papers_are_an_error_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="min_val_papers"):
+        split(tmp_path, papers("0704", 2, 0))
+
+
+class TestChoice:
+    def _components(self, *sizes: int) -> dict[str, list[Paper]]:
+        names = [f"{i:02}" for i in range(len(sizes))]
+        return {
+            n: [Paper(f"{n}.{k}", "cs") for k in range(size)] for n, size in zip(names, sizes, strict=True)
+        }
+
+    def test_components_are_taken_whole_and_large_ones_passed_over(self) -> None:
+        components = self._components(*[1, 2, 3, 9] * 5)
+        config = SplitCorpusConfig(val_share=0.1, min_val_papers=7)
+        chosen, dropped = choose_validation(components, {}, set(), config)
+        whole = [component for component, papers in components.items() if {p.id for p in papers} & chosen]
+        assert chosen == {paper.id for component in whole for paper in components[component]}
+        assert len(chosen) == round(0.1 * 75) == 8
+        assert max(len(components[component]) for component in whole) < 9
+        assert not dropped
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_choosing_again_gives_the_same(self, seed: int) -> None:
+        """What a run that was killed after it had written its choice relies on."""
+        rng = random.Random(seed)
+        components = self._components(*rng.choices([1, 1, 2, 3, 5], k=60))
+        config = SplitCorpusConfig(val_share=0.1, min_val_papers=4, seed=seed)
+        earlier = {paper.id for some in components.values() for paper in some if rng.random() < 0.05}
+        chosen, dropped = choose_validation(components, {}, earlier, config)
+        assert earlier <= chosen
+        assert choose_validation(components, {}, chosen, config) == (chosen, dropped)
+
+    def test_seeds_choose_differently(self) -> None:
+        components = self._components(*[1] * 100)
+        chosen = [choose_validation(components, {}, set(), SplitCorpusConfig(seed=s))[0] for s in (0, 1)]
+        assert chosen[0] != chosen[1]
+
+
+Grown = tuple[Path, set[str], list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
+    """(folder, the validation papers of the small corpus, new rows about them)."""
+    folder = tmp_path_factory.mktemp("grown")
+    split(folder, corpus())
+    before = validation(folder)
+    rng = random.Random(3)
+    text = {paper_id: some.split() for paper_id, some in texts(folder).items()}
+    rows = papers("0801", 60, 9) + papers("0802", 10, 10, "cs")
+    relative, copied, replaced, *cut = sorted(before)
+    words = (
+        ("0803.0001", "2008-03-01", with_other_ending(rng, text[relative], 0.35)),
+        ("0803.0002", "2008-03-01", with_other_ending(rng, text[copied], 0.02)),
+        # Older than the validation paper: deduplication keeps it instead, in a component of another name.
+        ("0701.0001", "2007-01-01", with_other_ending(rng, text[replaced], 0.02)),
+        ("0803.0010", "2008-03-01", write_words(rng, 300) + text[cut[0]][:50]),
+        ("0803.0011", "2008-03-01", write_words(rng, 300) + text[cut[0]][50:120]),
+        ("0803.0012", "2008-03-01", write_words(rng, 300) + text[cut[0]][120:]),
+        ("0803.0013", "2008-03-01", write_words(rng, 300) + text[cut[1]][:70]),
+    )
+    rows += [document(paper_id, " ".join(some), created=created) for paper_id, created, some in words]
+    split(folder, rows)
+    return folder, before, rows
+
+
+class TestGrowth:
+    def test_validation_papers_stay(self, grown: Grown) -> None:
+        folder, before, _ = grown
+        replaced = sorted(before)[2]
+        now = validation(folder)
+        assert before - {replaced} <= now
+        assert "0701.0001" in now, "what deduplication keeps in its place is validation"
+        assert ledger(folder, "deduplicate")[replaced] == "near_duplicate"
+        assert len(now) == 12 + 4, "a tenth of 115 and of 40"
+
+    def test_new_relatives_are_dropped(self, grown: Grown) -> None:
+        folder, before, _ = grown
+        verdicts = ledger(folder, "split_corpus")
+        assert verdicts["0803.0001"] == "val_duplicate"
+        assert ledger(folder, "deduplicate")["0803.0002"] == "near_duplicate"
+        # A quarter of one may stay; with the second part, or with the third, it would be too much.
+        parts = [verdicts[f"0803.001{k}"] for k in range(4)]
+        assert parts == ["kept", "val_duplicate", "val_duplicate", "kept"]
+        shards = (folder / "ledger/main/split_corpus").glob("*")
+        rows = [row for path in shards for row in read_rows(path) if row["reason"]]
+        assert {row["id"] for row in rows} == {"0803.0001", "0803.0011", "0803.0012"}
+        assert {row["detail"].partition(":")[0] for row in rows} <= before
+
+    def test_no_validation_paper_is_half_in_training(self, grown: Grown) -> None:
+        folder, _, rows = grown
+        text, val = texts(folder), validation(folder)
+        training = [text[i] for i in text if i not in val]
+        shares = [held(text[i], training) for i in val]
+        assert max(shares) <= 0.5
+        assert max(shares) > 0.2, "a quarter may stay in training"
+        everything = training + [str(row["text"]) for row in rows]
+        assert max(held(text[i], everything) for i in val) > 0.9, "without the rule it would be"
+
+    def test_another_run_and_a_killed_one_give_the_same_bytes(
+        self, grown: Grown, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder, _, _ = grown
+        before = bytes_of(folder)
+        run_stage("split_corpus", "--data", folder, *FEW)
+        assert "not made again" in capsys.readouterr().out
+        # Killed after the choice, in the middle of the shards.
+        (folder / AFTER / "_DONE.json").unlink()
+        next((folder / AFTER).glob("*.parquet")).unlink()
+        (folder / AFTER / ".validation").mkdir()
+        run_stage("split_corpus", "--data", folder, *FEW)
+        assert bytes_of(folder) == before
+
+
+def test_another_seed_forgets_the_earlier_choice(tmp_path: Path) -> None:
+    split(tmp_path, corpus())
+    before = validation(tmp_path)
+    run_stage("split_corpus", "--data", tmp_path, *FEW, "seed=1")
+    assert len(validation(tmp_path)) == len(before)
+    assert validation(tmp_path) != before
+
+
+def test_a_variant_validates_on_the_papers_of_its_base(tmp_path: Path) -> None:
+    """Without deduplication, copies of main's validation papers are dropped from the variant's training."""
+    rows = corpus()
+    split(tmp_path, rows)
+    chosen = validation(tmp_path)
+    copies = [
+        row | {"id": f"0709.{k:04}"} for k, row in enumerate(row for row in rows if row["id"] in chosen)
+    ]
+    variant = tmp_path / "corpus/broad"  # whose stages all differ from main's
+    shutil.copytree(tmp_path / BEFORE, variant / "filter_quality")
+    write_shard(variant / "filter_quality/copies.parquet", papers("0708", 100, 5) + copies, schema.MEASURED)
+    flags = ("--data", tmp_path, "--variant", "broad")
+    run_stage("deduplicate", *flags, "exact=false", "near=false", "contained=false")
+    run_stage("split_corpus", *flags, *FEW)
+    verdicts = ledger(tmp_path, "split_corpus", "broad")
+    assert {i for i, verdict in verdicts.items() if verdict == "val_duplicate"} == {
+        row["id"] for row in copies
+    }
+    memory = json.loads((variant / "split_corpus/validation.json").read_text())
+    assert chosen < set(memory["papers"])
+
+
+def test_a_validation_paper_of_common_phrases_is_left_out() -> None:
+    """60 of its 100 n-grams stand in training, in papers that have too little of it to be dropped."""
+    index = NgramIndex.of_sets([np.arange(100, dtype=np.uint64), np.arange(100, 200, dtype=np.uint64)])
+    in_phrases = (index.hashes < 60) | ((index.hashes >= 100) & (index.hashes < 110))
+    parts = [
+        Part("t1", 0, np.arange(5)),
+        Part("t2", 1, np.arange(100, 150)),
+        Part("t3", 1, np.arange(140, 160)),
+    ]
+    verdicts = judge(["v0", "v1"], index, in_phrases, parts)
+    assert {i: verdict.reason for i, verdict in verdicts.items()} == {
+        "v0": "val_contained",
+        "t2": "val_duplicate",
+    }
+    assert "0.600" in verdicts["v0"].detail
+    assert verdicts["t2"].detail.startswith("v1: holds 0.500")

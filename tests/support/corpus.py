@@ -1,0 +1,90 @@
+"""Small shards of documents for the tests of stages."""
+
+import contextlib
+import io
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+
+from preprocess.pipeline import schema
+from preprocess.pipeline.shard import ParquetShard, read_rows
+
+PROSE = (
+    "We study the behaviour of solutions near the boundary and show that every bounded sequence has a "
+    "limit which depends continuously on the data. The proof uses a compactness argument that goes back "
+    "to the last century, and it extends without difficulty to the case of several variables. "
+)
+
+
+def document(paper_id: str, text: str = PROSE * 8, **values: Any) -> dict[str, Any]:
+    """A row with every column of every document schema."""
+    row: dict[str, Any] = {
+        "id": paper_id,
+        "domain": "math",
+        "categories": "math.CA",
+        "license": "",
+        "created": "2007-04-01",
+        "title": "A title",
+        "abstract": "An abstract.",
+        "source_tar": "arXiv_src_0704_001",
+        "main_file": "main.tex",
+        "record": "{}",
+        "text": text,
+        "language": "en",
+        "language_score": 1.0,
+        "n_words": 100,
+        "letter_share": 0.9,
+        "math_share": 0.1,
+        "repetition": 0.0,
+        "slide_share": 0.0,
+        "blocked_share": 0.0,
+        "ngram_bits_per_byte": None,
+        "split": "train",
+        "component": paper_id,
+    }
+    return row | values
+
+
+def write_shard(path: Path, rows: list[dict[str, Any]], columns: pa.Schema = schema.DOCUMENTS) -> Path:
+    """A shard as the stage before would have written it."""
+    with ParquetShard(path, columns, "hash") as shard:
+        for row in rows:
+            shard.append({name: row[name] for name in columns.names})
+    return path
+
+
+def write_done(folder: Path) -> None:
+    """The marker of a finished corpus-wide stage."""
+    (folder / "_DONE.json").write_text("{}")
+
+
+def run_stage(stage: str, *args: object) -> str:
+    """What a stage's script prints, run in this process (a second less each). Raises what it raises."""
+    said = io.StringIO()
+    argv = [f"preprocess/{stage}.py", "--workers", "1", *map(str, args)]
+    with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(said):
+        import_module(f"preprocess.{stage}").main()
+    return said.getvalue()
+
+
+def ledger(data: Path, stage: str, variant: str = "main") -> dict[str, str]:
+    """Outcome or reason of each document in a stage's ledger."""
+    return {
+        row["id"]: row["reason"] or row["outcome"]
+        for path in sorted((data / "ledger" / variant / stage).glob("*.parquet"))
+        for row in read_rows(path)
+    }
+
+
+def detail(data: Path, stage: str, paper_id: str) -> Any:
+    """The ledger's detail of a kept document."""
+    for path in (data / "ledger" / "main" / stage).glob("*.parquet"):
+        for row in read_rows(path):
+            if row["id"] == paper_id:
+                return json.loads(row["detail"])
+    raise KeyError(paper_id)

@@ -1,0 +1,146 @@
+"""One process of the comparison of strategies: `train_parallel_worker.py OUT STRATEGY_PRECISION …`.
+
+For each strategy and precision the main process writes what it sees (norms, losses, faults, dtypes) and the
+weights after a step. Started by test_train_parallel.py, alone or through torchrun.
+
+    free, clipped  one step of SGD without clipping, and with a clip far below the norm
+    adamw          losses of 20 steps of the recipe
+    accumulated    one step of many equal micro-batches
+    faults         steps with a gradient that is not finite, or too large, on the last process alone
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from configs.loader import CONFIGS
+from train.config import Run, load_run
+from train.data.batches import Batch
+from train.model.llama import build_model, rope_frequencies
+from train.optimizer import make_optimizer
+from train.parallel.strategy import DataParallel, StepResult, make_strategy
+from train.parallel.world import World, run_world, start_world
+
+SEQUENCES, T, MICRO, LR, CLIP = 8, 32, 2, 0.1, 1e-3
+MANY = 384  # equal micro-batches: a sum of them in bf16 stands still at the 256th
+ADAMW_STEPS = 20
+
+
+class Case:
+    """A strategy over a new model, whose loss a test can spoil."""
+
+    def __init__(self, world: World, run: Run, adamw: bool = False) -> None:
+        self.world, self.run, self.factor = world, run, 1.0
+        self.accumulated = run.grad_accum_steps(world.size)
+        model = build_model(run.model, init_seed=0)
+        forward = model.forward
+
+        def spoiled(*inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            loss_sum, losses_B = forward(*inputs)
+            return loss_sum * self.factor, losses_B
+
+        model.forward = spoiled
+        optimizer: torch.optim.Optimizer = make_optimizer(model, run, world.device)
+        if not adamw:
+            groups = [group | {"weight_decay": 0.0} for group in optimizer.param_groups]
+            optimizer = torch.optim.SGD(groups, lr=LR)
+        self.strategy: DataParallel = make_strategy(model, optimizer, world, run, self.accumulated)
+
+    def step(
+        self, tokens: torch.Tensor, lr: float = LR, judge: Callable[[float], str] = lambda norm: ""
+    ) -> tuple[float, StepResult]:
+        """(mean loss, result) of a step on sequences of T + 1 tokens, shared out to the processes."""
+        n_targets, losses = tokens[:, 1:].numel(), []
+        mine = tokens.chunk(self.world.size)[self.world.rank].split(self.run.recipe.micro_batch_size)
+        for micro_step, rows in enumerate(mine):
+            batch = Batch(rows[:, :-1], rows[:, 1:], torch.zeros(len(rows)))
+            last = micro_step == self.accumulated - 1
+            losses.append(self.strategy.backward(batch, n_targets, last))
+        loss = float(self.world.sum(torch.cat(losses).double().sum())) / n_targets
+        return loss, self.strategy.step(lr, judge)
+
+
+def random_tokens(seed: int) -> torch.Tensor:
+    """The sequences of a step."""
+    return torch.randint(2048, (SEQUENCES, T + 1), generator=torch.Generator().manual_seed(seed))
+
+
+def one_step(case: Case, weights_file: Path) -> dict[str, Any]:
+    """Facts of one step from the initial weights; the weights after it go to a file."""
+    loss, result = case.step(random_tokens(0))
+    weights = case.strategy.state().weights
+    if case.world.is_main:
+        save_file(dict(weights), weights_file)
+    rope = sorted({str(buffer.dtype) for buffer in rope_frequencies(case.strategy.model).values()})
+    return {"strategy": case.strategy.name, "loss": loss, "norm": result.grad_norm, "rope": rope}
+
+
+def accumulate(world: World, run_of: Callable[..., Run], many: bool) -> float:
+    """Norm of a step of equal micro-batches, one or MANY a process."""
+    sequences = world.size * (MANY if many else 1)
+    run = run_of(clip_grad_norm=None, micro_batch_size=1, global_batch_size=sequences)
+    shape = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    run = run.model_copy(update={"model": run.model.model_copy(update=shape)})
+    tokens = (random_tokens(0)[:1, :5] % 64).expand(sequences, 5)
+    return Case(world, run).step(tokens)[1].grad_norm
+
+
+def bear_faults(case: Case) -> dict[str, Any]:
+    """What faulty steps do: nothing to the weights, and nothing to the step after them."""
+    last = case.world.rank == case.world.size - 1
+    before = dict(case.strategy.state().weights)
+    facts: dict[str, Any] = {}
+    for name, factor in (("nan", float("nan")), ("spike", 1e6)):
+        case.factor = factor if last else 1.0
+        result = case.step(random_tokens(1), judge=lambda norm: "" if norm < 1e3 else "far")[1]
+        after = case.strategy.state().weights
+        facts[name] = {
+            "fault": result.fault,
+            "unharmed": all(torch.equal(after[key], before[key]) for key in before),
+            "layers": sorted(result.layer_norms),
+            "largest": max(map(abs, result.layer_norms.values()), default=0.0) if name == "spike" else None,
+            "norm": result.grad_norm if name == "spike" else None,
+        }
+    case.factor = 1.0
+    loss, result = case.step(random_tokens(0))
+    after = case.strategy.state().weights
+    change = sum(float((after[key] - before[key]).double().square().sum()) for key in before) ** 0.5
+    return facts | {"then": {"loss": loss, "norm": result.grad_norm, "change": change}}
+
+
+def main() -> int:
+    out = Path(sys.argv[1])
+    world = start_world()
+    for name in sys.argv[2:]:
+        strategy, precision = name.split("_")
+        folder = out / f"{name}_{world.size}"
+        folder.mkdir(exist_ok=True, parents=True)
+
+        def run_of(strategy: str = strategy, precision: str = precision, **values: Any) -> Run:
+            fixed = {"strategy": strategy, "precision": precision}
+            fixed |= {"micro_batch_size": MICRO, "global_batch_size": SEQUENCES}
+            return load_run(CONFIGS / "runs" / "run20.yaml", "demo", overrides=fixed | values)
+
+        facts: dict[str, Any] = {
+            name: one_step(Case(world, run_of(clip_grad_norm=clip)), folder / f"{name}.safetensors")
+            for name, clip in (("free", None), ("clipped", CLIP))
+        }
+        facts["faults"] = bear_faults(Case(world, run_of(clip_grad_norm=None)))
+        if precision == "fp32":
+            case = Case(world, run_of(), adamw=True)
+            facts["adamw"] = [case.step(random_tokens(i % 4), lr=1e-3)[0] for i in range(ADAMW_STEPS)]
+        else:
+            facts["accumulated"] = [accumulate(world, run_of, many) for many in (False, True)]
+        if world.is_main:
+            (folder / "facts.json").write_text(json.dumps(facts))
+    world.barrier()
+    return 0
+
+
+if __name__ == "__main__":
+    run_world(main)

@@ -1,0 +1,134 @@
+"""Where a run goes on, and what it refuses to go on from."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from configs.loader import UserError
+from tests.support.training import KEEP_ALL, STEPS, pretrain_here, read_rows, values, write_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with checkpoints of steps 5, 10, 15 and 20; tests work on a copy."""
+    out = tmp_path_factory.mktemp("finished")
+    assert pretrain_here(corpus, out, **KEEP_ALL) == 0
+    return out
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def damage(run: Path, steps: Iterable[int]) -> list[Path]:
+    """Cut the weights of the checkpoints of some steps; returns these files."""
+    files = [run / "checkpoints" / f"step_{step:07d}" / "weights.safetensors" for step in steps]
+    for path in files:
+        path.write_bytes(path.read_bytes()[:1000])
+    return files
+
+
+def test_a_finished_run_is_not_trained_again(
+    run: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pretrain_here(corpus, run, **KEEP_ALL) == 0
+    assert "finished already" in capsys.readouterr().out
+    assert not (run / "log.1.jsonl").exists()
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["DONE", "not-done"])
+def test_damaged_newest_checkpoints_are_named_set_aside_and_an_earlier_one_taken(
+    run: Path, finished: Path, corpus: Path, capsys: pytest.CaptureFixture[str], done: bool
+) -> None:
+    damaged = damage(run, (15, 20))
+    if not done:
+        (run / "DONE").unlink()
+    assert pretrain_here(corpus, run, keep_last=2) == 0
+    shown = capsys.readouterr().out
+    assert all(f"damaged_{path.parent.name}" in shown and str(path) in shown for path in damaged)
+    resumed = read_rows(run, "event", restart=1)[0]
+    assert (resumed["event"], resumed["step"]) == ("resume", 10)
+    before = values(finished)
+    assert values(run, restart=1) == {step: before[step] for step in range(11, STEPS + 1)}
+    kept = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert kept == ["damaged_step_0000015", "damaged_step_0000020", "step_0000015", "step_0000020"]
+    assert (run / "DONE").is_file()
+
+
+def test_a_run_that_goes_on_is_not_done(run: Path, corpus: Path) -> None:
+    damage(run, [20])
+    (run / "STOP").touch()
+    assert pretrain_here(corpus, run, **KEEP_ALL) == 75
+    assert not (run / "DONE").exists()
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["DONE", "not-done"])
+def test_a_run_with_no_intact_checkpoint_does_not_begin_anew_unasked(
+    run: Path, corpus: Path, done: bool
+) -> None:
+    damaged = damage(run, (5, 10, 15, 20))
+    if not done:
+        (run / "DONE").unlink()
+    for _ in range(2):  # nor when it is started once more
+        with pytest.raises(UserError, match=r"no checkpoint is intact.*remove .* to begin anew") as error:
+            pretrain_here(corpus, run, **KEEP_ALL)
+    assert all(str(path) in str(error.value) for path in damaged)
+    assert not (run / "log.1.jsonl").exists()
+
+
+def test_a_finished_run_that_lost_its_checkpoints_does_not_begin_anew_unasked(
+    run: Path, corpus: Path
+) -> None:
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(UserError, match=r"DONE says that the run is finished, but .* holds no checkpoint"):
+        pretrain_here(corpus, run, **KEEP_ALL)
+    assert not (run / "log.1.jsonl").exists()
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(run: Path, corpus: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    (run / "DONE").unlink()
+    assert pretrain_here(corpus, run, **KEEP_ALL) == 0
+    assert list(values(run, restart=1)) == list(range(1, STEPS + 1))
+
+
+def test_a_changed_recipe_does_not_go_on_from_the_old_one_s_checkpoint(finished: Path, corpus: Path) -> None:
+    with pytest.raises(UserError, match=r"another configuration \(lr 0.\d+, now 0.0001\)"):
+        pretrain_here(corpus, finished, lr=1e-4)
+
+
+def test_a_changed_recipe_goes_on_where_it_is_forced(
+    finished: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished / "checkpoints" / "step_0000015", tmp_path / "checkpoints" / "step_0000015")
+    assert pretrain_here(corpus, tmp_path, "--force", **(KEEP_ALL | {"lr": 1e-4})) == 0
+    assert "trained until now with another configuration" in capsys.readouterr().out
+    assert [row["step"] for row in read_rows(tmp_path, "train")] == list(range(16, STEPS + 1))
+
+
+def test_other_data_does_not_go_on_from_the_old_one_s_checkpoint(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="another data"):
+        pretrain_here(write_corpus(tmp_path, seed=1), finished)
+
+
+def test_other_validation_data_does_not_go_on_from_the_old_one_s_checkpoint(
+    finished: Path, corpus: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(corpus, tmp_path / "other")
+    facts = next(other.glob("tokens/main-main/val/*/*.json"))
+    facts.write_text(facts.read_text().replace('"data_sha256": "', '"data_sha256": "0'))
+    with pytest.raises(UserError, match=r"trained with another validation data \("):
+        pretrain_here(other, finished, **KEEP_ALL)
+
+
+def test_beginning_anew_in_a_used_folder_is_refused(finished: Path, corpus: Path) -> None:
+    with pytest.raises(UserError, match="holds a run"):
+        pretrain_here(corpus, finished, "--resume", "none")

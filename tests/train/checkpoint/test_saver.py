@@ -1,0 +1,140 @@
+"""Checkpoints written beside training: what was there when `save` returned, or nothing at all."""
+
+import random
+import resource
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from configs.loader import UserError
+from tests.train.checkpoint.test_checkpoint import CPU, demo_run, save, state, take_step, trained
+from train.checkpoint.load import find_damage, list_checkpoints, newest_intact, read_state
+from train.checkpoint.save import Saver
+from train.data.batches import Batch
+from train.guard import GuardState
+from train.model.llama import build_model
+from train.optimizer import make_optimizer
+from train.parallel.strategy import DataParallel
+from train.parallel.world import World
+
+
+def test_training_goes_on_while_the_state_of_before_is_written(tmp_path: Path) -> None:
+    strategy = trained(demo_run())
+    before = strategy.state()
+    saver = Saver(tmp_path, strategy)
+    saver.save(state(2))
+    for seed in range(3):
+        take_step(strategy, seed)  # in place, on the very weights that are being written
+    saver.wait()
+    written = load_file(list_checkpoints(tmp_path)[-1] / "weights.safetensors")
+    assert all(torch.equal(written[name], weight) for name, weight in before.weights.items())
+
+
+def test_what_was_written_is_told_once(tmp_path: Path) -> None:
+    saver = Saver(tmp_path, trained(demo_run()))
+    for step in (2, 4):
+        saver.save(state(step))
+    saver.wait()
+    assert saver.written() == [2, 4]
+    assert saver.written() == []
+
+
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".step_0000002.tmp").mkdir()
+    Saver(tmp_path, trained(demo_run()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_guard_s_history_is_part_of_a_checkpoint(tmp_path: Path) -> None:
+    strategy = trained(demo_run())
+    history = GuardState(log_losses=[0.1, 1 / 3], log_norms=[-1.5, 2.0], fault_steps=[3], skipped=1)
+    saver = Saver(tmp_path, strategy)
+    saver.save(state(4, guard=history))
+    saver.wait()
+    again = read_state(list_checkpoints(tmp_path)[-1])
+    assert again.guard == history
+    assert again.updates == 3
+
+
+def test_early_checkpoints_are_spaced_by_powers_of_two_and_stay(tmp_path: Path) -> None:
+    tokens_a_step = demo_run().tokens_per_step
+    run = demo_run(checkpoint_every_tokens=100 * tokens_a_step, early_checkpoints=True, keep_last=1)
+    run = run.model_copy(
+        update={"recipe": run.recipe.model_copy(update={"tokens_total": 2000 * tokens_a_step})}
+    )
+    due = [step for step in range(1, 1101) if run.saves_after(step)]
+    assert due == sorted({2**i for i in range(10)} | set(range(100, 1101, 100)))
+    strategy = trained(run, steps=0)
+    for step in due[:9]:
+        save(tmp_path, strategy, step)
+    assert [int(path.name[5:]) for path in list_checkpoints(tmp_path)] == [1, 2, 4, 8, 16, 32, 64, 128]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file may grow beyond 2 MB: writing the demo model's weights fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_a_sentence_and_the_earlier_checkpoint_stays(tmp_path: Path, request: Any) -> None:
+    strategy = trained(demo_run())
+    earlier = save(tmp_path, strategy, 2)
+    saver = Saver(tmp_path, strategy)
+    request.getfixturevalue("small_disk")
+    saver.save(state(4))
+    with pytest.raises(UserError, match=r"could not be written.*the newest is step_0000002: free some space"):
+        saver.wait()
+    assert list(tmp_path.iterdir()) == [earlier]
+    assert newest_intact(tmp_path) == (earlier, [])
+
+
+def test_any_byte_of_any_file_that_is_changed_or_missing_is_noticed(tmp_path: Path) -> None:
+    strategy = trained(demo_run())
+    earlier, newest = save(tmp_path, strategy, 2), save(tmp_path, strategy, 4)
+    generator = random.Random(0)
+    for path in sorted(newest.iterdir()):
+        content = path.read_bytes()
+        for _ in range(4):
+            position, bit = generator.randrange(len(content)), generator.randrange(8)
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << bit
+            truncated = content[:position]
+            for what in (bytes(damaged), truncated):
+                path.write_bytes(what)
+                chosen, problems = newest_intact(tmp_path)
+                assert chosen == earlier, f"{path.name}, bit {bit} of byte {position}"
+                assert len(problems) == 1
+                assert str(newest) in problems[0]
+        path.write_bytes(content)
+    assert not find_damage(newest)
+
+
+def test_saving_holds_training_up_for_less_than_two_steps(tmp_path: Path) -> None:
+    run = demo_run()
+    model = build_model(run.model, init_seed=0)
+    strategy = DataParallel(model, make_optimizer(model, run, CPU), World(0, 1, CPU), run, 1)
+    saver = Saver(tmp_path, strategy)
+    tokens = torch.randint(2048, (run.recipe.global_batch_size, run.recipe.sequence_length + 1))
+    batch = Batch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.zeros(len(tokens)))
+    steps, stalls = [], []
+    for step in range(1, 26):
+        began = time.perf_counter()
+        strategy.backward(batch, tokens[:, 1:].numel(), last=True)
+        strategy.step(lr=1e-4)
+        steps.append(time.perf_counter() - began)
+        if step % 5 == 0:
+            began = time.perf_counter()
+            saver.save(state(step))
+            stalls.append(time.perf_counter() - began)
+    saver.wait()
+    print(f"stall {statistics.median(stalls) / statistics.median(steps):.2f} steps")
+    assert statistics.median(stalls) <= 2 * statistics.median(steps)

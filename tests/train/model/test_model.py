@@ -1,0 +1,141 @@
+"""The loss without all logits, and what must hold for the model's weights."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from configs.loader import CONFIGS, read_yaml, validate
+from train.model.llama import (
+    IGNORE,
+    ModelConfig,
+    build_model,
+    chunked_cross_entropy,
+    document_positions,
+    rope_frequencies,
+)
+
+N, D, V = 50, 16, 97
+
+
+@pytest.fixture(scope="module")
+def demo() -> ModelConfig:
+    return validate(ModelConfig, read_yaml(CONFIGS / "models" / "demo.yaml"), "demo")
+
+
+def head(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    hidden = torch.randn(N, D, generator=random).to(dtype).requires_grad_()
+    weight = torch.randn(V, D, generator=random).to(dtype).requires_grad_()
+    targets = torch.randint(V, (N,), generator=random)
+    targets[::7] = IGNORE
+    return hidden, weight, targets
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 7, N, 1000])
+def test_loss_and_gradients_equal_the_full_cross_entropy(chunk_tokens: int) -> None:
+    hidden, weight, targets = head()
+    loss, losses = chunked_cross_entropy(hidden, weight, targets, chunk_tokens)
+    (3 * loss).backward()
+    ours = hidden.grad, weight.grad
+    hidden.grad = weight.grad = None
+    full = F.cross_entropy(hidden @ weight.T, targets, ignore_index=IGNORE, reduction="none")
+    (3 * full.sum()).backward()
+    torch.testing.assert_close(loss, full.sum(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(losses, full.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours, (hidden.grad, weight.grad), rtol=1e-5, atol=1e-5)
+
+
+def test_bf16_states_over_fp32_weights_give_fp32_weight_gradients_within_one_percent() -> None:
+    hidden, weight, targets = head()
+    loss, _ = chunked_cross_entropy(hidden.bfloat16(), weight, targets, 7)
+    loss.backward()
+    assert loss.dtype == weight.grad.dtype == torch.float32  # type: ignore[union-attr]
+    ours, weight.grad = weight.grad, None
+    F.cross_entropy(hidden @ weight.T, targets, ignore_index=IGNORE, reduction="sum").backward()
+    assert (ours - weight.grad).norm() < 0.01 * weight.grad.norm()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_no_gradient_is_formed_where_none_is_wanted(wanted: bool) -> None:
+    hidden, weight, targets = head()
+    with torch.set_grad_enabled(wanted), FlopCounterMode(display=False) as counter:
+        loss, _ = chunked_cross_entropy(hidden, weight, targets)
+    assert loss.requires_grad is wanted
+    # One product for the logits, and one for the gradient of each factor.
+    assert counter.get_total_flops() == (3 if wanted else 1) * 2 * N * D * V
+
+
+def test_losses_of_sequences_add_up_and_match_the_library_s_logits(demo: ModelConfig) -> None:
+    model = build_model(demo, init_seed=0)
+    tokens = torch.randint(demo.vocab_size, (3, 17), generator=torch.Generator().manual_seed(1))
+    inputs, targets = tokens[:, :-1], tokens[:, 1:].clone()
+    targets[1, 5:] = IGNORE
+    loss, losses = model(inputs, targets)
+    logits = model.llama(input_ids=inputs).logits
+    full = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="none")
+    torch.testing.assert_close(losses, full.view(3, -1).sum(1).detach(), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(loss.detach(), losses.sum())
+
+
+def test_initial_weights_depend_on_the_seed_alone(demo: ModelConfig) -> None:
+    one = build_model(demo, init_seed=5).named_weights()
+    torch.rand(10)  # somebody drew from the global generator
+    again, other = (build_model(demo, init_seed=seed).named_weights() for seed in (5, 6))
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
+
+
+def test_a_tied_head_is_one_parameter_with_the_embedding(demo: ModelConfig) -> None:
+    names = build_model(demo, init_seed=0).named_weights()
+    assert "lm_head.weight" not in names
+    untied = build_model(demo.model_copy(update={"tie_word_embeddings": False}), init_seed=0)
+    assert "lm_head.weight" in untied.named_weights()
+
+
+def test_rotary_frequencies_are_fp32_and_found(demo: ModelConfig) -> None:
+    frequencies = rope_frequencies(build_model(demo, init_seed=0))
+    assert frequencies
+    assert all(buffer.dtype == torch.float32 for buffer in frequencies.values())
+
+
+# ---------------------------------------------------------------- documents in one window
+
+END = 2  # closes a document
+
+
+def two_documents(first: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A window of a document that is all `first`, its end, and another document; targets of the latter."""
+    tokens = torch.cat([torch.full((20,), first), torch.tensor([END]), torch.arange(3, 30)])[None]
+    targets = torch.full_like(tokens, IGNORE)
+    targets[:, 21:-1] = tokens[:, 22:]
+    return tokens, targets
+
+
+def test_positions_begin_anew_after_each_document() -> None:
+    tokens = torch.tensor([[7, 8, END, 9, END, END, 5], [END, 3, 3, 3, 3, 3, 3]])
+    expected = [[0, 1, 2, 0, 1, 0, 0], [0, 0, 1, 2, 3, 4, 5]]
+    assert document_positions(tokens, END).tolist() == expected
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_document_sees_the_one_before_it_only_without_masking(demo: ModelConfig, masked: bool) -> None:
+    model = build_model(demo, init_seed=0)
+    model.document_end_id = END if masked else None
+    with torch.no_grad():
+        (one, _), (other, _) = (model(*two_documents(first)) for first in (50, 60))
+    assert (abs(float(one - other)) < 1e-4) is masked
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_default_path_has_no_mask(demo: ModelConfig, masked: bool) -> None:
+    model = build_model(demo, init_seed=0)
+    model.document_end_id = END if masked else None
+    masks = []
+    for layer in model.llama.model.layers:
+        layer.self_attn.register_forward_pre_hook(
+            lambda _, __, given: masks.append(given.get("attention_mask")), with_kwargs=True
+        )
+    model(*two_documents(50))
+    assert len(masks) == len(model.llama.model.layers)
+    assert all((mask is not None) is masked for mask in masks)

@@ -1,0 +1,116 @@
+"""Strategies compute the same step, and none lets a bad one through: one process, and two with each."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from configs.loader import CONFIGS
+from tests.support.parallel_worker import ADAMW_STEPS, CLIP, LR
+from tests.support.training import torchrun
+from train.config import load_run
+from train.model.llama import build_model
+
+pytestmark = pytest.mark.slow
+
+REFERENCE = "ddp_fp32_1"  # strategy, precision, processes
+SHARED = ("ddp", "zero1", "zero2", "fsdp")
+FP32 = [f"{name}_fp32_2" for name in SHARED]
+BF16 = ["ddp_bf16_1", *(f"{name}_bf16_2" for name in SHARED)]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("strategies")
+    for processes in (1, 2):
+        cases = [case[:-2] for case in (REFERENCE, *FP32, *BF16) if case.endswith(f"_{processes}")]
+        done = torchrun(["tests/support/parallel_worker.py", str(out), *cases], processes, timeout=400)
+        assert done.returncode == 0, done.stderr
+    return out
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "facts.json").read_text())
+
+
+def initial_weights() -> dict[str, torch.Tensor]:
+    run = load_run(CONFIGS / "runs" / "run20.yaml", "demo")
+    return {name: w.detach() for name, w in build_model(run.model, 0).named_weights().items()}
+
+
+def change(folder: Path, name: str) -> torch.Tensor:
+    """What the step did to all weights, as one vector (fp64)."""
+    weights, before = load_file(folder / f"{name}.safetensors"), initial_weights()
+    return torch.cat([(weights[key].double() - before[key]).flatten() for key in sorted(before)])
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_fp32_loss_norm_and_step_equal_one_process(outcomes: Path, name: str) -> None:
+    ours, reference = facts(outcomes / name), facts(outcomes / REFERENCE)
+    assert ours["free"]["strategy"] == name.split("_")[0]
+    assert ours["free"]["loss"] == pytest.approx(reference["free"]["loss"], rel=1e-6)
+    assert ours["free"]["norm"] == pytest.approx(reference["free"]["norm"], rel=1e-5)
+    one = change(outcomes / REFERENCE, "free")
+    assert (change(outcomes / name, "free") - one).norm() < 1e-5 * one.norm()
+
+
+def test_the_step_is_the_gradient_of_the_mean_loss_over_all_tokens(outcomes: Path) -> None:
+    # The reference itself: a norm of the change of lr x norm of the gradient, for all strategies alike.
+    norm = facts(outcomes / REFERENCE)["free"]["norm"]
+    assert float(change(outcomes / REFERENCE, "free").norm()) == pytest.approx(LR * norm, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", [REFERENCE, *FP32])
+def test_clipping_clips_and_reports_the_norm_before(outcomes: Path, name: str) -> None:
+    ours = facts(outcomes / name)
+    assert ours["clipped"]["norm"] == pytest.approx(ours["free"]["norm"], rel=1e-6)
+    assert ours["clipped"]["norm"] > 100 * CLIP
+    assert float(change(outcomes / name, "clipped").norm()) == pytest.approx(LR * CLIP, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", BF16)
+def test_bf16_is_within_one_percent_of_fp32(outcomes: Path, name: str) -> None:
+    ours, reference = facts(outcomes / name)["free"], facts(outcomes / REFERENCE)["free"]
+    assert ours["loss"] == pytest.approx(reference["loss"], rel=0.01)
+    assert ours["norm"] == pytest.approx(reference["norm"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_fp32_losses_of_twenty_steps_equal_one_process(outcomes: Path, name: str) -> None:
+    ours, reference = facts(outcomes / name)["adamw"], facts(outcomes / REFERENCE)["adamw"]
+    assert len(ours) == ADAMW_STEPS
+    assert ours == pytest.approx(reference, abs=1e-4)
+    assert ours[-1] < ours[0] - 0.1
+
+
+@pytest.mark.parametrize("name", BF16)
+def test_gradients_of_many_bf16_micro_batches_are_summed_in_fp32(outcomes: Path, name: str) -> None:
+    one, many = facts(outcomes / name)["accumulated"]
+    assert many == pytest.approx(one, rel=0.01)  # a sum in bf16 is short by a third
+
+
+@pytest.mark.parametrize("name", [REFERENCE, *FP32, *BF16])
+@pytest.mark.parametrize("kind", ["nan", "spike"])
+def test_a_fault_of_one_process_never_reaches_the_weights(outcomes: Path, name: str, kind: str) -> None:
+    ours = facts(outcomes / name)["faults"]
+    assert ours[kind]["fault"]
+    assert ours[kind]["unharmed"]
+    assert ours[kind]["layers"] == sorted(initial_weights())
+    if kind == "spike":
+        assert 0 < ours[kind]["largest"] <= ours[kind]["norm"] * 1.01
+
+
+@pytest.mark.parametrize("name", [REFERENCE, *FP32, *BF16])
+def test_the_step_after_a_fault_is_what_it_would_have_been(outcomes: Path, name: str) -> None:
+    ours = facts(outcomes / name)
+    then, without = ours["faults"]["then"], ours["free"]
+    assert (then["loss"], then["norm"]) == (without["loss"], without["norm"])
+    assert then["change"] == pytest.approx(float(change(outcomes / name, "free").norm()), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", [REFERENCE, *FP32, *BF16])
+def test_rotary_frequencies_stay_fp32(outcomes: Path, name: str) -> None:
+    assert facts(outcomes / name)["free"]["rope"] == ["torch.float32"]

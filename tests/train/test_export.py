@@ -1,0 +1,118 @@
+"""What becomes of a checkpoint: evaluation, generation, a folder for plain transformers."""
+
+import json
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from configs.loader import UserError
+from tests.support.training import pretrain_here, read_rows, write_corpus, write_tokenizer
+from train import evaluate, export_hf, generate
+from train.checkpoint.load import find_checkpoint, load_model
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_tokenizer(folder)
+    return write_corpus(folder)
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    assert pretrain_here(data, out, tokens_total=4 * 8 * 32) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, data: Path) -> Path:
+    call(export_hf, run, "--out", run / "hf", "--data", data)
+    return run / "hf"
+
+
+def call(script: object, *arguments: object) -> None:
+    with mock.patch.object(sys, "argv", ["script", *map(str, arguments)]):
+        script.main()  # type: ignore[attr-defined]
+
+
+def test_plain_transformers_computes_the_same_logits(run: Path, exported: Path) -> None:
+    theirs = AutoModelForCausalLM.from_pretrained(exported)
+    ours, _ = load_model(find_checkpoint(run))
+    tokens = torch.randint(2048, (2, 40), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(theirs(tokens).logits, ours.llama(tokens).logits)
+    assert theirs.config.eos_token_id == AutoTokenizer.from_pretrained(exported).eos_token_id
+
+
+def test_the_exported_tokenizer_is_lossless_and_continues_a_prompt(exported: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    text = "axm  bym $\\alpha$\n"
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    model = AutoModelForCausalLM.from_pretrained(exported)
+    output = model.generate(**tokenizer("axm bym", return_tensors="pt"), max_new_tokens=5, do_sample=False)
+    assert output.shape[1] > len(tokenizer("axm bym")["input_ids"])
+
+
+def test_exporting_again_replaces_the_folder(run: Path, exported: Path, data: Path) -> None:
+    (exported / "stale").touch()
+    (exported / "exported_from.json").write_text('{"manifest_sha256": "of another checkpoint"}')
+    call(export_hf, run, "--out", exported, "--data", data)
+    assert not (exported / "stale").exists()
+    assert not list(exported.parent.glob(".*.tmp"))
+
+
+def test_evaluation_gives_what_the_log_has(run: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(evaluate, run, "--data", data)
+    printed = {row["domain"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    for row in read_rows(run, "val"):
+        for key in ("loss_nats", "perplexity", "bits_per_byte"):
+            assert printed[row["domain"]][key] == pytest.approx(row[key], rel=1e-6)
+
+
+def test_generation_is_the_same_for_the_same_seed(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("axm bym\n\n$\\alpha$\n")
+    texts = []
+    for seed in (1, 1, 2):
+        call(generate, run, "--prompts", prompts, "--data", data, "--max-new-tokens", 8, "--seed", seed)
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] != texts[2]
+    assert texts[0].count("--- ") == 2
+
+
+def test_another_tokenizer_than_the_checkpoint_s_is_refused(run: Path, tmp_path: Path) -> None:
+    folder = write_tokenizer(tmp_path)
+    (folder / "tokenizer.model").write_bytes((folder / "tokenizer.model").read_bytes() + b"\n")
+    with pytest.raises(UserError, match="is not the tokenizer"):
+        call(export_hf, run, "--out", tmp_path / "hf", "--data", tmp_path)
+    with pytest.raises(UserError, match=r"no such file.*--data"):
+        call(export_hf, run, "--out", tmp_path / "hf", "--data", tmp_path / "nowhere")
+
+
+def test_tokens_of_another_tokenizer_are_not_evaluated(run: Path, tmp_path: Path) -> None:
+    folder = write_tokenizer(tmp_path)
+    (folder / "tokenizer.model").write_bytes((folder / "tokenizer.model").read_bytes() + b"\n")
+    write_corpus(tmp_path)
+    with pytest.raises(UserError, match="made with another tokenizer than"):
+        call(evaluate, run, "--data", tmp_path)
+
+
+def test_a_folder_without_checkpoints_is_named(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(UserError, match="holds no intact checkpoint"):
+        call(evaluate, tmp_path, "--data", data)
+
+
+def test_finished_export_is_not_made_again(
+    exported: Path, run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (exported / "model.safetensors").stat().st_mtime_ns
+    call(export_hf, run, "--out", exported, "--data", data)
+    assert "not made again" in capsys.readouterr().out
+    assert (exported / "model.safetensors").stat().st_mtime_ns == before

@@ -1,0 +1,197 @@
+"""Checkpoints: checkpoints/step_<n>/, whole or not there, with no pickle in them. Written by save.py.
+
+    weights.safetensors   fp32 weights by parameter name (a tied head is absent)
+    moments.safetensors   AdamW's exp_avg.<name>, exp_avg_sq.<name>
+    rng.safetensors       each rank's generator states
+    state.json            step, tokens seen, the guard's history, fingerprints of configuration and data
+    config.yaml           the run, resolved
+    manifest.json         size and checksum of the files above, written last
+
+State is kept under the model's own names, whole: it fits any strategy and any number of processes.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from configs.loader import Config, UserError, read_yaml, validate
+from train.config import NOT_DECISIVE, Run, read_config
+from train.guard import GuardState
+from train.model.llama import PretrainModel, build_model
+from train.parallel.strategy import DataParallel, State
+
+MANIFEST = "manifest.json"
+NAME = re.compile(r"step_\d{7,}")  # step_0000002_backup is somebody else's
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class TrainState(Config):
+    """Where a run stands, and what it must not change."""
+
+    step: int
+    tokens_seen: int
+    config_sha256: str
+    data_fingerprint: str
+    val_fingerprint: str = ""  # of a checkpoint from before it was kept: not compared
+    tokenizer_sha256: str
+    guard: GuardState = GuardState()
+
+    @property
+    def updates(self) -> int:
+        """Steps that updated the weights."""
+        return self.step - self.guard.skipped
+
+
+def load_checkpoint(checkpoint: Path, strategy: DataParallel) -> TrainState:
+    """Take over weights, moments and generators of an intact checkpoint. All ranks call it."""
+    train_state = read_state(checkpoint)
+    weights = load_file(checkpoint / "weights.safetensors")
+    with safe_open(checkpoint / "moments.safetensors", "pt") as file:
+        moments = {
+            key: {name: file.get_tensor(f"{key}.{name}") for name in strategy.model.named_weights()}
+            for key in MOMENTS
+        }
+    strategy.load(State(weights, **moments), train_state.updates)
+    generators = load_file(checkpoint / "rng.safetensors")
+    rank = strategy.world.rank
+    # A rank that the checkpoint's run did not have starts with a fresh generator.
+    if f"cpu.{rank}" in generators:
+        torch.set_rng_state(generators[f"cpu.{rank}"])
+    if strategy.world.device.type == "cuda" and f"cuda.{rank}" in generators:
+        torch.cuda.set_rng_state(generators[f"cuda.{rank}"])
+    return train_state
+
+
+def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
+    """(newest checkpoint whose files match its manifest, what is wrong with newer ones)."""
+    problems: list[str] = []
+    for checkpoint in reversed(list_checkpoints(folder)):
+        problem = find_damage(checkpoint)
+        if not problem:
+            return checkpoint, problems
+        problems.append(problem)
+    return None, problems
+
+
+def find_changes(checkpoint: Path, state: TrainState, run: Run) -> list[str]:
+    """What a checkpoint was trained with that is another now, in words; empty where all is the same."""
+    before = read_state(checkpoint)
+    changes = []
+    if before.config_sha256 != state.config_sha256:
+        changes.append(f"another configuration ({_changed_keys(checkpoint / 'config.yaml', run)})")
+    for what, was, now in (
+        ("data", before.data_fingerprint, state.data_fingerprint),
+        ("validation data", before.val_fingerprint, state.val_fingerprint),
+        ("tokenizer", before.tokenizer_sha256, state.tokenizer_sha256),
+    ):
+        if was and was != now:
+            changes.append(f"another {what} ({was[:12]}, now {now[:12]})")
+    return changes
+
+
+def _changed_keys(config: Path, run: Run) -> str:
+    """The keys of a checkpoint's configuration whose values decide the numbers and are others in `run`."""
+
+    def flat(whole: dict[str, Any]) -> dict[str, Any]:
+        recipe = {key: value for key, value in whole["recipe"].items() if key not in NOT_DECISIVE}
+        return recipe | {f"model.{key}": value for key, value in whole["model"].items()}
+
+    # As it was written: an older program's configuration may hold keys that are none any more.
+    before, now = flat(read_yaml(config)), flat(run.decisive())
+    pairs = {key: (before.get(key, "absent"), now.get(key, "absent")) for key in sorted(before | now)}
+    return ", ".join(f"{key} {was}, now {new}" for key, (was, new) in pairs.items() if was != new)
+
+
+def find_damage(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint's files, naming the file; empty where they match the manifest."""
+    try:
+        manifest: dict[str, dict[str, Any]] = json.loads((checkpoint / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        return f"{checkpoint / MANIFEST}: {error}"
+    for name, facts in manifest.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{path}: is missing"
+        if path.stat().st_size != facts.get("bytes"):  # a damaged manifest may lack it
+            return f"{path}: {path.stat().st_size:,} bytes instead of {facts.get('bytes')}"
+        if file_facts(path) != facts:
+            return f"{path}: its content does not match the checksum in {MANIFEST}"
+    return ""
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint a user means: itself, or the newest intact one of a run's folder. Raises UserError."""
+    if (path / MANIFEST).is_file():
+        if damage := find_damage(path):
+            raise UserError(f"{damage}; take another checkpoint of {path.parent}")
+        return path
+    checkpoint, problems = newest_intact(path / "checkpoints")
+    if checkpoint is None:
+        raise UserError("; ".join([*problems, f"{path}: holds no intact checkpoint"]))
+    for problem in problems:
+        print(f"damaged checkpoint passed over: {problem}")
+    return checkpoint
+
+
+def read_state(checkpoint: Path) -> TrainState:
+    """state.json of a checkpoint."""
+    path = checkpoint / "state.json"
+    return validate(TrainState, json.loads(path.read_text()), str(path))
+
+
+def load_model(checkpoint: Path) -> tuple[PretrainModel, Run]:
+    """Model (fp32, on the CPU) and run of a checkpoint."""
+    run = read_config(checkpoint / "config.yaml")
+    model = build_model(run.model, run.recipe.init_seed)
+    weights = load_file(checkpoint / "weights.safetensors")
+    with torch.no_grad():
+        for name, weight in model.named_weights().items():
+            weight.copy_(weights[name])
+    return model, run
+
+
+def tokenizer_folder(data_root: Path, run: Run, sha256: str) -> Path:
+    """The run's tokenizer, whose hash is known. Raises UserError where it is gone or another one."""
+    folder = data_root / "tokenizers" / run.recipe.tokenizer
+    path = folder / "tokenizer.model"
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file; name the run's data root with --data or run `make preprocess`"
+        )
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise UserError(f"{path}: is not the tokenizer that {run.run_id} was trained with; name its --data")
+    return folder
+
+
+def set_aside(checkpoint: Path) -> Path:
+    """Rename a damaged checkpoint, so that nothing counts it as one; returns where it lies now."""
+    aside = checkpoint.with_name(f"damaged_{checkpoint.name}")
+    shutil.rmtree(aside, ignore_errors=True)  # of the same step, damaged before
+    return checkpoint.rename(aside)
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints of a run, damaged ones included, by step."""
+    return sorted((path for path in folder.glob("step_*") if NAME.fullmatch(path.name)), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was taken, from its name."""
+    return int(checkpoint.name.removeprefix("step_"))
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size and checksum of a file, as a manifest holds them."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 24):
+            digest.update(piece)
+    return {"bytes": path.stat().st_size, "xxh3_128": digest.hexdigest()}

@@ -1,0 +1,126 @@
+"""Checkpoints written while training goes on: a copy of the state is taken, a thread writes it."""
+
+import json
+import os
+import shutil
+import threading
+from collections import deque
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from configs.loader import UserError
+from train.checkpoint.load import MANIFEST, MOMENTS, TrainState, file_facts, list_checkpoints, step_of
+from train.config import Run, write_config
+from train.parallel.strategy import DataParallel, State
+
+
+class Saver:
+    """Writes a run's checkpoints, one at a time, and deletes those that retention does not keep.
+
+    All processes call `save`, the main one writes. Training stands still while the state is copied (and for
+    the rest of the checkpoint before, should it not be written yet).
+    """
+
+    def __init__(self, folder: Path, strategy: DataParallel) -> None:
+        self.folder, self.strategy = folder, strategy
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+        self._written: deque[int] = deque()  # appended to by the thread
+        if strategy.world.is_main:
+            for unfinished in folder.glob(".step_*.tmp"):  # of a killed run
+                shutil.rmtree(unfinished)
+
+    def save(self, train_state: TrainState) -> None:
+        """Copy the state and begin to write it. Raises UserError where the last one could not be written."""
+        self.wait()
+        strategy, world = self.strategy, self.strategy.world
+        state = strategy.state()
+        rng = {"cpu": world.gather(torch.get_rng_state().to(world.device))}
+        if world.device.type == "cuda":
+            rng["cuda"] = world.gather(torch.cuda.get_rng_state().to(world.device))
+        if world.is_main:
+            generators = {
+                f"{kind}.{r}": t.cpu() for kind, tensors in rng.items() for r, t in enumerate(tensors)
+            }
+            arguments = (self.folder, train_state, strategy.run, state, generators)
+            # Not a daemon: a process that leaves the usual way waits for it.
+            self._thread = threading.Thread(target=self._write, args=arguments, name="checkpoint")
+            self._thread.start()
+
+    def written(self) -> list[int]:
+        """Steps whose checkpoint was committed since the last call. Raises UserError where one failed."""
+        self._raise()
+        return [self._written.popleft() for _ in range(len(self._written))]
+
+    def wait(self) -> None:
+        """Wait until nothing is being written. Raises UserError where it could not be."""
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+        self._raise()
+
+    def _write(self, *arguments: object) -> None:
+        try:
+            self._written.append(write_checkpoint(*arguments))  # type: ignore[arg-type]
+        except Exception as error:  # whatever it is, it belongs to who saves
+            self._error = error
+
+    def _raise(self) -> None:
+        if (error := self._error) is None:
+            return
+        self._error = None
+        if isinstance(error, OSError | SafetensorError):
+            kept = list_checkpoints(self.folder)
+            raise UserError(
+                f"{self.folder}: a checkpoint could not be written ({error}); the newest is "
+                f"{kept[-1].name if kept else 'none'}: free some space and start again, it goes on from there"
+            ) from error
+        raise error
+
+
+def write_checkpoint(
+    folder: Path, train_state: TrainState, run: Run, state: State, generators: dict[str, Tensor]
+) -> int:
+    """Write step_<n> aside, rename it, delete what retention does not keep; returns the step.
+
+    Raises OSError or SafetensorError where the disk does not take it; nothing of it is left then.
+    """
+    final = folder / f"step_{train_state.step:07d}"
+    temporary = folder / f".{final.name}.tmp"
+    try:
+        temporary.mkdir(parents=True)
+        save_file(dict(state.weights), temporary / "weights.safetensors")
+        moments = {f"{key}.{name}": t for key in MOMENTS for name, t in getattr(state, key).items()}
+        save_file(moments, temporary / "moments.safetensors")
+        save_file(generators, temporary / "rng.safetensors")
+        (temporary / "state.json").write_text(train_state.model_dump_json(indent=1) + "\n")
+        write_config(temporary / "config.yaml", run)
+        manifest = {path.name: file_facts(path) for path in sorted(temporary.iterdir())}
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        for path in temporary.iterdir():
+            _to_disk(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)
+    _to_disk(folder)
+    # Of a later step there can be a damaged one only: it must not push out what was just written.
+    until_now = [path for path in list_checkpoints(folder) if step_of(path) <= train_state.step]
+    for checkpoint in until_now[: -run.recipe.keep_last]:
+        if not run.keeps_for_good(step_of(checkpoint)):
+            shutil.rmtree(checkpoint)
+    return train_state.step
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file or folder is on the disk: a rename must not outrun what it names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,268 @@
+"""Which tokens a step sees: sample k is a function of the seed and the data alone, not of ranks or restarts.
+
+A sample is a window of T + 1 tokens that overlaps the next by one: every token of a domain's stream but
+the first is a target once an epoch. Domains are interleaved by integer arithmetic (exact counts, nothing
+to store). Within a domain, blocks of neighbouring windows are permuted, and then windows within a pool of
+blocks: a batch is as mixed as the pool, and a shared disk still reads whole blocks in a row.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+import xxhash
+
+from configs.loader import UserError
+from train.config import Domain, Run
+from train.data.order import NEVER, Mixture, WindowOrder
+from train.data.shards import DomainTokens, TokenSet
+from train.model.llama import IGNORE
+
+WEIGHT_UNIT = 1_000_000  # mixture weights are rounded to millionths, so that interleaving is exact
+
+READ_AHEAD = 8  # micro-batches held ready: a sixteenth of the full run's step on two devices, 1.6 MB
+Windows = tuple[np.ndarray, np.ndarray]  # domain number and first position in its stream, of each sample
+Item = TypeVar("Item")
+
+
+@dataclass
+class Batch:
+    """B sequences of T tokens."""
+
+    input_ids_BT: torch.Tensor  # int64
+    targets_BT: torch.Tensor  # int64, IGNORE where there is none
+    domains_B: torch.Tensor  # int64, numbers in TrainingData.domains
+
+    def pinned(self) -> "Batch":
+        """The batch in page-locked memory, from which CUDA copies while the host goes on."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device; the host waits for the copy only where the batch is not pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        return Batch(change(self.input_ids_BT), change(self.targets_BT), change(self.domains_B))
+
+    def target_counts_B(self) -> torch.Tensor:
+        """Targets of each sequence (float64)."""
+        return (self.targets_BT != IGNORE).sum(dim=1, dtype=torch.float64)
+
+
+class TrainingData:
+    """The training samples of a run."""
+
+    def __init__(self, tokens: TokenSet, run: Run) -> None:
+        recipe = run.recipe
+        self.tokens = tokens
+        self.sequence_length = recipe.sequence_length
+        self.domains = list(tokens.domains)
+        self._streams = list(tokens.domains.values())
+        self._orders = []
+        windows = {name: (s.n_tokens - 1) // recipe.sequence_length for name, s in tokens.domains.items()}
+        unique_share = min(1.0, recipe.unique_tokens / max(1, sum(windows.values()) * recipe.sequence_length))
+        for name, n_windows in windows.items():
+            if not n_windows:
+                stream = tokens.domains[name]
+                raise UserError(
+                    f"{stream.folder}: holds {stream.n_tokens:,} tokens, one window takes "
+                    f"{recipe.sequence_length} + 1; bring more papers"
+                )
+            key = (recipe.data_seed, name)
+            scores = None
+            if recipe.curriculum:
+                scores = math_shares(tokens.domains[name], recipe.block_windows * recipe.sequence_length)
+            order = WindowOrder(n_windows, recipe.block_windows, unique_share, key, scores)
+            self._orders.append(order)
+        weights = self._weights(recipe.mixture)
+        if recipe.anneal_mixture is None:
+            self.mixture = Mixture(weights, weights, NEVER)
+        else:
+            anneal_from = (run.steps_total - run.decay_steps) * recipe.global_batch_size
+            self.mixture = Mixture(weights, self._weights(recipe.anneal_mixture), anneal_from)
+
+    def _weights(self, mixture: Mapping[Domain, float] | None) -> list[int]:
+        if mixture is None:
+            return [order.n_windows for order in self._orders]
+        named = {str(name): weight for name, weight in mixture.items()}
+        if missing := [name for name in named if name not in self.domains]:
+            raise UserError(
+                f"{self.tokens.folder}: the mixture names {', '.join(missing)}, which it does not hold"
+            )
+        weights = [round(named.get(name, 0) * WEIGHT_UNIT) for name in self.domains]
+        if lost := [name for name, weight in named.items() if weight > 0 and not round(weight * WEIGHT_UNIT)]:
+            raise UserError(
+                f"mixture: {named}: the weight of {', '.join(lost)} is rounded to 0 millionths; "
+                f"multiply all weights by the same number"
+            )
+        if not sum(weights):
+            raise UserError(f"mixture: {named}: at least one weight is positive; 0 leaves a domain out")
+        return weights
+
+    @property
+    def unique_tokens(self) -> dict[str, int]:
+        """Targets of one epoch of each domain: what is trained beyond them is trained again."""
+        epochs = zip(self.domains, self._orders, strict=True)
+        return {name: order.n_windows * self.sequence_length for name, order in epochs}
+
+    def describe_passes(self, n_samples: int) -> str:
+        """How often a run of `n_samples` sees each domain's unique tokens, for people."""
+        seen = zip(self.unique_tokens.items(), self.mixture.counts(n_samples), strict=True)
+        return ", ".join(
+            f"{name} {count * self.sequence_length / unique:.2f} x {unique:,} tokens"
+            for (name, unique), count in seen
+        )
+
+    def locate(self, samples: np.ndarray) -> Windows:
+        """(domain number, position of the window's first token in the domain's stream) of each sample."""
+        domain, index = self.mixture.locate(samples)
+        start = np.empty_like(index)
+        for number, order in enumerate(self._orders):
+            here = domain == number
+            start[here] = order.windows(index[here]) * self.sequence_length
+        return domain, start
+
+    def locate_each(self, samples: np.ndarray, micro_batch_size: int) -> Iterator[Windows]:
+        """`locate` of each micro-batch. All samples are located at once: that is dear for few."""
+        cuts = np.arange(micro_batch_size, len(samples), micro_batch_size)
+        return zip(*(np.split(found, cuts) for found in self.locate(samples)), strict=True)
+
+    def batch(self, samples: np.ndarray) -> Batch:
+        """Inputs and targets of the samples (int64 numbers)."""
+        return self.read(self.locate(samples))
+
+    def read(self, windows: Windows) -> Batch:
+        """Inputs and targets of windows that `locate` found."""
+        domain, start = windows
+        inputs_BT = np.empty((len(start), self.sequence_length), dtype=np.int64)
+        targets_BT = np.empty_like(inputs_BT)
+        for row, (d, s) in enumerate(zip(domain.tolist(), start.tolist(), strict=True)):
+            window = self._streams[d].read(s, self.sequence_length + 1)
+            inputs_BT[row], targets_BT[row] = window[:-1], window[1:]
+        return Batch(torch.from_numpy(inputs_BT), torch.from_numpy(targets_BT), torch.from_numpy(domain))
+
+    def spans(self, samples: np.ndarray) -> np.ndarray:
+        """What the samples train on, in order: rows of (id hash, first, end), positions within a document.
+
+        uint64, shape (spans, 3). A document's end-of-document token counts as its last.
+        """
+        domain, start = self.locate(samples)
+        first, end = start + 1, start + 1 + self.sequence_length
+        low, high = np.empty_like(start), np.empty_like(start)  # documents of each sample: low, ..., high - 1
+        for number, stream in enumerate(self._streams):
+            here = domain == number
+            starts = stream.documents.start
+            low[here] = np.searchsorted(starts, first[here], side="right") - 1
+            high[here] = np.searchsorted(starts, end[here] - 1, side="right")
+        count = high - low
+        sample = np.repeat(np.arange(len(samples)), count)  # of each row
+        document = low[sample] + np.arange(len(sample)) - np.repeat(np.cumsum(count) - count, count)
+        rows = np.empty((len(sample), 3), np.uint64)
+        for number, stream in enumerate(self._streams):
+            here = np.flatnonzero(domain[sample] == number)
+            s, d, documents = sample[here], document[here], stream.documents
+            begins = documents.start[d]
+            rows[here, 0] = documents.id_hash[d]
+            rows[here, 1] = np.maximum(first[s], begins) - begins
+            rows[here, 2] = np.minimum(end[s], begins + documents.n_tokens[d]) - begins
+        return rows
+
+    def span_hash(self, samples: np.ndarray) -> str:
+        """Hash of `spans`: two runs with equal hashes at a step saw the same text in it."""
+        return xxhash.xxh3_128_hexdigest(self.spans(samples).astype("<u8").tobytes())
+
+
+def math_shares(stream: DomainTokens, block_tokens: int) -> np.ndarray:
+    """Share of mathematics in each block of a stream: its documents', weighted by their tokens in it."""
+    documents = stream.documents
+    ends = documents.start + documents.n_tokens
+    mathematics = np.cumsum(documents.math_share * documents.n_tokens, dtype=np.float64)
+    edges = np.minimum(np.arange(0, stream.n_tokens + block_tokens, block_tokens), stream.n_tokens)
+    until_edge = np.interp(edges, np.append(0, ends), np.append(0.0, mathematics))
+    return np.diff(until_edge) / np.diff(edges)
+
+
+def step_samples(step: int, run: Run) -> np.ndarray:
+    """Sample numbers of step 1, 2, … on all ranks together."""
+    batch = run.recipe.global_batch_size
+    return np.arange((step - 1) * batch, step * batch)
+
+
+def rank_batches(
+    data: TrainingData,
+    run: Run,
+    rank: int,
+    world_size: int,
+    after_step: int,
+    workers: int = 1,
+    pin: bool = False,
+) -> Iterator[Batch]:
+    """A rank's micro-batches of all steps after `after_step`: an equal share of each step's samples.
+
+    `workers` threads read ahead of whoever takes the batches, and pin them where CUDA is to have them; with 0
+    each is read when it is asked for.
+    """
+
+    def read(windows: Windows) -> Batch:
+        batch = data.read(windows)
+        return batch.pinned() if pin else batch
+
+    steps = range(after_step + 1, run.steps_total + 1)
+    shares = (np.split(step_samples(step, run), world_size)[rank] for step in steps)
+    located = (
+        windows for share in shares for windows in data.locate_each(share, run.recipe.micro_batch_size)
+    )
+    return read_ahead(located, read, workers)
+
+
+def read_ahead(items: Iterator[Item], read: Callable[[Item], Batch], workers: int) -> Iterator[Batch]:
+    """`map(read, items)` in order, READ_AHEAD ahead by threads: copying from a map lets others work."""
+    if not workers:
+        yield from map(read, items)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="loader") as pool:
+        ahead = deque(pool.submit(read, item) for item in islice(items, READ_AHEAD))
+        while ahead:
+            ahead.extend(pool.submit(read, item) for item in islice(items, 1))
+            yield ahead.popleft().result()
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Fixed windows of one domain: whole documents, so that their bytes are known exactly."""
+
+    input_ids_WT: torch.Tensor  # int64
+    targets_WT: torch.Tensor  # int64, the last window filled up with IGNORE
+    n_tokens: int  # targets
+    n_bytes: int  # UTF-8 bytes of the text that the targets spell
+
+
+def validation_set(stream: DomainTokens, eod_id: int, n_tokens: int, sequence_length: int) -> ValidationSet:
+    """Whole documents of a domain, at least one, until there are `n_tokens`.
+
+    Documents come in the order of their ids' hashes: a sample of all years, and nearly the same one when
+    the corpus grows. An end-of-document token stands before the first, so that every token is a target;
+    the end-of-document tokens are predicted and paid for, and spell no bytes.
+    """
+    documents = stream.documents
+    order = np.argsort(documents.id_hash, kind="stable")
+    n_documents = int(np.searchsorted(np.cumsum(documents.n_tokens[order]), n_tokens)) + 1
+    chosen = order[:n_documents]
+    text = [stream.read(int(documents.start[i]), int(documents.n_tokens[i])) for i in chosen]
+    tokens = np.concatenate([[eod_id], *text]).astype(np.int64)
+    n_targets = len(tokens) - 1
+    n_windows = -(-n_targets // sequence_length)
+    inputs = np.full(n_windows * sequence_length, eod_id, dtype=np.int64)
+    targets = np.full(n_windows * sequence_length, IGNORE, dtype=np.int64)
+    inputs[:n_targets], targets[:n_targets] = tokens[:-1], tokens[1:]
+    return ValidationSet(
+        torch.from_numpy(inputs).view(n_windows, sequence_length),
+        torch.from_numpy(targets).view(n_windows, sequence_length),
+        n_targets,
+        int(documents.n_bytes[chosen].sum()),
+    )
