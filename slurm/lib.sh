@@ -83,7 +83,7 @@ import sys
 from pathlib import Path
 from configs.loader import default_data_root, default_runs_root, parse_overrides, run_main
 from train.config import load_run
-from train.tokens import open_tokens
+from train.data.shards import open_tokens
 
 def main() -> None:
     name, scale, seed, world_size, *more = sys.argv[1:]
