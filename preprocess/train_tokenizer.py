@@ -32,6 +32,7 @@ from pydantic import Field
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
 from configs.loader import CONFIGS, Config, UserError, read_yaml, run_main, validate
+from configs.variants import read_tokenizer_recipe
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.shard import code_hash, content_hash
 from preprocess.pipeline.stage import Unit, progress, require_done, require_one_task, run_tasks, units_of
@@ -89,18 +90,7 @@ class TrainTokenizerConfig(Config):
 
 def tokenizer_config(name: str, scale: str, overrides: dict[str, Any]) -> TrainTokenizerConfig:
     """configs/tokenizers/<name>.yaml on top of its bases, at a scale. Raises UserError."""
-    values: dict[str, Any] = {}
-    seen: list[str] = []
-    following: str | None = name
-    while following is not None:
-        path = CONFIGS / "tokenizers" / f"{following}.yaml"
-        if following in seen:
-            raise UserError(f"{path}: its bases form a circle")
-        seen.append(following)
-        own = read_yaml(path)
-        following = own.pop("base", None)
-        own.pop("description", None)
-        values = own | values
+    values, seen = read_tokenizer_recipe(name)
     factor = read_yaml(CONFIGS / "scales" / f"{scale}.yaml").get("vocab_size_factor", 1)
     origin = f"tokenizer {name!r} ({', '.join(f'{part}.yaml' for part in seen)})"
     config = validate(TrainTokenizerConfig, values | overrides, origin)

@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field
 
 from configs.loader import CONFIGS, Config, UserError, merge, read_yaml, validate
+from configs.variants import read_tokenizer_recipe
 from train.model.llama import ModelConfig
 from train.sinks import Name
 
@@ -25,7 +26,7 @@ Weight = Annotated[float, Field(ge=0, le=1000)]
 Beta = Annotated[float, Field(ge=0, lt=1)]  # with 1 a moment never forgets, and its bias is not corrected
 DECAY_SHARE = 0.2  # of a run that anneals
 # Keys that describe a run and are not inherited.
-ABOUT = ("title", "base", "change", "hypothesis", "primary_metric")
+ABOUT = ("title", "base", "named_in_paper", "change", "hypothesis", "primary_metric")
 # How a machine carries the run out: may differ when it is resumed, changes results by no more than rounding.
 EXECUTION = (
     *("micro_batch_size", "strategy", "recompute", "compile", "deterministic"),
@@ -40,6 +41,7 @@ class Recipe(Config):
     # About the run
     title: str
     base: str | None
+    named_in_paper: bool  # the paper names Runs 20, 23 and 24 alone
     change: str
     hypothesis: str
     primary_metric: str
@@ -47,6 +49,7 @@ class Recipe(Config):
     # Data
     corpus: str = "main"
     tokenizer: str = "main"
+    validation_corpus: str = "main"  # whose validation papers all runs are compared on
     sequence_length: int = Field(768, gt=0)  # tokens; the paper trains at 768
     unique_tokens: int = Field(52_180_000_000, gt=0)  # ever seen, then repeated: 200 GB at 3.8 bytes a token
     mixture: dict[Domain, Weight] | None = None  # weight of each domain; null: in proportion to its tokens
@@ -54,6 +57,8 @@ class Recipe(Config):
     anneal_mixture: dict[Domain, Weight] | None = None
     curriculum: bool = False  # each domain's blocks from prose to formulas, instead of permuted
     mask_documents: bool = False  # a token sees its own document only: exact, but without the flash kernel
+    # windows: documents joined into one stream and cut; truncate: the first T + 1 tokens of each, padded
+    packing: Literal["windows", "truncate"] = "windows"
     block_windows: int = Field(64, gt=0)  # windows read in one go: 64 x 768 x 4 B = 197 kB
     data_seed: int = 0
 
@@ -230,6 +235,9 @@ def load_run(path: Path, scale: str = "full", seed: int = 0, overrides: dict[str
         )
     model_file = CONFIGS / "models" / f"{sizes.models[recipe.model]}.yaml"
     model = validate(ModelConfig, read_yaml(model_file), str(model_file))
+    if recipe.tokenizer != "main":  # its vocabulary decides the model's
+        vocab_size = read_tokenizer_recipe(recipe.tokenizer)[0]["vocab_size"]
+        model = model.model_copy(update={"vocab_size": round(vocab_size * sizes.vocab_size_factor)})
     if recipe.sequence_length > model.max_position_embeddings:
         raise UserError(
             f"{origin}: sequence_length {recipe.sequence_length} is beyond the model's "

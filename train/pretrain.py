@@ -54,7 +54,10 @@ def main() -> int:
     # ------------------------------------------------------------ what a user can have wrong, before any work
     data_root: Path = arguments.data or default_data_root(run.scale)
     train_tokens = open_tokens(data_root, recipe.corpus, recipe.tokenizer, "train")
-    val_tokens = open_tokens(data_root, recipe.corpus, recipe.tokenizer, "val")
+    val_tokens = open_tokens(data_root, recipe.validation_corpus, recipe.tokenizer, "val")
+    own_val_tokens = None  # of the corpus that the run trains on, where that is another one
+    if recipe.corpus != recipe.validation_corpus:
+        own_val_tokens = open_tokens(data_root, recipe.corpus, recipe.tokenizer, "val")
     check_tokens(train_tokens, run)
     data = TrainingData(train_tokens, run)
 
@@ -94,7 +97,9 @@ def main() -> int:
     prepare_layers(model, recipe)
     params_total = count_parameters(run.model)
     strategy = make_strategy(model, make_optimizer(model, run, world.device), world, run, grad_accum_steps)
-    val_sets = validation_sets(val_tokens, run)
+    val_sets = {"val": validation_sets(val_tokens, run)}
+    if own_val_tokens:
+        val_sets["val_own"] = validation_sets(own_val_tokens, run)
     resumed = load_checkpoint(resume_from, strategy) if resume_from else state_at(0, GuardState())
     step = resumed.step
     guard = Guard(recipe.spike_sigma, resumed.guard)
@@ -157,6 +162,7 @@ def main() -> int:
 
         # Loss sum and target tokens of each domain, and whether there is a STOP: one exchange a step.
         n_domains = len(data.domains)
+        n_targets = data.count_targets(step_samples(step, run))
         totals = torch.zeros(2 * n_domains + 1, dtype=torch.float64, device=world.device)
         for micro_step in range(grad_accum_steps):
             with clock.waiting_for_data():
@@ -164,14 +170,14 @@ def main() -> int:
             batch = batch.to(world.device)  # on CUDA behind the computation before: no wait for data
             last = micro_step == grad_accum_steps - 1
             with clock.computing(last):
-                losses_B = strategy.backward(batch, run.tokens_per_step, last)
+                losses_B = strategy.backward(batch, n_targets, last)
             totals.index_add_(0, batch.domains_B, losses_B.double())
             totals.index_add_(0, batch.domains_B + n_domains, batch.target_counts_B())
         totals[-1] = float(world.is_main and (folder / "STOP").exists())
         *sums, stop_flag = world.sum(totals).tolist()
         nats, tokens = sums[:n_domains], sums[n_domains:]
-        assert sum(tokens) == run.tokens_per_step
-        loss_nats, stop = sum(nats) / run.tokens_per_step, bool(stop_flag)
+        assert sum(tokens) == n_targets
+        loss_nats, stop = sum(nats) / n_targets, bool(stop_flag)
 
         lr = learning_rate(run, step)
         update = strategy.step(lr, functools.partial(guard.judge, loss_nats))
@@ -217,8 +223,9 @@ def main() -> int:
 
         if step % validate_every == 0 or step == run.steps_total:
             with clock.paused():
-                for result in validate_model(strategy, val_sets):
-                    log.row("val", step, **result.row())
+                for kind, sets in val_sets.items():
+                    for result in validate_model(strategy, sets):
+                        log.row(kind, step, **result.row())
             gc.collect()
         if run.saves_after(step) or stop:
             with clock.paused(checkpoint=True):

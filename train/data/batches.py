@@ -26,7 +26,8 @@ from train.model.llama import IGNORE
 WEIGHT_UNIT = 1_000_000  # mixture weights are rounded to millionths, so that interleaving is exact
 
 READ_AHEAD = 8  # micro-batches held ready: a sixteenth of the full run's step on two devices, 1.6 MB
-Windows = tuple[np.ndarray, np.ndarray]  # domain number and first position in its stream, of each sample
+# Of each sample: domain number, first position in its stream, tokens (inputs and the last target).
+Windows = tuple[np.ndarray, np.ndarray, np.ndarray]
 Item = TypeVar("Item")
 
 
@@ -64,7 +65,13 @@ class TrainingData:
         self.domains = list(tokens.domains)
         self._streams = list(tokens.domains.values())
         self._orders = []
-        windows = {name: (s.n_tokens - 1) // recipe.sequence_length for name, s in tokens.domains.items()}
+        self._truncates = recipe.packing == "truncate"
+        if self._truncates and recipe.curriculum:
+            raise UserError("packing: truncate has no blocks to order: leave curriculum out")
+        windows = {
+            name: len(s.documents.start) if self._truncates else (s.n_tokens - 1) // recipe.sequence_length
+            for name, s in tokens.domains.items()
+        }
         unique_share = min(1.0, recipe.unique_tokens / max(1, sum(windows.values()) * recipe.sequence_length))
         for name, n_windows in windows.items():
             if not n_windows:
@@ -106,26 +113,42 @@ class TrainingData:
 
     @property
     def unique_tokens(self) -> dict[str, int]:
-        """Targets of one epoch of each domain: what is trained beyond them is trained again."""
-        epochs = zip(self.domains, self._orders, strict=True)
-        return {name: order.n_windows * self.sequence_length for name, order in epochs}
+        """Target tokens of one epoch of each domain: whatever a run trains beyond them, it trains again."""
+        unique = {}
+        for name, order, stream in zip(self.domains, self._orders, self._streams, strict=True):
+            unique[name] = order.n_windows * self.sequence_length
+            if self._truncates:
+                n_tokens = stream.documents.n_tokens[order.windows(np.arange(order.n_windows))]
+                unique[name] = int((np.minimum(n_tokens, self.sequence_length + 1) - 1).sum())
+        return unique
 
     def describe_passes(self, n_samples: int) -> str:
         """How often a run of `n_samples` sees each domain's unique tokens, for people."""
-        seen = zip(self.unique_tokens.items(), self.mixture.counts(n_samples), strict=True)
+        counts = zip(self.unique_tokens.items(), self._orders, self.mixture.counts(n_samples), strict=True)
         return ", ".join(
-            f"{name} {count * self.sequence_length / unique:.2f} x {unique:,} tokens"
-            for (name, unique), count in seen
+            f"{name} {count / order.n_windows:.2f} x {unique:,} tokens"
+            for (name, unique), order, count in counts
         )
 
     def locate(self, samples: np.ndarray) -> Windows:
-        """(domain number, position of the window's first token in the domain's stream) of each sample."""
+        """Where each sample's window lies: with `packing: truncate` at the beginning of a document."""
         domain, index = self.mixture.locate(samples)
-        start = np.empty_like(index)
-        for number, order in enumerate(self._orders):
+        start, length = np.empty_like(index), np.full_like(index, self.sequence_length + 1)
+        for number, (order, stream) in enumerate(zip(self._orders, self._streams, strict=True)):
             here = domain == number
-            start[here] = order.windows(index[here]) * self.sequence_length
-        return domain, start
+            window = order.windows(index[here])
+            if self._truncates:
+                start[here] = stream.documents.start[window]
+                length[here] = np.minimum(stream.documents.n_tokens[window], self.sequence_length + 1)
+            else:
+                start[here] = window * self.sequence_length
+        return domain, start, length
+
+    def count_targets(self, samples: np.ndarray) -> int:
+        """Target tokens of the samples: all positions, but for the padding of truncated documents."""
+        if not self._truncates:
+            return len(samples) * self.sequence_length
+        return int((self.locate(samples)[2] - 1).sum())
 
     def locate_each(self, samples: np.ndarray, micro_batch_size: int) -> Iterator[Windows]:
         """`locate` of each micro-batch. All samples are located at once: that is dear for few."""
@@ -138,12 +161,12 @@ class TrainingData:
 
     def read(self, windows: Windows) -> Batch:
         """Inputs and targets of windows that `locate` found."""
-        domain, start = windows
-        inputs_BT = np.empty((len(start), self.sequence_length), dtype=np.int64)
-        targets_BT = np.empty_like(inputs_BT)
-        for row, (d, s) in enumerate(zip(domain.tolist(), start.tolist(), strict=True)):
-            window = self._streams[d].read(s, self.sequence_length + 1)
-            inputs_BT[row], targets_BT[row] = window[:-1], window[1:]
+        domain, start, length = windows
+        inputs_BT = np.full((len(start), self.sequence_length), self.tokens.eod_id, dtype=np.int64)
+        targets_BT = np.full_like(inputs_BT, IGNORE)
+        for row, (d, s, n) in enumerate(zip(domain.tolist(), start.tolist(), length.tolist(), strict=True)):
+            window = self._streams[d].read(s, n)
+            inputs_BT[row, : n - 1], targets_BT[row, : n - 1] = window[:-1], window[1:]
         return Batch(torch.from_numpy(inputs_BT), torch.from_numpy(targets_BT), torch.from_numpy(domain))
 
     def spans(self, samples: np.ndarray) -> np.ndarray:
@@ -151,8 +174,8 @@ class TrainingData:
 
         uint64, shape (spans, 3). A document's end-of-document token counts as its last.
         """
-        domain, start = self.locate(samples)
-        first, end = start + 1, start + 1 + self.sequence_length
+        domain, start, length = self.locate(samples)
+        first, end = start + 1, start + length
         low, high = np.empty_like(start), np.empty_like(start)  # documents of each sample: low, ..., high - 1
         for number, stream in enumerate(self._streams):
             here = domain == number

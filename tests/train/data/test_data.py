@@ -39,7 +39,7 @@ def tokens(corpus: Path) -> TokenSet:
     return open_tokens(corpus, "main", "main", "train")
 
 
-def pairs(arrays: tuple[np.ndarray, np.ndarray]) -> list[tuple[int, int]]:
+def pairs(arrays: tuple[np.ndarray, ...]) -> list[tuple[int, int]]:
     return list(zip(arrays[0].tolist(), arrays[1].tolist(), strict=True))
 
 
@@ -153,7 +153,7 @@ def test_the_runs_that_mix_otherwise_have_their_shares(tokens: TokenSet) -> None
     n_samples = run.steps_total * run.recipe.global_batch_size
     anneal_from = n_samples - run.decay_steps * run.recipe.global_batch_size
     data = TrainingData(tokens, run)
-    domain, _ = data.locate(np.arange(n_samples))
+    domain, *_ = data.locate(np.arange(n_samples))
     assert set(domain[anneal_from:].tolist()) == {data.domains.index("math")}
     assert set(domain[:anneal_from].tolist()) == {0, 1, 2}
 
@@ -183,7 +183,7 @@ def test_a_batch_holds_the_stream_s_tokens_shifted_by_one(tokens: TokenSet) -> N
     batch = data.batch(samples)
     assert torch.equal(batch.input_ids_BT[:, 1:], batch.targets_BT[:, :-1])
     streams = list(tokens.domains.values())
-    for row, (domain, start) in enumerate(zip(*data.locate(samples), strict=True)):
+    for row, (domain, start, _) in enumerate(zip(*data.locate(samples), strict=True)):
         raw = np.concatenate([np.fromfile(f"{shard}.bin", "<u4") for shard in streams[domain].shards])
         assert batch.input_ids_BT[row].tolist() == raw[start : start + T].tolist()
 
@@ -217,7 +217,7 @@ def test_few_unique_tokens_come_from_all_over_the_corpus_and_repeat(tokens: Toke
     data = TrainingData(tokens, small_run(unique_tokens=5000))
     assert sum(data.unique_tokens.values()) == pytest.approx(5000, rel=0.1)
     n_samples = sum(data.unique_tokens.values()) // T
-    domain, start = data.locate(np.arange(n_samples))
+    domain, start, _ = data.locate(np.arange(n_samples))
     again = data.locate(np.arange(n_samples, 2 * n_samples))
     assert set(pairs((domain, start))) == set(pairs(again))
     for number, stream in enumerate(tokens.domains.values()):
@@ -227,7 +227,7 @@ def test_few_unique_tokens_come_from_all_over_the_corpus_and_repeat(tokens: Toke
 def test_a_given_mixture_counts_its_own_passes(tokens: TokenSet) -> None:
     run = small_run(mixture={"math": 0.5, "cs": 0.25, "physics": 0.25})
     data = TrainingData(tokens, run)
-    domain, _ = data.locate(np.arange(4000))
+    domain, *_ = data.locate(np.arange(4000))
     counts = Counter(np.array(data.domains)[domain].tolist())
     assert counts == {"math": 2000, "cs": 1000, "physics": 1000}
 
