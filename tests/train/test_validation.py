@@ -1,4 +1,4 @@
-"""Validation sets of a run: the fixed one that all runs share, and its own where it trains on another corpus."""
+"""Validation sets: the fixed one that all runs share, and a run's own where its corpus is another."""
 
 import json
 import shutil
