@@ -7,6 +7,7 @@ PY := $(VENV)/bin/python
 SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter bench-train,$(MAKECMDGOALS)),mini,full))
 VARIANT ?= main
 TOKENIZER ?= main
+SEEDS ?= 0
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 # The default data root as configs/loader.py has it: data, or data/<scale> for another scale than full.
 ifndef DATA
@@ -21,7 +22,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-tokenizer bench-train bench-loader bench-corpus bench-duplicates prove-resume
+.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-tokenizer bench-train bench-loader bench-corpus bench-duplicates prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -74,6 +75,14 @@ lint: setup  ## ruff, mypy, shellcheck
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/shellcheck -x slurm/*.sh .ci/run
+
+study: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= RUNS_LIST="run20 run08" SEEDS="0 1" JOBS= DRY_RUN=1: every corpus, tokenizer and run that is missing
+	@$(PY) train/study.py --scale "$$SCALE" --runs "$(RUNS_LIST)" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
+	  $(if $(JOBS),--jobs $(JOBS)) $(if $(DRY_RUN),--dry-run)
+
+ladder: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= SEEDS= JOBS= DRY_RUN=1: the scaling ladder, five data sizes and five model sizes
+	@$(PY) train/study.py --ladder --scale "$$SCALE" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
+	  $(if $(JOBS),--jobs $(JOBS)) $(if $(DRY_RUN),--dry-run)
 
 figures: setup  ## SCALE=: the six figures from logs
 	$(PY) analysis/plot_runs.py --scale "$$SCALE"

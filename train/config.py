@@ -79,6 +79,7 @@ class Recipe(Config):
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.1, ge=0)
+    gradient_surgery: Literal["none", "pcgrad"] = "none"  # between the domains' gradients
     clip_grad_norm: float | None = Field(1.0, gt=0)  # null: no clipping
     # A step whose loss or gradient norm is that many sigma above recent ones is skipped; null: only one that
     # is not finite. 6 is OLMo-core's; the paper's own runs skipped nothing.

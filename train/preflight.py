@@ -40,12 +40,17 @@ def check_device(run: Run, world: World) -> None:
         )
 
 
-def check_disk(run: Run, folder: Path) -> None:
-    """Raise UserError where the checkpoints that will lie in `folder` at once have no room."""
+def checkpoint_bytes(run: Run) -> int:
+    """Bytes of the checkpoints that lie on disk at once, one of them being written."""
     saved = [step for step in range(1, run.steps_total + 1) if run.saves_after(step)]
     for_good = sum(map(run.keeps_for_good, saved))
-    at_once = min(len(saved), for_good + run.recipe.keep_last + 1)  # one is being written
-    needed = at_once * CHECKPOINT_BYTES_PER_PARAMETER * count_parameters(run.model)
+    at_once = min(len(saved), for_good + run.recipe.keep_last + 1)
+    return at_once * CHECKPOINT_BYTES_PER_PARAMETER * count_parameters(run.model)
+
+
+def check_disk(run: Run, folder: Path) -> None:
+    """Raise UserError where the checkpoints that will lie in `folder` at once have no room."""
+    needed = checkpoint_bytes(run)
     there = list_checkpoints(folder / "checkpoints")
     needed -= sum(path.stat().st_size for checkpoint in there for path in checkpoint.iterdir())
     existing = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())

@@ -39,7 +39,7 @@ def test_training_scripts_ask_for_the_same() -> None:
         ]
         for path in TRAIN
     }
-    assert len(asks) == 4
+    assert len(asks) == 5
     assert all(lines == asks["train_run20.sh"] for lines in asks.values())
 
 
@@ -86,6 +86,11 @@ class TestRefusals:
         )
         assert done.returncode == 2
         assert "call sbatch in the root of the checkout" in done.stderr
+
+    def test_a_sweep_of_an_unknown_run(self) -> None:
+        done = bash(ROOT / "slurm" / "train_sweep.sh", RUNS_LIST="run20 run99", SCALE="demo")
+        assert done.returncode == 2
+        assert re.search(r"run99\.yaml: no such file; .*configs/runs holds", done.stderr)
 
     def test_preprocessing_without_slurm(self, tmp_path: Path) -> None:
         for program in ("dirname", "env"):  # all that the script needs until then

@@ -17,6 +17,7 @@ SBATCH_FILES = (
     "train_run20.sh",
     "train_run23.sh",
     "train_run24.sh",
+    "train_sweep.sh",
 )
 STEPS = 12
 VALUES = [f"{key}={value}" for key, value in (SMALL | {"tokens_total": STEPS * 8 * 32}).items()]
@@ -104,6 +105,15 @@ def test_the_file_as_it_is_stopped_at_its_limit_goes_on_and_is_drawn(
     drawing = cluster.submit("slurm/figures.sh", cwd=checkout, SCALE="demo")
     cluster.finish(drawing, checkout)
     assert list((checkout / "analysis" / "out" / "demo").glob("*.png"))
+
+
+def test_a_sweep_is_an_array_with_a_task_for_each_run_and_seed(cluster: Cluster, checkout: Path) -> None:
+    env = {"SCALE": "demo", "RUNS_LIST": "run20 run23", "SEEDS": "4 5"}
+    said = cluster.call("bash", "slurm/train_sweep.sh", "--gres=gpu:a100:1", *VALUES, cwd=checkout, **env)
+    assert said.splitlines()[1:] == ["run20 4", "run23 4", "run20 5", "run23 5"]
+    folders = [checkout / "runs/demo" / run / f"seed{seed}" for run in ("run20", "run23") for seed in (4, 5)]
+    wait_until(lambda: all((folder / "DONE").is_file() for folder in folders))
+    assert all(len(losses(folder)) == STEPS for folder in folders)
 
 
 class TestRefusals:

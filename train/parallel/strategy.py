@@ -15,6 +15,7 @@ from train.config import Run
 from train.model.llama import PretrainModel
 from train.parallel.ddp import DataParallel, State, StepResult
 from train.parallel.fsdp import FullyShardedDataParallel
+from train.parallel.pcgrad import PCGrad
 from train.parallel.world import World
 from train.parallel.zero import STAGES, Zero, why_no_deepspeed
 
@@ -27,7 +28,14 @@ def make_strategy(
     """The run's strategy; `ddp` where one process has nothing to share, or (said aloud) without DeepSpeed."""
     strategy = run.recipe.strategy
     kind: type[DataParallel] = DataParallel
-    if world.size > 1 and strategy == "fsdp":
+    if run.recipe.gradient_surgery == "pcgrad":
+        if world.size > 1 and strategy != "ddp":
+            raise UserError(
+                f"{run.run_id}: gradient_surgery pcgrad needs each domain's whole gradient on every process: "
+                f"pass strategy=ddp instead of {strategy}"
+            )
+        kind = PCGrad
+    elif world.size > 1 and strategy == "fsdp":
         kind = FullyShardedDataParallel
     elif world.size > 1 and strategy in STAGES:
         if not (reason := why_no_deepspeed()):

@@ -1,0 +1,78 @@
+"""`gradient_surgery: pcgrad` (Run 11): each domain's gradient loses what conflicts with the other domains'.
+
+Yu et al. 2020, "Gradient Surgery for Multi-Task Learning" (arXiv 2001.06782), algorithm 1; a domain is a
+task.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from train.config import DOMAINS
+from train.data.batches import Batch
+from train.data.order import permutation
+from train.parallel.ddp import DataParallel
+
+
+class PCGrad(DataParallel):
+    """DataParallel with a whole gradient for each domain: three times the memory of one.
+
+    A domain's gradient is that of its share of the step's mean loss, so that without conflicts the sum of the
+    domains' gradients is the plain gradient.
+    """
+
+    def _wrap(self) -> Any:
+        self._by_domain: list[list[Tensor]] = []
+        return self.model  # gradients are exchanged here, domain by domain
+
+    def backward(self, batch: Batch, n_targets: int, last: bool) -> Tensor:
+        """As in DataParallel; after the last micro-batch the projected gradients are in place."""
+        weights = list(self.model.parameters())
+        if not self._by_domain:
+            self._by_domain = [[torch.zeros_like(w) for w in weights] for _ in DOMAINS]
+        losses_B = torch.empty(len(batch.domains_B), device=self.world.device)
+        for domain in batch.domains_B.unique().tolist():
+            rows_B = batch.domains_B == domain
+            loss_sum, losses_B[rows_B] = self._forward(batch.input_ids_BT[rows_B], batch.targets_BT[rows_B])
+            gradients = torch.autograd.grad(loss_sum / n_targets, weights)
+            torch._foreach_add_(self._by_domain[domain], list(gradients))
+        if last:
+            if self.world.size > 1:
+                for gradient in (g for gradients in self._by_domain for g in gradients):
+                    dist.all_reduce(gradient)
+            # The number of updates is part of a checkpoint, so a resumed run draws the same orders.
+            updates = int(self._moment_step(weights[0]))
+            key = (self.run.recipe.data_seed, "pcgrad", updates)
+            for weight, gradient in zip(weights, project(self._by_domain, key), strict=True):
+                weight.grad = gradient
+            self._by_domain = []
+        return losses_B
+
+    def _moment_step(self, weight: Tensor) -> float:
+        return float(self.optimizer.state.get(weight, {}).get("step", 0))
+
+
+def project(by_task: Sequence[Sequence[Tensor]], key: tuple[object, ...]) -> list[Tensor]:
+    """The sum over tasks of their gradients, each without its component against any other task's.
+
+    `by_task`: for each task its gradient of each parameter; all parameters together are one vector. `key`
+    decides the order in which a task meets the others. Dot products are summed in fp64.
+    """
+    tasks = [task for task, gradients in enumerate(by_task) if _dot(gradients, gradients) > 0]
+    total = [torch.zeros_like(gradient) for gradient in by_task[0]]
+    for task in tasks:
+        own = [gradient.clone() for gradient in by_task[task]]
+        others = [other for other in tasks if other != task]
+        for position in permutation(len(others), (*key, task)).tolist():
+            other = by_task[others[position]]
+            if (conflict := _dot(own, other)) < 0:
+                torch._foreach_add_(own, list(other), alpha=-conflict / _dot(other, other))
+        torch._foreach_add_(total, own)
+    return total
+
+
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    return sum(float((x.double() * y.double()).sum()) for x, y in zip(a, b, strict=True))

@@ -1,0 +1,187 @@
+"""Make every corpus, tokenizer and run of a study, whatever is missing of it.
+
+    python train/study.py --scale mini --runs "run20 run08" --seeds "0 1 2" --jobs 2 [--dry-run]
+
+In:  run files in configs/runs (default: run01 ... run24; --ladder: the scaling ladder), and what
+     `make preprocess` reads.
+Out: token shards in --data, and a folder for each run in --out-root, as train/pretrain.py writes it, with the
+     output of every start in study.out.
+The plan comes first. A corpus or tokenizer is made once, a finished run is not trained again, and an
+unfinished one goes on from its last checkpoint: after any interruption, the same command makes what is
+missing. A run that fails does not stop the others; the command then ends with code 2 and the reason of each
+failure. Runs train side by side, each in one process on one core.
+"""
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
+
+from configs.loader import (
+    CONFIGS,
+    EXIT_REQUEUE,
+    UserError,
+    default_data_root,
+    default_runs_root,
+    parse_overrides,
+    run_main,
+)
+from train.config import load_run
+from train.study_plan import print_plan
+from train.study_tasks import Failure, Prepared, Training, prepare_tokens
+
+REFRESH_S = 1.0  # of the table on a terminal
+LINE_EVERY_S = 30.0  # of a plain line elsewhere
+
+
+def main() -> int:
+    """Plan, then prepare tokens, then train; returns the exit code."""
+    arguments = parse_arguments()
+    names = arguments.runs.split() or default_runs(arguments.ladder)
+    overrides = parse_overrides(arguments.overrides)
+    runs = [
+        load_run(CONFIGS / "runs" / f"{name}.yaml", arguments.scale, seed, overrides)
+        for seed in map(int, arguments.seeds.split())
+        for name in names
+    ]
+    if arguments.list:
+        print(*(f"{run.name} {run.seed}" for run in runs), sep="\n")
+        return 0
+    data: Path = arguments.data or default_data_root(arguments.scale)
+    root: Path = arguments.out_root or default_runs_root()
+    print_plan(runs, data, root, arguments.jobs)
+    if arguments.dry_run:
+        return 0
+    root.mkdir(parents=True, exist_ok=True)
+    with lock(root / f".study.{arguments.scale}.lock"):
+        prepared = Prepared()
+        if not arguments.no_preprocess:
+            prepared = prepare_tokens(runs, data, arguments.scale, arguments.workers)
+        trainings = [Training(run, root / run.run_id, data, arguments.overrides) for run in runs]
+        failures = train_all(trainings, prepared, arguments.jobs)
+    if failures:
+        reasons = "\n".join(f"  {failure.run_id}: {failure.reason}" for failure in failures)
+        raise UserError(
+            f"{len(failures)} of {len(runs)} runs are not finished; the same command tries them again:\n"
+            f"{reasons}"
+        )
+    print(f"{len(runs)} of {len(runs)} runs are finished ({root / arguments.scale})")
+    return 0
+
+
+def default_runs(ladder: bool) -> list[str]:
+    """Names of the 24 runs, or of the scaling ladder, to which Runs 20 and 21 belong."""
+    if ladder:
+        return ["run20", "run21", *sorted(path.stem for path in (CONFIGS / "runs").glob("ladder_*.yaml"))]
+    return sorted(path.stem for path in (CONFIGS / "runs").glob("run*.yaml"))
+
+
+def lock(path: Path) -> TextIO:
+    """The study's lock, held until this process ends. Raises UserError where another study holds it."""
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise UserError(
+            f"{path}: held by another study ({file.read().strip()}); wait for it or end it first"
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    file.flush()
+    return file
+
+
+def train_all(trainings: Sequence[Training], prepared: Prepared, jobs: int) -> list[Failure]:
+    """Train what is not finished, `jobs` runs at a time; returns the runs that did not finish."""
+    failures = []
+    for training in trainings:
+        if reason := training.why_outdated() or prepared.why_not(training.run):
+            failures.append(Failure(training.run.run_id, reason))
+            training.failed = True
+    waiting = [t for t in trainings if not t.failed and not t.is_done()]
+    running: list[Training] = []
+    table = Table(trainings)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_REQUEUE))
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append(waiting.pop(0))
+                running[-1].start()
+            time.sleep(REFRESH_S)
+            for training in [t for t in running if t.ended()]:
+                running.remove(training)
+                if reason := training.why_unfinished():
+                    failures.append(Failure(training.run.run_id, reason))
+                    training.failed = True
+            table.show()
+    except (KeyboardInterrupt, SystemExit):
+        for training in running:
+            training.stop()
+        for training in running:
+            training.wait()
+        print(
+            f"\nstopped; {len(running)} runs saved what they had. The same command goes on.", file=sys.stderr
+        )
+        sys.exit(EXIT_REQUEUE)
+    table.show(last=True)
+    return failures
+
+
+class Table:
+    """The state of all runs: redrawn in place on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, trainings: Sequence[Training]) -> None:
+        self.trainings = trainings
+        self._drawn_lines = 0
+        self._last_line_s = float("-inf")
+
+    def show(self, last: bool = False) -> None:
+        """Draw the table, if it is time."""
+        rows = [training.describe() for training in self.trainings]
+        if sys.stdout.isatty():
+            print(f"\x1b[{self._drawn_lines}A" * bool(self._drawn_lines), end="")
+            print(*(f"\x1b[2K{row}" for row in rows), sep="\n", flush=True)
+            self._drawn_lines = len(rows)
+        elif last:
+            print(*rows, sep="\n", flush=True)
+        elif time.monotonic() - self._last_line_s >= LINE_EVERY_S:
+            self._last_line_s = time.monotonic()
+            done = sum(training.is_done() for training in self.trainings)
+            active = "; ".join(t.describe() for t in self.trainings if t.is_running())
+            print(f"{done} of {len(rows)} runs finished; {active}", flush=True)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scale", default="full", help="a file in configs/scales (default: full)")
+    parser.add_argument("--runs", default="", help='names, for instance "run20 run08" (default: the 24 runs)')
+    parser.add_argument("--ladder", action="store_true", help="the scaling ladder instead of the 24 runs")
+    parser.add_argument("--seeds", default="0", help='for instance "0 1 2" (default: 0)')
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: all cores)"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes of preprocessing")
+    parser.add_argument(
+        "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
+    )
+    parser.add_argument("--out-root", type=Path, help="root of run folders (default: $ARXIV_RUNS, else runs)")
+    parser.add_argument("--no-preprocess", action="store_true", help="all token shards are there already")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and end")
+    parser.add_argument("--list", action="store_true", help="print a line `run seed` for each run and end")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values of all runs")
+    return parser.parse_intermixed_args()  # overrides may stand between options
+
+
+if __name__ == "__main__":
+    run_main(main)

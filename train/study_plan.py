@@ -1,0 +1,66 @@
+"""What a study will take, printed before it starts: corpora, tokenizers, runs, hours and disk."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from train.config import Run
+from train.model.llama import count_parameters
+from train.preflight import checkpoint_bytes
+
+# What one core of a CPU did on the demo model in fp32 (7,000 tokens/s of 5.5 MFLOP); used until a run of the
+# scale has been measured.
+CPU_FLOP_PER_S = 4e10
+
+
+def needed_tokens(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """(corpus, tokenizer) of each set of token shards that the runs read, `main` first.
+
+    Other corpora take over main's validation papers, so main must exist before them.
+    """
+    pairs = {("main", "main"): None}
+    for run in runs:
+        for corpus in (run.recipe.validation_corpus, run.recipe.corpus):
+            pairs[corpus, run.recipe.tokenizer] = None
+    return sorted(pairs, key=lambda pair: (pair[0] != "main", pair[1] != "main", pair))
+
+
+def print_plan(runs: Sequence[Run], data: Path, root: Path, jobs: int) -> None:
+    """Print the plan of a study."""
+    pairs = needed_tokens(runs)
+    missing = [pair for pair in pairs if not (data / "tokens" / "-".join(pair) / "_DONE.json").is_file()]
+    left = [run for run in runs if not (root / run.run_id / "DONE").is_file()]
+    print(f"{len(runs)} runs at scale {runs[0].scale}, {len(runs) - len(left)} finished, {jobs} at a time")
+    print(f"  corpora     {', '.join(dict.fromkeys(corpus for corpus, _ in pairs))}")
+    print(f"  tokenizers  {', '.join(dict.fromkeys(tokenizer for _, tokenizer in pairs))}")
+    print(f"  token sets  {len(pairs)}, of which {len(missing)} are missing ({data / 'tokens'})")
+    hours = sum(_seconds_left(run, root) for run in left) / 3600 / max(1, min(jobs, len(left)))
+    basis = "measured" if _measured(runs[0], root) else "estimated from FLOPs"
+    print(f"  training    {sum(r.recipe.tokens_total for r in left):,} tokens, about {hours:.1f} h ({basis})")
+    size = sum(checkpoint_bytes(run) for run in left)
+    print(f"  disk        {size / 1e9:,.2f} GB of checkpoints ({root})")
+    for run in runs:
+        state = "finished" if run not in left else "to do"
+        print(f"  {run.run_id:<28} {state:<9} {run.steps_total:>8,} steps  {run.recipe.title}")
+
+
+def _seconds_left(run: Run, root: Path) -> float:
+    speed = _measured(run, root)
+    if not speed:
+        flops = run.model.flops_per_token(count_parameters(run.model), run.recipe.sequence_length)
+        speed = CPU_FLOP_PER_S / flops
+    return run.recipe.tokens_total / speed
+
+
+def _measured(run: Run, root: Path) -> float:
+    """Median tokens/s of one process in the logs of finished runs at this scale; 0 without any."""
+    speeds = []
+    for log in (root / run.scale).glob("*/seed*/log.*.jsonl"):
+        with log.open() as lines:
+            header = json.loads(next(lines, "{}"))
+            if header.get("world_size") != 1:
+                continue
+            rows = [json.loads(line) for line in lines if '"kind": "perf"' in line and line.endswith("\n")]
+        speeds += [row["tokens_per_s"] for row in rows]
+    return median(speeds) if speeds else 0.0
