@@ -10,6 +10,7 @@ and leave with exit code 75 (torchrun itself then ends with 1: DONE tells a fini
 """
 
 import argparse
+import contextlib
 import functools
 import gc
 import math
@@ -34,9 +35,11 @@ from train.log import Clock, Log, finite
 from train.model.execution import prepare_layers, set_numerics
 from train.model.llama import build_model, count_parameters
 from train.optimizer import learning_rate, make_optimizer
+from train.parallel.stop import STOP_REQUEST
 from train.parallel.strategy import make_strategy
-from train.parallel.world import run_world, start_world
+from train.parallel.world import World, run_world, start_world
 from train.preflight import check_device, check_disk, check_tokens
+from train.run_lock import RunLock
 from train.validation import validate_model, validation_sets
 
 PERF_EVERY_STEPS = 10  # the throughput of a single step is noise
@@ -45,8 +48,13 @@ PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
 
 
 def main() -> int:
-    """Train to the end or to a STOP; returns the exit code."""
-    arguments = parse_arguments()
+    """Train to the end or to a request to stop; returns the exit code."""
+    with contextlib.ExitStack() as held:  # the run's folder
+        return train(parse_arguments(), held)
+
+
+def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
+    """As `main`; what must be given back at the end is pushed to `held`."""
     run = load_run(arguments.run, arguments.scale, arguments.seed, parse_overrides(arguments.overrides))
     recipe = run.recipe
     folder: Path = arguments.out or default_runs_root() / run.run_id
@@ -75,6 +83,8 @@ def main() -> int:
     if arguments.resume == "none" and any(folder.glob("log.*.jsonl")):
         raise UserError(f"{folder}: holds a run: go on with --resume auto, or name another folder with --out")
     world = start_world()
+    torch.manual_seed(recipe.init_seed)  # decides no number, but checkpoints hold the generators' states
+    lock_folder(folder, world, held)
     resume_from = find_resume(folder, world)
     changes = find_changes(resume_from, state_at(0, GuardState()), run) if resume_from else []
     if changes and not arguments.force:
@@ -173,7 +183,7 @@ def main() -> int:
                 losses_B = strategy.backward(batch, n_targets, last)
             totals.index_add_(0, batch.domains_B, losses_B.double())
             totals.index_add_(0, batch.domains_B + n_domains, batch.target_counts_B())
-        totals[-1] = float(world.is_main and (folder / "STOP").exists())
+        totals[-1] = float(STOP_REQUEST.requested or (world.is_main and (folder / "STOP").exists()))
         *sums, stop_flag = world.sum(totals).tolist()
         nats, tokens = sums[:n_domains], sums[n_domains:]
         assert sum(tokens) == n_targets
@@ -247,8 +257,22 @@ def main() -> int:
         (folder / "STOP").unlink(missing_ok=True)
         outcome = "done" if finished else "stopped"
         print(f"{run.run_id}: {outcome} at step {step} of {run.steps_total} ({folder})")
+        if not finished:
+            print("  all that was trained is saved; the same command goes on from here")
     world.barrier()
     return 0 if finished else EXIT_REQUEUE
+
+
+def lock_folder(folder: Path, world: World, held: contextlib.ExitStack) -> None:
+    """Lock the run's folder. Raises UserError, in all processes, where another run holds it."""
+    refused = ""
+    if world.is_main:
+        try:
+            held.callback(RunLock(folder).release)
+        except UserError as error:
+            refused = str(error)
+    if refused := world.from_main(refused):
+        raise UserError(refused)
 
 
 def log_written(saver: Saver, log: Log) -> None:

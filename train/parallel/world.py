@@ -10,7 +10,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from configs.loader import UserError, run_main
+from configs.loader import EXIT_REQUEUE, UserError, run_main
+from train.parallel.stop import STOP_REQUEST
 
 # A process that leaves with an error makes torchrun end all others: the first one has this long to tell it.
 TELLING_S = 5.0
@@ -98,6 +99,7 @@ def run_world(main: Callable[[], int]) -> None:
                 time.sleep(TELLING_S)
             raise
 
+    STOP_REQUEST.listen(EXIT_REQUEUE)
     code: int | str | None = 1
     try:
         run_main(guarded)

@@ -1,0 +1,145 @@
+"""A run whose launcher dies or that gets a signal saves and leaves; a folder belongs to one run at a time."""
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from configs.loader import UserError
+from tests.conftest import ROOT
+from tests.support.training import pretrain_command, pretrain_here, read_rows, write_corpus
+from train import run_lock
+from train.run_lock import RunLock
+
+# Ends only when it is told to.
+LONG = {"tokens_total": 4000 * 8 * 32, "checkpoint_every_tokens": 4000 * 8 * 32}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("data"))
+
+
+def start(corpus: Path, out: Path, **values: object) -> "subprocess.Popen[str]":
+    """Two processes under torchrun, in a process group of their own, at step 3 or later."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    process = subprocess.Popen(
+        command + pretrain_command(corpus, out, **(LONG | {"strategy": "ddp"} | values)),
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    )
+    while last_step(out) < 3 and process.poll() is None:
+        time.sleep(0.1)
+    assert process.poll() is None, process.communicate()[0]
+    return process
+
+
+def last_step(out: Path) -> int:
+    return read_rows(out, "train")[-1]["step"] if (out / "log.0.jsonl").is_file() and rows(out) else 0
+
+
+def rows(out: Path) -> bool:
+    return '"train"' in (out / "log.0.jsonl").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "to_group"),
+    [(signal.SIGKILL, False), (signal.SIGUSR1, False), (signal.SIGTERM, False), (signal.SIGINT, True)],
+    ids=["torchrun-killed", "torchrun-USR1", "SIGTERM", "Ctrl-C"],
+)
+def test_the_ranks_save_and_leave(corpus: Path, tmp_path: Path, number: int, to_group: bool) -> None:
+    launcher = start(corpus, tmp_path)
+    ranks = psutil.Process(launcher.pid).children()
+    assert len(ranks) == 2
+    (os.killpg if to_group else os.kill)(launcher.pid, number)
+    _, alive = psutil.wait_procs(ranks, timeout=120)
+    assert not alive
+    said = launcher.communicate()[0]
+    events = [row["event"] for row in read_rows(tmp_path, "event")]
+    assert events == ["checkpoint", "preempt"], said
+    assert not (tmp_path / "DONE").exists()
+    saved = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert saved == [f"step_{last_step(tmp_path):07d}"]
+    assert "the same command goes on from here" in said
+
+
+@pytest.mark.slow
+def test_a_second_start_is_refused_and_the_first_one_is_not_disturbed(corpus: Path, tmp_path: Path) -> None:
+    first = start(corpus, tmp_path)
+    (tmp_path / "checkpoints/.step_0000099.tmp").mkdir(parents=True)  # as if it were being written
+    second = subprocess.run(
+        [sys.executable, *pretrain_command(corpus, tmp_path, **LONG)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert second.returncode == 2
+    holder = psutil.Process(first.pid).children()[0].pid
+    assert f"process {holder} on {os.uname().nodename} trains here" in second.stderr
+    assert (tmp_path / "checkpoints/.step_0000099.tmp").is_dir()
+    (tmp_path / "STOP").touch()
+    first.communicate()
+    assert [row["event"] for row in read_rows(tmp_path, "event")] == ["checkpoint", "preempt"]
+    assert len(list(tmp_path.glob("log.*.jsonl"))) == 1
+
+
+def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from train.run_lock import RunLock\n"
+    code += f"lock = RunLock(Path({str(tmp_path)!r})); print('held', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match=f"process {holder.pid} on .* trains here: wait for its end"):
+        RunLock(tmp_path)
+    holder.kill()
+    holder.communicate()
+    RunLock(tmp_path).release()
+
+
+def test_a_run_that_failed_leaves_no_lock(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="too few"):
+        pretrain_here(corpus, tmp_path, global_batch_size=8192)
+    RunLock(tmp_path).release()
+
+
+class TestWithoutLocks:
+    """The heartbeat that takes the lock's place; flock fails here as it does on such a file system."""
+
+    @pytest.fixture(autouse=True)
+    def no_locks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(descriptor: int, operation: int) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
+
+    def test_a_fresh_heartbeat_is_respected(self, tmp_path: Path) -> None:
+        held = RunLock(tmp_path)
+        with pytest.raises(UserError, match=f"process {os.getpid()} on"):
+            RunLock(tmp_path)
+        held.release()
+        RunLock(tmp_path).release()
+
+    def test_a_stale_one_belongs_to_nobody(self, tmp_path: Path) -> None:
+        held = RunLock(tmp_path)
+        old = (tmp_path / ".lock").stat().st_mtime - run_lock.STALE_S - 1
+        os.utime(tmp_path / ".lock", (old, old))
+        RunLock(tmp_path).release()
+        held.release()
+
+    def test_an_empty_or_foreign_file_is_no_lock(self, tmp_path: Path) -> None:
+        (tmp_path / ".lock").write_text("[]")
+        RunLock(tmp_path).release()

@@ -1,0 +1,70 @@
+"""Requests to stop a run: SIGTERM, SIGINT and the death of the launcher.
+
+After the first, all processes agree on a step, save a checkpoint and leave, as with the file STOP. A second
+signal ends the process at once.
+"""
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+
+# One Ctrl-C reaches a process twice: from the terminal, and forwarded by torchrun. scancel does the same.
+SAME_SIGNAL_S = 3.0
+LAUNCHER_POLL_S = 0.5
+# After its launcher died a process has this long to save: its peers may be gone, and no collective ends then.
+LAUNCHER_GRACE_S = 300.0
+
+
+class StopRequest:
+    """Whether this process was asked to stop."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._first_signal_s = 0.0
+
+    def listen(self, exit_code: int) -> None:
+        """Install the signal handlers (main thread only) and, under torchrun, watch the launcher.
+
+        `exit_code`: of a process that cannot save after its launcher died.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            watch = threading.Thread(
+                target=self._watch_launcher,
+                args=(os.getppid(), exit_code),
+                name="launcher watch",
+                daemon=True,
+            )
+            watch.start()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self.requested:
+            self.requested, self._first_signal_s = True, now
+            if os.environ.get("RANK", "0") == "0":
+                self._say(
+                    f"{signal.Signals(number).name}: saving a checkpoint after this step; again to end now"
+                )
+        elif now - self._first_signal_s > SAME_SIGNAL_S:
+            os._exit(128 + number)  # as the shell reports a process that a signal ended
+
+    def _watch_launcher(self, launcher: int, exit_code: int) -> None:
+        while os.getppid() == launcher:
+            time.sleep(LAUNCHER_POLL_S)
+        self.requested = True
+        self._say(f"process {os.getpid()}: its launcher died: saving a checkpoint after this step")
+        time.sleep(LAUNCHER_GRACE_S)
+        self._say(
+            f"process {os.getpid()}: could not save within {LAUNCHER_GRACE_S:.0f} s of its launcher's death"
+        )
+        os._exit(exit_code)
+
+    @staticmethod
+    def _say(sentence: str) -> None:
+        os.write(2, f"\n{sentence}\n".encode())  # print is not safe in a signal handler
+
+
+STOP_REQUEST = StopRequest()  # of this process; signals have no other place to report to

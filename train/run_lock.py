@@ -1,0 +1,108 @@
+"""One process group at a time trains in a run's folder.
+
+The main process holds a lock on <folder>/.lock, which the kernel releases when it dies. On a file system
+without locks a heartbeat takes its place: the process renews the file's time stamp as long as it lives, and a
+file that has not been renewed for a while belongs to nobody.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from configs.loader import UserError
+
+HEARTBEAT_S = 20.0
+STALE_S = 4 * HEARTBEAT_S  # a heartbeat may come late on a busy file server
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # e.g. Lustre mounted without flock
+
+
+class RunLock:
+    """Exclusive use of a run's folder, from its making to `release` or the end of the process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lock; the folder is made where it is missing. Raises UserError naming who holds it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / ".lock"
+        self._stopped = threading.Event()
+        self._descriptor: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise self._held() from None
+        except OSError as error:
+            os.close(self._descriptor)
+            self._descriptor = None
+            if error.errno not in NO_LOCKS:
+                raise
+            self._take_by_heartbeat()
+            return
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, _identity())
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        self._stopped.set()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        else:
+            self._path.unlink(missing_ok=True)
+
+    def _take_by_heartbeat(self) -> None:
+        if _read(self._path) and _age_s(self._path) < STALE_S:
+            raise self._held()
+        mine = _identity()
+        aside = self._path.with_name(f".lock.{os.uname().nodename}.{os.getpid()}")
+        aside.write_bytes(mine)
+        aside.replace(self._path)
+        time.sleep(1.0)  # of two that found it stale at once, the later rename wins
+        if self._path.read_bytes() != mine:
+            raise self._held()
+        threading.Thread(target=self._beat, name="run lock", daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(HEARTBEAT_S):
+            os.utime(self._path)
+
+    def _held(self) -> UserError:
+        holder = _read(self._path)
+        who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
+        job = f", Slurm job {holder['slurm_job_id']}" if holder.get("slurm_job_id") else ""
+        return UserError(
+            f"{self._path.parent}: {who}{job} trains here: wait for its end, stop it (touch "
+            f"{self._path.parent / 'STOP'}), or name another folder with --out"
+        )
+
+
+def _identity() -> bytes:
+    holder = {
+        "host": os.uname().nodename,
+        "pid": os.getpid(),
+        "since_utc": time.strftime("%FT%TZ", time.gmtime()),
+    }
+    return (json.dumps(holder | {"slurm_job_id": os.environ.get("SLURM_JOB_ID")}) + "\n").encode()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Who holds the lock; empty where the file does not say."""
+    try:
+        holder = json.loads(path.read_bytes())
+        return {"host": holder["host"], "pid": holder["pid"], "slurm_job_id": holder.get("slurm_job_id")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _age_s(path: Path) -> float:
+    """Seconds since the file was renewed, by the file server's own clock: machines' clocks may differ."""
+    probe = path.with_name(f".clock.{os.uname().nodename}.{os.getpid()}")
+    probe.touch()
+    try:
+        return probe.stat().st_mtime - path.stat().st_mtime
+    finally:
+        probe.unlink()
