@@ -137,6 +137,15 @@ def default_runs_root() -> Path:
     return Path(os.environ.get("ARXIV_RUNS") or "runs")
 
 
+def format_bytes(n_bytes: float) -> str:
+    """A number of bytes for people, in the largest decimal unit that leaves at least 1: `3.2 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(n_bytes) < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:,.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:,.1f} TB"
+
+
 def run_main(main: Callable[[], int | None]) -> None:
     """Call a script's `main` and leave with the project's exit codes."""
     try:

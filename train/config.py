@@ -69,7 +69,8 @@ class Recipe(Config):
     # Length and batch
     tokens_total: int = Field(52_180_000_000, gt=0)  # the paper's 52.18 B
     global_batch_size: int = Field(2048, gt=0)  # sequences: the paper's 32 x 32 accumulated x 2 GPUs
-    micro_batch_size: int = Field(16, gt=0)  # sequences on one device; 32 need recomputation on 80 GB
+    # Sequences on one device at a time, at most: the largest number that divides its share is taken.
+    micro_batch_size: int = Field(16, gt=0)  # 32 need recomputation on 80 GB
 
     # Optimiser: AdamW, decay on matrices only
     lr: float = Field(2e-4, gt=0)
@@ -163,21 +164,24 @@ class Run(Config):
     def _is_early(self, step: int) -> bool:
         return self.recipe.early_checkpoints and step <= 512 and step.bit_count() == 1
 
-    def grad_accum_steps(self, world_size: int) -> int:
-        """Micro-batches a rank takes for one step. Raises UserError where they do not come out even."""
-        batch, micro = self.recipe.global_batch_size, self.recipe.micro_batch_size
-        if batch % (micro * world_size):
-            fits = [m for m in range(1, batch // world_size + 1) if batch % (m * world_size) == 0]
-            remedy = (
-                f"with {world_size} processes micro_batch_size can be {', '.join(map(str, fits))}"
-                if fits
-                else f"the number of processes must divide {batch}"
-            )
+    def fitted_to(self, world_size: int) -> "Run":
+        """The run with the largest micro-batch up to `micro_batch_size` that divides each process's share.
+
+        Raises UserError where the processes do not divide the batch.
+        """
+        share, remainder = divmod(self.recipe.global_batch_size, world_size)
+        if remainder or not share:
             raise UserError(
-                f"{self.run_id}: global_batch_size {batch} is not a multiple of {world_size} processes x "
-                f"micro_batch_size {micro}; {remedy}"
+                f"{self.run_id}: global_batch_size {self.recipe.global_batch_size} is not a multiple of "
+                f"{world_size} processes: start a number of processes that divides it"
             )
-        return batch // (micro * world_size)
+        micro = max(m for m in range(1, min(self.recipe.micro_batch_size, share) + 1) if share % m == 0)
+        return self.model_copy(update={"recipe": self.recipe.model_copy(update={"micro_batch_size": micro})})
+
+    def grad_accum_steps(self, world_size: int) -> int:
+        """Micro-batches that a process takes for one step. Raises UserError as `fitted_to`."""
+        micro = self.fitted_to(world_size).recipe.micro_batch_size
+        return self.recipe.global_batch_size // (micro * world_size)
 
     def decisive(self) -> dict[str, dict[str, Any]]:
         """All that decides the run's numbers: what it is about and how it is carried out left out."""

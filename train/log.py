@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from configs.loader import CONFIGS
+from configs.loader import CONFIGS, UserError
 from train.parallel.world import World
 from train.sinks import Name, Sink, numbers, open_sinks
 
@@ -75,7 +75,14 @@ class Log:
     def _write(self, row: dict[str, Any]) -> None:
         if self._file:
             # NaN is not JSON: what has no value is left out by the caller, never written.
-            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            line = json.dumps(row, allow_nan=False) + "\n"
+            try:
+                self._file.write(line)
+            except OSError as error:  # which does not know the file's name
+                raise UserError(
+                    f"{self._file.name}: could not be written ({error.strerror}): make room and start again, "
+                    f"the run goes on from its newest checkpoint"
+                ) from error
 
 
 class Clock:

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from configs.loader import UserError
+from configs.loader import UserError, format_bytes
 from train.checkpoint.load import list_checkpoints
 from train.config import Run
 from train.data.shards import TokenSet
@@ -56,6 +56,6 @@ def check_disk(run: Run, folder: Path) -> None:
     existing = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
     if (free := shutil.disk_usage(existing).free) < needed:
         raise UserError(
-            f"{folder}: {free / 1e9:,.1f} GB are free, its checkpoints take {needed / 1e9:,.1f} GB more: "
+            f"{folder}: {format_bytes(free)} are free, its checkpoints take {format_bytes(needed)} more: "
             f"make room, name another place (--out, ARXIV_RUNS), or keep fewer (keep_last, keep_every)"
         )

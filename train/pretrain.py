@@ -83,6 +83,9 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     if arguments.resume == "none" and any(folder.glob("log.*.jsonl")):
         raise UserError(f"{folder}: holds a run: go on with --resume auto, or name another folder with --out")
     world = start_world()
+    most = recipe.micro_batch_size
+    run = run.fitted_to(world.size)
+    recipe, grad_accum_steps = run.recipe, run.grad_accum_steps(world.size)
     torch.manual_seed(recipe.init_seed)  # decides no number, but checkpoints hold the generators' states
     lock_folder(folder, world, held)
     resume_from = find_resume(folder, world)
@@ -98,7 +101,6 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         return 0
     check_device(run, world)
     check_disk(run, folder)
-    grad_accum_steps = run.grad_accum_steps(world.size)
 
     # ------------------------------------------------------------ model, optimiser, state
     set_numerics(recipe)
@@ -136,6 +138,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         params_total=params_total,
         strategy=strategy.name,
         world_size=world.size,
+        micro_batch_size=recipe.micro_batch_size,
         device=device_name,
         torch_version=torch.__version__,
     )
@@ -150,6 +153,8 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
             f"  {recipe.global_batch_size} sequences of {recipe.sequence_length} a step: {world.size} x "
             f"{recipe.micro_batch_size} at a time, {grad_accum_steps} times"
         )
+        if recipe.micro_batch_size < most:
+            print(f"  micro_batch_size: the largest up to {most} that fits is {recipe.micro_batch_size}")
         print(f"  passes over the data: {data.describe_passes(run.steps_total * recipe.global_batch_size)}")
         if step:
             print(f"  going on from step {step}")

@@ -125,12 +125,23 @@ def test_a_wrong_run_file_is_refused_by_name(tmp_path: Path, own: dict[str, Any]
         load_run(path, "demo")
 
 
-@pytest.mark.parametrize(
-    ("world_size", "remedy"), [(3, "must divide 8|micro_batch_size can be"), (16, "number of processes must")]
-)
-def test_processes_that_do_not_divide_the_batch_are_refused(world_size: int, remedy: str) -> None:
-    with pytest.raises(UserError, match=remedy):
+@pytest.mark.parametrize("world_size", [3, 16])
+def test_processes_that_do_not_divide_the_batch_are_refused(world_size: int) -> None:
+    with pytest.raises(UserError, match=f"8 is not a multiple of {world_size} processes: start a number"):
         load_run(RUNS[0], "demo").grad_accum_steps(world_size)
+
+
+@pytest.mark.parametrize(
+    ("batch", "most", "world_size", "taken"),
+    [(8, 4, 1, 4), (8, 4, 4, 2), (8, 4, 8, 1), (2, 4, 1, 2), (12, 4, 2, 3), (14, 6, 2, 1), (2048, 16, 2, 16)],
+)
+def test_the_micro_batch_is_the_largest_that_divides(
+    batch: int, most: int, world_size: int, taken: int
+) -> None:
+    run = load_run(RUNS[0], "demo", overrides={"global_batch_size": batch, "micro_batch_size": most})
+    assert run.fitted_to(world_size).recipe.micro_batch_size == taken
+    assert run.grad_accum_steps(world_size) * taken * world_size == batch
+    assert run.fitted_to(world_size).sha256() == run.sha256()
 
 
 def test_a_resolved_run_is_read_back_as_written(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import torch
 import xxhash
 from safetensors import safe_open
@@ -30,7 +31,19 @@ from train.parallel.strategy import DataParallel, State
 
 MANIFEST = "manifest.json"
 NAME = re.compile(r"step_\d{7,}")  # step_0000002_backup is somebody else's
+FILES = ("config.yaml", "moments.safetensors", "rng.safetensors", "state.json", "weights.safetensors")
 MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class FileFacts(Config):
+    """What a manifest says about one file."""
+
+    bytes: int
+    xxh3_128: str
+
+
+class Manifest(pydantic.RootModel[dict[str, FileFacts]]):
+    """The files of a checkpoint by name."""
 
 
 class TrainState(Config):
@@ -112,16 +125,22 @@ def _changed_keys(config: Path, run: Run) -> str:
 
 def find_damage(checkpoint: Path) -> str:
     """What is wrong with a checkpoint's files, naming the file; empty where they match the manifest."""
+    path = checkpoint / MANIFEST
     try:
-        manifest: dict[str, dict[str, Any]] = json.loads((checkpoint / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        return f"{checkpoint / MANIFEST}: {error}"
-    for name, facts in manifest.items():
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    except ValueError:
+        return f"{path}: is no manifest of {', '.join(FILES)} with size and checksum"
+    if set(manifest.root) != set(FILES):
+        named = ", ".join(sorted(manifest.root)) or "nothing"
+        return f"{path}: names {named} instead of {', '.join(FILES)}"
+    for name, facts in manifest.root.items():
         path = checkpoint / name
         if not path.is_file():
             return f"{path}: is missing"
-        if path.stat().st_size != facts.get("bytes"):  # a damaged manifest may lack it
-            return f"{path}: {path.stat().st_size:,} bytes instead of {facts.get('bytes')}"
+        if path.stat().st_size != facts.bytes:
+            return f"{path}: {path.stat().st_size:,} bytes instead of {facts.bytes:,}"
         if file_facts(path) != facts:
             return f"{path}: its content does not match the checksum in {MANIFEST}"
     return ""
@@ -188,10 +207,10 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step_"))
 
 
-def file_facts(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> FileFacts:
     """Size and checksum of a file, as a manifest holds them."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:
         while piece := file.read(1 << 24):
             digest.update(piece)
-    return {"bytes": path.stat().st_size, "xxh3_128": digest.hexdigest()}
+    return FileFacts(bytes=path.stat().st_size, xxh3_128=digest.hexdigest())

@@ -1,6 +1,6 @@
 """Checkpoints written while training goes on: a copy of the state is taken, a thread writes it."""
 
-import json
+import errno
 import os
 import shutil
 import threading
@@ -12,8 +12,17 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from configs.loader import UserError
-from train.checkpoint.load import MANIFEST, MOMENTS, TrainState, file_facts, list_checkpoints, step_of
+from configs.loader import UserError, format_bytes
+from train.checkpoint.load import (
+    FILES,
+    MANIFEST,
+    MOMENTS,
+    Manifest,
+    TrainState,
+    file_facts,
+    list_checkpoints,
+    step_of,
+)
 from train.config import Run, write_config
 from train.parallel.strategy import DataParallel, State
 
@@ -70,16 +79,9 @@ class Saver:
             self._error = error
 
     def _raise(self) -> None:
-        if (error := self._error) is None:
-            return
-        self._error = None
-        if isinstance(error, OSError | SafetensorError):
-            kept = list_checkpoints(self.folder)
-            raise UserError(
-                f"{self.folder}: a checkpoint could not be written ({error}); the newest is "
-                f"{kept[-1].name if kept else 'none'}: free some space and start again, it goes on from there"
-            ) from error
-        raise error
+        error, self._error = self._error, None
+        if error:
+            raise error
 
 
 def write_checkpoint(
@@ -87,22 +89,25 @@ def write_checkpoint(
 ) -> int:
     """Write step_<n> aside, rename it, delete what retention does not keep; returns the step.
 
-    Raises OSError or SafetensorError where the disk does not take it; nothing of it is left then.
+    Raises UserError where the disk does not take it; nothing of it is left then.
     """
     final = folder / f"step_{train_state.step:07d}"
     temporary = folder / f".{final.name}.tmp"
     try:
         temporary.mkdir(parents=True)
-        save_file(dict(state.weights), temporary / "weights.safetensors")
+        _save_tensors(dict(state.weights), temporary / "weights.safetensors")
         moments = {f"{key}.{name}": t for key in MOMENTS for name, t in getattr(state, key).items()}
-        save_file(moments, temporary / "moments.safetensors")
-        save_file(generators, temporary / "rng.safetensors")
+        _save_tensors(moments, temporary / "moments.safetensors")
+        _save_tensors(generators, temporary / "rng.safetensors")
         (temporary / "state.json").write_text(train_state.model_dump_json(indent=1) + "\n")
         write_config(temporary / "config.yaml", run)
-        manifest = {path.name: file_facts(path) for path in sorted(temporary.iterdir())}
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        manifest = Manifest({name: file_facts(temporary / name) for name in FILES})
+        (temporary / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
         for path in temporary.iterdir():
             _to_disk(path)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(_why_unwritten(temporary, state, error)) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -115,6 +120,26 @@ def write_checkpoint(
         if not run.keeps_for_good(step_of(checkpoint)):
             shutil.rmtree(checkpoint)
     return train_state.step
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """safetensors' own writer, whose errors name no file. Raises OSError with the file's name."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error), str(path)) from error
+
+
+def _why_unwritten(temporary: Path, state: State, error: OSError) -> str:
+    """The sentence about a checkpoint that the disk did not take: file, amount, cure."""
+    needed = sum(tensor.nbytes for tensors in state for tensor in tensors.values())
+    free = shutil.disk_usage(next(folder for folder in temporary.parents if folder.is_dir())).free
+    kept = list_checkpoints(temporary.parent)
+    return (
+        f"{error.filename or temporary}: could not be written ({error.strerror}): the checkpoint takes "
+        f"{format_bytes(needed)}, {format_bytes(free)} are free: make room and start again, the run goes on "
+        f"from {kept[-1].name if kept else 'its beginning'}"
+    )
 
 
 def _to_disk(path: Path) -> None:

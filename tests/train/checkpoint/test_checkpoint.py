@@ -1,5 +1,6 @@
 """Checkpoints: whole or passed over, the same state back, and no more of them than wanted."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 
 from configs.loader import CONFIGS, UserError
 from train.checkpoint.load import (
+    FILES,
     TrainState,
     find_changes,
     find_checkpoint,
@@ -129,6 +131,41 @@ def test_where_no_checkpoint_is_intact_the_sentence_names_all(checkpoints: Path,
     assert newest_intact(checkpoints)[0] is None
     with pytest.raises(UserError, match="holds no intact checkpoint"):
         find_checkpoint(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ("{}", "names nothing instead of config.yaml"),
+        ("[]", "is no manifest"),
+        ("null", "is no manifest"),
+        ('{"weights.safetensors": 3}', "is no manifest"),
+        ('{"weights.safetensors": {"bytes": 1}}', "is no manifest"),
+        ("\x00", "is no manifest"),
+    ],
+)
+def test_a_manifest_that_does_not_vouch_for_every_file_is_damage(
+    checkpoints: Path, manifest: str, message: str
+) -> None:
+    newest = list_checkpoints(checkpoints)[-1]
+    (newest / "manifest.json").write_text(manifest)
+    assert message in find_damage(newest)
+    assert newest_intact(checkpoints)[0] == list_checkpoints(checkpoints)[0]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_name_missing_from_the_manifest_or_a_flipped_bit_is_damage(checkpoints: Path, name: str) -> None:
+    newest = list_checkpoints(checkpoints)[-1]
+    whole = (newest / "manifest.json").read_text()
+    facts = json.loads(whole)
+    del facts[name]
+    (newest / "manifest.json").write_text(json.dumps(facts))
+    assert "instead of config.yaml" in find_damage(newest)
+    (newest / "manifest.json").write_text(whole)
+    content = bytearray((newest / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (newest / name).write_bytes(content)
+    assert f"{name}: its content does not match" in find_damage(newest)
 
 
 def test_a_checkpoint_half_written_by_a_killed_run_is_not_one(checkpoints: Path) -> None:

@@ -1,8 +1,11 @@
 """Checkpoints written beside training: what was there when `save` returned, or nothing at all."""
 
+import os
 import random
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +79,12 @@ def test_early_checkpoints_are_spaced_by_powers_of_two_and_stay(tmp_path: Path) 
     assert [int(path.name[5:]) for path in list_checkpoints(tmp_path)] == [1, 2, 4, 8, 16, 32, 64, 128]
 
 
+SENTENCE = (
+    r"step_0000004\.tmp/weights\.safetensors: could not be written \(.*\): the checkpoint takes 9\.9 MB, "
+    r".*B are free: make room and start again, the run goes on from step_0000002"
+)
+
+
 @pytest.fixture
 def small_disk() -> Iterator[None]:
     """No file may grow beyond 2 MB: writing the demo model's weights fails as on a full disk."""
@@ -91,10 +100,29 @@ def test_a_full_disk_is_a_sentence_and_the_earlier_checkpoint_stays(tmp_path: Pa
     saver = Saver(tmp_path, strategy)
     request.getfixturevalue("small_disk")
     saver.save(state(4))
-    with pytest.raises(UserError, match=r"could not be written.*the newest is step_0000002: free some space"):
+    with pytest.raises(UserError, match=SENTENCE):
         saver.wait()
     assert list(tmp_path.iterdir()) == [earlier]
     assert newest_intact(tmp_path) == (earlier, [])
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="root mounts a small disk on Linux")
+def test_a_disk_that_is_really_full_is_the_same_sentence(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    strategy = trained(demo_run())
+    weights = sum(w.numel() * 4 for w in strategy.model.parameters())
+    size = 3 * weights + weights // 2 + 1_000_000  # one checkpoint and half of the next one's weights
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
+    try:
+        earlier = save(disk, strategy, 2)
+        saver = Saver(disk, strategy)
+        saver.save(state(4))
+        with pytest.raises(UserError, match=SENTENCE):
+            saver.wait()
+        assert list(disk.iterdir()) == [earlier]
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_any_byte_of_any_file_that_is_changed_or_missing_is_noticed(tmp_path: Path) -> None:
