@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.measure import record
-from train.model.llama import IGNORE, LOSS_CHUNK_TOKENS, chunked_cross_entropy
+from train.model.loss import CPU_CHUNK_TOKENS, IGNORE, chunked_cross_entropy
 
 VOCABULARY = 102_400
 HIDDEN = 64  # what is measured are the logits, which do not depend on it
@@ -35,7 +35,7 @@ def measure(n_tokens: int) -> dict[str, float]:
     targets = torch.randint(VOCABULARY, (n_tokens,), generator=random)
     targets[::11] = IGNORE
     before = peak_bytes()
-    loss, _ = chunked_cross_entropy(hidden, weight, targets)
+    loss, _ = chunked_cross_entropy(hidden, weight, targets, CPU_CHUNK_TOKENS)
     (loss / n_tokens).backward()
     assert hidden.grad is not None
     assert weight.grad is not None
@@ -61,7 +61,7 @@ def measure(n_tokens: int) -> dict[str, float]:
     return {
         "tokens": n_tokens,
         "vocabulary": VOCABULARY,
-        "chunk_tokens": LOSS_CHUNK_TOKENS,
+        "chunk_tokens": CPU_CHUNK_TOKENS,
         "full_logits_mib": full / 2**20,
         "peak_mib": peak / 2**20,
         "peak_share_of_full_logits": peak / full,

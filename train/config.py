@@ -29,7 +29,7 @@ DECAY_SHARE = 0.2  # of a run that anneals
 ABOUT = ("title", "base", "named_in_paper", "change", "hypothesis", "primary_metric")
 # How a machine carries the run out: may differ when it is resumed, changes results by no more than rounding.
 EXECUTION = (
-    *("micro_batch_size", "strategy", "recompute", "compile", "deterministic"),
+    *("micro_batch_size", "strategy", "recompute", "compile", "deterministic", "head_chunk_tokens"),
     *("checkpoint_every_tokens", "keep_last", "keep_every", "early_checkpoints", "sinks"),
 )
 NOT_DECISIVE = {*ABOUT, *EXECUTION}  # of a run's numbers
@@ -95,6 +95,7 @@ class Recipe(Config):
     # At micro-batch 16 all of it fits beside the full model's states into 80 GB.
     recompute: Literal["none", "selective", "full"] = "none"
     compile: bool = False  # each layer, by torch.compile
+    head_chunk_tokens: int | None = Field(None, gt=0)  # whose logits exist at a time; null: by the device
     validate_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps
     validation_tokens: int = Field(2_097_152, gt=0)  # of each domain, in whole documents
     checkpoint_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps, 2.5 hours at the paper's speed

@@ -33,6 +33,7 @@ from train.data.shards import open_tokens
 from train.guard import Guard, GuardState
 from train.log import Clock, Log, finite
 from train.model.execution import prepare_layers, set_numerics
+from train.model.flops import flops_per_token, peak_flop_per_s
 from train.model.llama import build_model, count_parameters
 from train.optimizer import learning_rate, make_optimizer
 from train.parallel.stop import STOP_REQUEST
@@ -43,8 +44,6 @@ from train.run_lock import RunLock
 from train.validation import validate_model, validation_sets
 
 PERF_EVERY_STEPS = 10  # the throughput of a single step is noise
-# Dense bf16 FLOP/s by the vendor's data sheets; a device that is not listed gets no MFU.
-PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
 
 
 def main() -> int:
@@ -106,6 +105,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     set_numerics(recipe)
     model = build_model(run.model, recipe.init_seed).to(world.device)
     model.document_end_id = train_tokens.eod_id if recipe.mask_documents else None
+    model.head_chunk_tokens = recipe.head_chunk_tokens
     prepare_layers(model, recipe)
     params_total = count_parameters(run.model)
     strategy = make_strategy(model, make_optimizer(model, run, world.device), world, run, grad_accum_steps)
@@ -162,8 +162,8 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
             print(f"  trained until now with {change}: forced")
 
     # ------------------------------------------------------------ the loop
-    flops_per_step = run.model.flops_per_token(params_total, recipe.sequence_length) * run.tokens_per_step
-    peak_flops = next((peak for name, peak in PEAK_FLOPS.items() if name in device_name), None)
+    flops_per_step = flops_per_token(run.model, recipe.sequence_length) * run.tokens_per_step
+    peak = peak_flop_per_s(device_name)
     validate_every = run.steps_of(recipe.validate_every_tokens)
     batches = rank_batches(data, run, world.rank, world.size, step, pin=on_cuda)
     bar = tqdm(total=run.steps_total, initial=step, desc=run.run_id, unit="step", disable=not world.is_main)
@@ -230,8 +230,8 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
             last_read = step
             shown = {"loss": f"{loss_nats:.3f}", "tokens/s": f"{perf['tokens_per_s']:,.0f}"}
             shown["data wait"] = f"{perf['data_wait_s'] / perf['step_s']:.1%}"
-            if peak_flops:
-                perf["mfu"] = flops_per_step / perf["step_s"] / (peak_flops * world.size)
+            if peak:
+                perf["mfu"] = flops_per_step / perf["step_s"] / (peak * world.size)
                 shown["MFU"] = f"{perf['mfu']:.1%}"
             log.row("perf", step, **perf)
             bar.set_postfix(shown, refresh=False)
@@ -246,6 +246,8 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
             with clock.paused(checkpoint=True):
                 saver.save(state_at(step, guard.state))
         log_written(saver, log)
+        if recipe.recompute != "none":
+            gc.collect()  # what recomputation leaves in cycles, on all ranks at the same place
     bar.close()
     saver.wait()
     log_written(saver, log)

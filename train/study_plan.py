@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from train.config import Run
-from train.model.llama import count_parameters
+from train.model.flops import flops_per_token
 from train.preflight import checkpoint_bytes
 
 # What one core of a CPU did on the demo model in fp32 (7,000 tokens/s of 5.5 MFLOP); used until a run of the
@@ -48,7 +48,7 @@ def print_plan(runs: Sequence[Run], data: Path, root: Path, jobs: int) -> None:
 def _seconds_left(run: Run, root: Path) -> float:
     speed = _measured(run, root)
     if not speed:
-        flops = run.model.flops_per_token(count_parameters(run.model), run.recipe.sequence_length)
+        flops = flops_per_token(run.model, run.recipe.sequence_length)
         speed = CPU_FLOP_PER_S / flops
     return run.recipe.tokens_total / speed
 

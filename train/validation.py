@@ -9,7 +9,7 @@ from train.config import Run
 from train.data.batches import ValidationSet, validation_set
 from train.data.shards import TokenSet
 from train.log import finite
-from train.model.llama import IGNORE
+from train.model.loss import IGNORE
 from train.parallel.strategy import DataParallel
 
 

@@ -1,5 +1,6 @@
 """The trainer as a user runs it: same numbers for any processes, killed and gone on, logged, refused."""
 
+import gc
 import json
 import shutil
 import signal
@@ -26,7 +27,8 @@ from tests.support.training import (
     values,
     write_corpus,
 )
-from train.config import load_run
+from train.config import Run, load_run
+from train.optimizer import learning_rate
 from train.parallel.world import World
 from train.preflight import check_device, check_disk
 
@@ -219,6 +221,23 @@ def test_a_mistake_is_one_sentence_before_training(
     with pytest.raises(UserError, match=message):
         pretrain_here(corpus, tmp_path, **overrides)
     assert not list(tmp_path.iterdir())
+
+
+def test_recomputation_leaves_no_objects_behind(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recomputed layers end in reference cycles, and the collector is off during training."""
+    objects: list[int] = []
+
+    def rate(run: Run, step: int) -> float:
+        objects.append(len(gc.get_objects()))
+        return learning_rate(run, step)
+
+    monkeypatch.setattr("train.pretrain.learning_rate", rate)
+    assert pretrain_here(corpus, tmp_path, recompute="selective") == 0
+    late = objects[10:]  # buffers and statistics are there by then
+    assert len(late) == STEPS - 10
+    assert max(late) - min(late) < 1000  # a step leaves 1,344, and there are ten of them
 
 
 def test_a_vocabulary_larger_than_the_model_s_is_refused(tmp_path: Path) -> None:

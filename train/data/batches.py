@@ -21,7 +21,7 @@ from configs.loader import UserError
 from train.config import Domain, Run
 from train.data.order import NEVER, Mixture, WindowOrder
 from train.data.shards import DomainTokens, TokenSet
-from train.model.llama import IGNORE
+from train.model.loss import IGNORE
 
 WEIGHT_UNIT = 1_000_000  # mixture weights are rounded to millionths, so that interleaving is exact
 

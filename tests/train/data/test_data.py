@@ -24,7 +24,7 @@ from train.data.batches import (
 )
 from train.data.order import POOL_BLOCKS, Mixture, WindowOrder, interleave, permutation
 from train.data.shards import DomainTokens, TokenSet, open_tokens
-from train.model.llama import IGNORE
+from train.model.loss import IGNORE
 
 T = 32
 

@@ -9,7 +9,8 @@ from tests.support.training import write_corpus
 from train.config import Run, load_run
 from train.data.batches import TrainingData, step_samples
 from train.data.shards import TokenSet, open_tokens
-from train.model.llama import IGNORE, build_model
+from train.model.llama import build_model
+from train.model.loss import IGNORE
 
 T = 32
 

@@ -7,13 +7,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from configs.loader import CONFIGS, read_yaml, validate
 from train.model.llama import (
-    IGNORE,
     ModelConfig,
     build_model,
-    chunked_cross_entropy,
     document_positions,
     rope_frequencies,
 )
+from train.model.loss import IGNORE, chunked_cross_entropy
 
 N, D, V = 50, 16, 97
 
@@ -60,7 +59,7 @@ def test_bf16_states_over_fp32_weights_give_fp32_weight_gradients_within_one_per
 def test_no_gradient_is_formed_where_none_is_wanted(wanted: bool) -> None:
     hidden, weight, targets = head()
     with torch.set_grad_enabled(wanted), FlopCounterMode(display=False) as counter:
-        loss, _ = chunked_cross_entropy(hidden, weight, targets)
+        loss, _ = chunked_cross_entropy(hidden, weight, targets, 16)
     assert loss.requires_grad is wanted
     # One product for the logits, and one for the gradient of each factor.
     assert counter.get_total_flops() == (3 if wanted else 1) * 2 * N * D * V
@@ -139,3 +138,24 @@ def test_the_default_path_has_no_mask(demo: ModelConfig, masked: bool) -> None:
     model(*two_documents(50))
     assert len(masks) == len(model.llama.model.layers)
     assert all((mask is not None) is masked for mask in masks)
+
+
+def test_the_sum_of_chunks_in_bf16_stays_close_to_one_product_in_fp32() -> None:
+    hidden, weight, targets = head(torch.bfloat16)
+    gradients = []
+    for chunk_tokens in (5, N):
+        loss, _ = chunked_cross_entropy(hidden, weight, targets, chunk_tokens)
+        (gradient,) = torch.autograd.grad(loss, weight)
+        gradients.append(gradient.float())
+    assert (gradients[0] - gradients[1]).norm() < 0.01 * gradients[1].norm()
+
+
+@pytest.mark.gpu
+def test_bf16_products_are_summed_in_fp32_on_cuda() -> None:
+    hidden, weight, targets = (tensor.detach().cuda() for tensor in head(torch.bfloat16))
+    weight.requires_grad_()
+    loss, _ = chunked_cross_entropy(hidden, weight, targets, 5)
+    (ours,) = torch.autograd.grad(loss, weight)
+    full = F.cross_entropy(hidden.float() @ weight.float().T, targets, ignore_index=IGNORE, reduction="sum")
+    (reference,) = torch.autograd.grad(full, weight)
+    assert (ours.float() - reference.float()).norm() < 0.01 * reference.float().norm()
