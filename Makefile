@@ -65,10 +65,10 @@ demo-corpus: setup
 	@$(PY) preprocess/sample_corpus.py --out "$$DATA/raw"
 
 test: setup  ## all tests; REQUIRE=slurm,real,... turns a skip for want of these into a failure
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist loadgroup
 
 test-fast: setup  ## the tests that take seconds
-	$(PY) -m pytest -m "not slow and not slurm"
+	$(PY) -m pytest -n auto --dist loadgroup -m "not slow and not slurm"
 
 lint: setup  ## ruff, mypy, shellcheck
 	$(VENV)/bin/ruff check .

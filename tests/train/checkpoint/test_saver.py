@@ -3,10 +3,8 @@
 import os
 import random
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from configs.loader import UserError
-from tests.train.checkpoint.test_checkpoint import CPU, demo_run, save, state, take_step, trained
+from tests.train.checkpoint.test_checkpoint import demo_run, save, state, take_step, trained
 from train.checkpoint.load import find_damage, list_checkpoints, newest_intact, read_state
 from train.checkpoint.save import Saver
-from train.data.batches import Batch
 from train.guard import GuardState
-from train.model.llama import build_model
-from train.optimizer import make_optimizer
-from train.parallel.strategy import DataParallel
-from train.parallel.world import World
 
 
 def test_training_goes_on_while_the_state_of_before_is_written(tmp_path: Path) -> None:
@@ -144,25 +137,3 @@ def test_any_byte_of_any_file_that_is_changed_or_missing_is_noticed(tmp_path: Pa
                 assert str(newest) in problems[0]
         path.write_bytes(content)
     assert not find_damage(newest)
-
-
-def test_saving_holds_training_up_for_less_than_two_steps(tmp_path: Path) -> None:
-    run = demo_run()
-    model = build_model(run.model, init_seed=0)
-    strategy = DataParallel(model, make_optimizer(model, run, CPU), World(0, 1, CPU), run, 1)
-    saver = Saver(tmp_path, strategy)
-    tokens = torch.randint(2048, (run.recipe.global_batch_size, run.recipe.sequence_length + 1))
-    batch = Batch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.zeros(len(tokens)))
-    steps, stalls = [], []
-    for step in range(1, 26):
-        began = time.perf_counter()
-        strategy.backward(batch, tokens[:, 1:].numel(), last=True)
-        strategy.step(lr=1e-4)
-        steps.append(time.perf_counter() - began)
-        if step % 5 == 0:
-            began = time.perf_counter()
-            saver.save(state(step))
-            stalls.append(time.perf_counter() - began)
-    saver.wait()
-    print(f"stall {statistics.median(stalls) / statistics.median(steps):.2f} steps")
-    assert statistics.median(stalls) <= 2 * statistics.median(steps)
