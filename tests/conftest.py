@@ -66,7 +66,7 @@ NEEDS: dict[str, Callable[[], str]] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker of pytest-xdist for each file, so that its fixtures are made once, and one for all of Slurm."""
+    """One worker of pytest-xdist for each file (its fixtures are made once) and one for all of Slurm."""
     for item in items:
         group = "slurm" if item.get_closest_marker("slurm") else item.location[0]
         item.add_marker(pytest.mark.xdist_group(group))
