@@ -42,9 +42,9 @@ def _missing_gpu() -> str:
     return "" if torch.cuda.is_available() else "no CUDA device"
 
 
-def _missing_tracking() -> str:
-    missing = [name for name in ("tensorboard", "wandb") if not find_spec(name)]
-    return f"{' and '.join(missing)} not installed: pip install -e '.[tracking]'" if missing else ""
+def _missing_extra(extra: str, *names: str) -> str:
+    missing = [name for name in names if not find_spec(name)]
+    return f"{' and '.join(missing)} not installed: pip install -e '.[{extra}]'" if missing else ""
 
 
 def _missing_oracle(program: str) -> str:
@@ -59,7 +59,8 @@ NEEDS: dict[str, Callable[[], str]] = {
     "real": _missing_real,
     "slurm": _missing_slurm,
     "gpu": _missing_gpu,
-    "tracking": _missing_tracking,
+    "tracking": partial(_missing_extra, "tracking", "tensorboard", "wandb"),
+    "readers": partial(_missing_extra, "readers", "lm_eval", "gguf"),
     "pandoc": partial(_missing_oracle, "pandoc"),
     "latexpand": partial(_missing_oracle, "latexpand"),
 }

@@ -41,7 +41,7 @@ class Recipe(Config):
     # About the run
     title: str
     base: str | None
-    named_in_paper: bool  # the paper names Runs 20, 23 and 24 alone
+    named_in_paper: bool = False  # the paper names Runs 20, 23 and 24 alone
     change: str
     hypothesis: str
     primary_metric: str

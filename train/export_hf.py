@@ -5,6 +5,8 @@
 In:  a checkpoint, or a run's folder (its newest intact one), and the run's tokenizer in $DATA/tokenizers.
 Out: model.safetensors (in the run's precision; a tied head is left out, as transformers expects),
      config.json, generation_config.json and the tokenizer's files. The folder is written aside and renamed.
+The folder tells its readers what was trained: every document follows an end-of-document token, so that
+token is BOS too, and no reader adds it unasked; no position beyond the run's sequence length was ever seen.
 """
 
 import argparse
@@ -46,25 +48,47 @@ def main() -> None:
     model, run = load_model(checkpoint)
     data_root = arguments.data or default_data_root(run.scale)
     tokenizer = tokenizer_folder(data_root, run, read_state(checkpoint).tokenizer_sha256)
-    eod_id = AutoTokenizer.from_pretrained(tokenizer).eos_token_id
-    llama = model.llama
+    llama, trained_positions = model.llama, run.recipe.sequence_length
     if run.recipe.precision == "bf16":
         llama.bfloat16()
-    llama.config.eos_token_id = eod_id
-    llama.config.use_cache = True
-    llama.generation_config = GenerationConfig(eos_token_id=eod_id, pad_token_id=eod_id)
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    llama.save_pretrained(temporary)
     for path in sorted(tokenizer.iterdir()):
         if path.is_file() and path.name != "report.json":
             shutil.copyfile(path, temporary / path.name)
+    write_tokenizer_config(temporary, trained_positions)
+    exported = AutoTokenizer.from_pretrained(temporary)
+    special = {
+        "bos_token_id": exported.bos_token_id,
+        "eos_token_id": exported.eos_token_id,
+        "pad_token_id": exported.pad_token_id,
+    }
+    llama.config.update(special | {"use_cache": True, "max_position_embeddings": trained_positions})
+    llama.generation_config = GenerationConfig(**special)
+    llama.save_pretrained(temporary)
     facts = {"run": run.run_id, "checkpoint": checkpoint.name, "manifest_sha256": source}
     (temporary / marker.name).write_text(json.dumps(facts, indent=1) + "\n")
     shutil.rmtree(out, ignore_errors=True)
     temporary.rename(out)
     print(f"{checkpoint}: exported to {out}")
+
+
+def write_tokenizer_config(folder: Path, trained_positions: int) -> None:
+    """Add to tokenizer_config.json what readers would otherwise guess."""
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    settings |= {
+        "bos_token": settings["eos_token"],  # lm-eval and others begin a text with it
+        # Never trained and, with byte fallback, in no text: padding cannot be mistaken for either.
+        "pad_token": settings["unk_token"],
+        "padding_side": "left",  # a continuation follows the text, not the padding
+        "add_bos_token": False,  # llama.cpp adds one unless it is told not to
+        "add_eos_token": False,
+        "add_prefix_space": False,
+        "model_max_length": trained_positions,
+    }
+    path.write_text(json.dumps(settings, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+import sentencepiece as spm
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from configs.loader import UserError
-from tests.support.training import pretrain_here, read_rows, write_corpus, write_tokenizer
+from tests.support.training import SMALL, pretrain_here, read_rows, write_corpus, write_tokenizer
 from train import evaluate, export_hf, generate
 from train.checkpoint.load import find_checkpoint, load_model
+from train.model.loss import IGNORE
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +118,73 @@ def test_finished_export_is_not_made_again(
     call(export_hf, run, "--out", exported, "--data", data)
     assert "not made again" in capsys.readouterr().out
     assert (exported / "model.safetensors").stat().st_mtime_ns == before
+
+
+# ---------------------------------------------------------------- what the folder tells its readers
+
+
+def test_the_folder_says_what_was_trained(exported: Path) -> None:
+    config = json.loads((exported / "config.json").read_text())
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    assert config["max_position_embeddings"] == tokenizer.model_max_length == SMALL["sequence_length"]
+    # Training never saw <s>; every document followed </s>.
+    assert tokenizer.bos_token == tokenizer.eos_token == "</s>"
+    assert config["bos_token_id"] == config["eos_token_id"] == tokenizer.eos_token_id
+    assert config["pad_token_id"] == tokenizer.pad_token_id == tokenizer.unk_token_id
+    assert tokenizer("x")["input_ids"][0] != tokenizer.bos_token_id
+
+
+def test_a_padded_batch_predicts_what_each_text_does_alone(exported: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    model = AutoModelForCausalLM.from_pretrained(exported)
+    texts = ["axm bym", "axm  bym $\\alpha$ axm bym", "$"]
+    with torch.no_grad():
+        together = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits[:, -1]
+        alone = [model(**tokenizer(text, return_tensors="pt")).logits[0, -1] for text in texts]
+    assert torch.allclose(together, torch.stack(alone), atol=1e-4)
+
+
+def test_ids_are_sentencepiece_s_for_control_tokens_written_in_a_text_too(exported: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    processor = spm.SentencePieceProcessor(model_file=str(exported / "tokenizer.model"))
+    for text in ("axm </s> <s> <unk>", " two  blanks ", "é ∑ \\alpha\n\t$x$", ""):
+        assert tokenizer(text)["input_ids"] == processor.encode(text)
+
+
+@pytest.mark.readers
+def test_llama_cpp_s_converter_reads_the_same_vocabulary_and_adds_nothing(exported: Path) -> None:
+    from gguf.vocab import SentencePieceVocab, SpecialVocab
+
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    special = SpecialVocab(exported, load_merges=False, n_vocab=len(tokenizer))
+    assert special.special_token_ids == {"bos": 2, "eos": 2, "unk": 0, "pad": 0}
+    assert special.add_special_token == {"bos": False, "eos": False}
+    pieces = [piece.decode() for piece, _, _ in SentencePieceVocab(exported).all_tokens()]
+    assert tokenizer.convert_tokens_to_ids(pieces) == list(range(len(pieces)))
+
+
+@pytest.mark.readers
+def test_lm_eval_finds_our_loglikelihoods(exported: Path, run: Path) -> None:
+    """HFLM's rolling windows: whole ones, then a last one with as much context as fits."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    harness = HFLM(pretrained=str(exported), device="cpu", dtype="float32", batch_size=2)
+    texts = ["axm bym " * n + "$\\alpha$" for n in (1, 7, 20, 33)]
+    requests = [Instance("loglikelihood_rolling", {}, (text,), i) for i, text in enumerate(texts)]
+    theirs = harness.loglikelihood_rolling(requests)
+    model, _ = load_model(find_checkpoint(run))
+    processor = spm.SentencePieceProcessor(model_file=str(exported / "tokenizer.model"))
+    length = SMALL["sequence_length"]
+    for text, found in zip(texts, theirs, strict=True):
+        ids = torch.tensor([processor.eos_id(), *processor.encode(text)])
+        total, done = 0.0, 0
+        while done < len(ids) - 1:
+            end = min(done + length, len(ids) - 1)
+            start = max(0, end - length)
+            targets = ids[start + 1 : end + 1].clone()
+            targets[: done - start] = IGNORE
+            with torch.no_grad():
+                total -= float(model(ids[None, start:end], targets[None])[0])
+            done = end
+        assert found == pytest.approx(total, rel=1e-5)
