@@ -45,7 +45,7 @@ _CONTROL_CHARACTERS = bytes(code for code in (*range(0x20), 0x7F) if code not in
 _BLANK, _LINE_END = ord(" "), ord("\n")
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _PARAGRAPH_IN_ABSTRACT = re.compile(r"\n(?:[ \t]*\n|[ \t]{2,})\s*")  # arXiv indents a new paragraph by two
-# SentencePiece writes a space as U+2581, so that a literal one would come back as a space.
+# SentencePiece writes a space as U+2581: a literal one would decode to a space.
 _SPACE_MARK, _NEXT_BLOCK = "\u2581", "\u2582"
 # Controls beyond ASCII, the byte order mark, what is no character: they print nothing.
 _UNPRINTED = re.compile(rb"\xc2[\x80-\x9f]|\xef(?:\xbb\xbf|\xbf[\xbe\xbf])")
@@ -160,13 +160,20 @@ def tidy_blanks(text: bytes, removed: Counter[str]) -> bytes:
 
 
 def _tidy_unicode(text: bytes, removed: Counter[str]) -> str:
-    """The text in NFC, without U+2581 and characters that print nothing."""
+    """The text in NFC, without characters that print nothing and with U+2582 for each U+2581.
+
+    The ledger counts the marks taken out and the ones put in under two causes of opposite sign.
+    """
     if text.isascii():
         return text.decode()
     printed = _UNPRINTED.sub(b"", text) if b"\xc2" in text or b"\xef" in text else text
     decoded = printed.decode("utf-8", "replace")
-    tidied = unicodedata.normalize("NFC", decoded).replace(_SPACE_MARK, _NEXT_BLOCK)
+    tidied = unicodedata.normalize("NFC", decoded)
     removed["unicode"] += len(text) - len(tidied.encode())
+    if n_marks := tidied.count(_SPACE_MARK):
+        tidied = tidied.replace(_SPACE_MARK, _NEXT_BLOCK)
+        removed["space_marks"] += n_marks * len(_SPACE_MARK.encode())
+        removed["space_mark_substitutes"] -= n_marks * len(_NEXT_BLOCK.encode())
     return tidied
 
 

@@ -168,3 +168,8 @@ def test_what_prints_nothing_is_in_no_part_of_a_document() -> None:
     assert result.text == "T\n\nA\n\na b\n"
     head_bytes = -result.removed["title_and_abstract"]
     assert head_bytes > 0
+
+
+def test_each_space_mark_is_counted() -> None:
+    removed = normalize(paper("a\u2581b \u2581 c")).removed
+    assert (removed["space_marks"], removed["space_mark_substitutes"]) == (6, -6)

@@ -1,7 +1,7 @@
 r"""What only typesetting needs goes: layout commands, drawings, front matter, the bibliography.
 
-What stays, stays as written: sections, theorems, lists, mathematics, tables, citations and labels. Nothing is
-named here that occurs in mathematics, so that formulas need not be told from prose.
+What stays, stays as written: sections, theorems, lists, mathematics, tables, citations, labels. Nothing
+named in this module occurs in mathematics; `prose_layout.py` has the layout that does.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
+from preprocess.latex.cleaning.prose_layout import LAST_BREAK, PROSE_LAYOUT, ProseLayout, drop_prose_layout
 from preprocess.latex.cleaning.rewriter import Rewriter
 from preprocess.latex.lexer import Groups, escaped, trie
 
@@ -132,8 +133,9 @@ def _rules(figures: str, tables: str, algorithms: str, bibliography: str, drop_f
         commands |= dict.fromkeys(_BIBLIOGRAPHY, "bibliography")
     # One trie without groups, what it finds is looked up: alternatives and groups cost at each backslash.
     edges = {edge + name + b"}" for edge in (b"begin{", b"end{") for name in treatment}
-    words = trie({*edges, *commands, *_REGISTERS, *_PAIRS}).replace(rb"\{", rb"\s*\{")
-    return _Rules(treatment, commands, re.compile(rb"\\" + words + rb"(?:(?<=\})|(?![A-Za-z@]))"))
+    words = trie({*edges, *commands, *PROSE_LAYOUT, *_REGISTERS, *_PAIRS}).replace(rb"\{", rb"\s*\{")
+    pattern = rb"\\" + words + rb"(?:(?<=\})|(?![A-Za-z@]))|" + LAST_BREAK
+    return _Rules(treatment, commands, re.compile(pattern))
 
 
 def tidy_environments(
@@ -152,17 +154,23 @@ def tidy_environments(
     """
     treatment, commands, pattern = _rules(figures, tables, algorithms, bibliography, drop_front_matter)
     groups, out = Groups(text), Rewriter(text, removed)
+    layout = ProseLayout(groups, out)
     unclosed: set[bytes] = set()
     kept_ends: set[int] = set()
     text_until: dict[bytes, int] = {}  # by figure: from its last opening to here there is no picture
     for match in pattern.finditer(text):
         start, end = match.span()
+        layout.advance(start)
         if start < out.at or (text[start - 1 : start] == b"\\" and escaped(text, start)):
             continue
         found = match[0]
         name = found[1:]
         if name in commands:
             out.cut(start, _behind_arguments(groups, end, name), commands[name])
+        elif name in PROSE_LAYOUT:
+            layout.meet(start, end, name)
+        elif name[:1] == b"\\":
+            layout.meet_last_break(start, end)
         elif name in _REGISTERS:
             equals = _EQUALS.match(text, end)
             if not equals and (text[start - 1 : start] in _FACTOR or _CALCULATED.match(text, start - 1)):
@@ -195,12 +203,16 @@ def tidy_environments(
                 continue
             kept = _captions(text, groups, end, close) if how == "captions" else b""
             if kept:
+                removed[cause] -= len(kept)  # what goes of the captions is counted as what it is
+                kept = drop_prose_layout(kept, removed)
+                removed[cause] += len(kept)
                 new = found + b"\n" + kept + b"\n" + closer
                 out.replace(start, close, new, cause)
             else:
                 out.cut(start, close, cause)
         elif start not in kept_ends:  # left over from one environment inside another of its name
             out.cut(start, end, treatment[found[found.index(b"{") + 1 : -1]][1])
+    layout.advance(len(text))
     return out.finish()
 
 
