@@ -134,7 +134,7 @@ def torchrun(
     return subprocess.run(
         [sys.executable, *(launcher if processes > 1 else []), *script_and_arguments],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},  # workers lie in tests/
         capture_output=True,
         text=True,
         timeout=timeout,

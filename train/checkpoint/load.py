@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch
 import xxhash
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from configs.loader import Config, UserError, read_yaml, validate
 from train.config import NOT_DECISIVE, Run, read_config
@@ -63,16 +65,33 @@ class TrainState(Config):
         return self.step - self.guard.skipped
 
 
+class StoredTensors(Mapping[str, Tensor]):
+    """The tensors of an open safetensors file by name, each read when it is asked for and not kept."""
+
+    def __init__(self, file: Any, prefix: str = "") -> None:
+        self._file, self._prefix = file, prefix
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._file.get_tensor(self._prefix + name)
+
+    def __iter__(self) -> Iterator[str]:
+        names = (name for name in self._file.keys() if name.startswith(self._prefix))  # noqa: SIM118 (no dict)
+        return (name.removeprefix(self._prefix) for name in names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 def load_checkpoint(checkpoint: Path, strategy: DataParallel) -> TrainState:
     """Take over weights, moments and generators of an intact checkpoint. All ranks call it."""
     train_state = read_state(checkpoint)
-    weights = load_file(checkpoint / "weights.safetensors")
-    with safe_open(checkpoint / "moments.safetensors", "pt") as file:
-        moments = {
-            key: {name: file.get_tensor(f"{key}.{name}") for name in strategy.model.named_weights()}
-            for key in MOMENTS
-        }
-    strategy.load(State(weights, **moments), train_state.updates)
+    # Opened, not read: a strategy takes one tensor after the other and keeps its share.
+    with (
+        safe_open(checkpoint / "weights.safetensors", "pt") as weights,
+        safe_open(checkpoint / "moments.safetensors", "pt") as moments,
+    ):
+        state = State(StoredTensors(weights), *(StoredTensors(moments, f"{key}.") for key in MOMENTS))
+        strategy.load(state, train_state.updates)
     generators = load_file(checkpoint / "rng.safetensors")
     rank = strategy.world.rank
     # A rank that the checkpoint's run did not have starts with a fresh generator.

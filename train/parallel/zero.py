@@ -45,6 +45,7 @@ class Zero(DataParallel):
         update, self._wanted = self.optimizer.step, True
         self.optimizer.step = lambda closure=None: update() if self._wanted else None  # type: ignore[method-assign, assignment]
         names = {weight: name for name, weight in self.model.named_weights().items()}
+        self._sizes = {name: weight.numel() for name, weight in self.model.named_weights().items()}
         self._groups = [[names[w] for w in group["params"]] for group in self.optimizer.param_groups]
         initial = {n: w.detach().to("cpu", copy=True) for n, w in self.model.named_weights().items()}
         with contextlib.redirect_stdout(io.StringIO()):  # a report of memory that no option turns off
@@ -140,11 +141,20 @@ class Zero(DataParallel):
         return tensors
 
     def _partition_of(self, tensors: Mapping[str, Tensor], names: list[str], partition: Tensor) -> Tensor:
-        """This rank's part of a group's tensors, laid end to end and filled up with zeros."""
-        flat = torch.cat([tensors[name].flatten() for name in names])
+        """This rank's part of a group's tensors, laid end to end and filled up with zeros.
+
+        Only tensors that overlap with it are read, one at a time.
+        """
         share = torch.zeros(partition.numel(), dtype=torch.float32)
-        mine = flat[self.world.rank * len(share) : (self.world.rank + 1) * len(share)]
-        share[: len(mine)] = mine
+        first = self.world.rank * len(share)  # in the group
+        offset = 0  # of a tensor in the group
+        for name in names:
+            n_elements = self._sizes[name]
+            begin, end = max(first, offset), min(first + len(share), offset + n_elements)
+            if begin < end:
+                flat = tensors[name].flatten()
+                share[begin - first : end - first] = flat[begin - offset : end - offset]
+            offset += n_elements
         return share.to(partition.device)
 
 

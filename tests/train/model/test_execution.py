@@ -79,7 +79,7 @@ def test_how_a_run_is_carried_out_does_not_make_it_another_run() -> None:
 
 @pytest.mark.slow
 def test_the_head_takes_a_quarter_of_full_logits_at_most() -> None:
-    # Half the 8,192 tokens of `python benchmarks/head.py`: the share can only be larger.
-    figures = json.loads(run_script("benchmarks/head.py", "--tokens", "4096").stdout)
+    # Half the 8,192 tokens of `python -m benchmarks.head`: the share can only be larger.
+    figures = json.loads(run_script("-m", "benchmarks.head", "--tokens", "4096").stdout)
     assert figures["peak_share_of_full_logits"] <= 0.25
     assert max(value for key, value in figures.items() if key.endswith("_difference")) < 1e-5
