@@ -95,7 +95,7 @@ def normalize_document(
     expander = Expander(len(plain), removed)
     if config.expand_macros:
         expander.learn(preamble)
-        plain = expander.expand(plain)
+        plain = expander.expand(expander.take_expl_regions(plain))
     plain = tidy_environments(
         plain,
         config.figures,

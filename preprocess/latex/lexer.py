@@ -31,7 +31,7 @@ _SHALLOW_GROUP = re.compile(SHALLOW_GROUP, re.DOTALL)
 _SHALLOW_ARGUMENT = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?" + SHALLOW_GROUP, re.DOTALL)
 _TO_BRACE = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\{")
 _TO_BRACKET = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\[")
-_IN_BRACKET = re.compile(rb"[\]{}]")
+_IN_BRACKET = re.compile(rb"\\[\\\]{}]|[\]{}]")
 COMMAND = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
 # A command, a parameter of a macro, text held apart, or one character in UTF-8; not behind an empty line.
 _TOKEN = re.compile(
@@ -236,6 +236,9 @@ class Groups:
         while mark := self._bracket_or_brace(position, start + _MAX_OPTION):
             if mark[0] == b"]":
                 return self.text[start : mark.start()], mark.end()
+            if len(mark[0]) == 2:  # a written brace
+                position = mark.end()
+                continue
             position = self.end(mark.start()) if mark[0] == b"{" else -1
             if position < 0:
                 return None

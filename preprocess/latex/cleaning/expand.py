@@ -9,7 +9,9 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+from preprocess.latex.cleaning.arguments import NO_VALUE, expl_regions, read_arguments, read_delimited
 from preprocess.latex.cleaning.commands import Command, CommandIndex
+from preprocess.latex.cleaning.gullet import WINDOW, GivenUp, Step, carry_out
 from preprocess.latex.cleaning.macros import (
     DEFINERS,
     DEFINITION,
@@ -17,6 +19,7 @@ from preprocess.latex.cleaning.macros import (
     Macro,
     defined_names,
     environment_key,
+    from_expl,
     is_environment,
     needs_tex,
     read_definition,
@@ -27,6 +30,7 @@ from preprocess.latex.lexer import BACKSLASH, COMMAND, Groups, escaped
 
 MAX_DEPTH = 25  # of macros in the arguments and bodies of macros
 MAX_USES = 100_000  # at 10 µs each; a book has 10,000
+MAX_FAILURES = 20  # in a row: then a macro is given up for the rest of the paper
 _EDGE_NAME = re.compile(rb"\s*\{([^{}\\\n]+)\}")
 _MAY_BELONG = (b"*", b"{")  # to a use without arguments: a starred form, an empty group
 _PARAMETER = re.compile(rb"#([1-9])")
@@ -62,6 +66,51 @@ def _template_of(body: bytes, n_args: int, leaves: bool) -> _Template:
     return _Template(literals, arguments, is_in_order, len(body), leaves, pattern)
 
 
+def _filled_body(macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None:
+    """(a body with the arguments behind `at` in it, offset behind these); None where they cannot be read."""
+    if macro.body is None:
+        return None
+    arguments: list[bytes] = []
+    if macro.letters:
+        given = read_arguments(groups, at, macro.letters)
+    elif macro.delimited:
+        given = read_delimited(groups, at, macro.delimited)
+    else:
+        if macro.default is not None:
+            option = groups.optional(at)
+            argument, at = option if option else (macro.default, at)
+            arguments.append(argument)
+        while len(arguments) < macro.n_args:
+            found = groups.argument(at)
+            if found is None:
+                return None
+            argument, at = found
+            arguments.append(argument)
+        given = arguments, at
+    if given is None:
+        return None
+    arguments, at = given
+    pieces, last = [], 0
+    for match in _PARAMETER.finditer(macro.body):
+        if escaped(macro.body, match.start()):
+            continue
+        is_inner = match.start() > last and macro.body[match.start() - 1 : match.start()] == b"#"
+        pieces.append(macro.body[last : match.start() - is_inner])
+        number = int(match[1])
+        if is_inner:  # ##1 is the parameter of a macro that the body defines
+            pieces.append(match[0])
+        else:
+            argument = arguments[number - 1] if number <= len(arguments) else b""
+            if argument[:1].isalpha() and ends_in_control_word(pieces[-1]):
+                pieces.append(b" ")
+            pieces.append(argument)
+            if ends_in_control_word(argument) and macro.body[match.end() : match.end() + 1].isalpha():
+                pieces.append(b" ")
+        last = match.end()
+    pieces.append(macro.body[last:])
+    return b"".join(pieces), at
+
+
 _DEFINERS = frozenset(b"\\" + name for name in DEFINERS | PREFIXES)
 _DEFINER, _EDGE = Macro(0, None, None), Macro(0, None, None)  # what is no macro, but looked at all the same
 
@@ -83,15 +132,26 @@ class Expander:
         self._depth = self._n_uses = 0
         self._counts = True  # uses in the document and in arguments there; not those in macros' bodies
         self._opaque: set[bytes] = set()
+        self._failures: Counter[bytes] = Counter()  # of carrying out such a macro
+        self._in_body = False  # what follows a macro's body is not at hand
         self._met_opaque = False
 
     def learn(self, text: bytes) -> None:
         """Read the definitions in `text` (a preamble)."""
-        groups, at = Groups(text), 0
+        groups, at, regions = Groups(text), 0, expl_regions(text)
         for match in DEFINITION.finditer(text):
             if match.start() >= at and (definition := read_definition(groups, match, self.macros)):
-                self._set(definition[0])
+                is_expl = any(start < match.start() < end for start, end in regions)
+                self._set(from_expl(definition[0]) if is_expl else definition[0])
                 at = definition[1]
+
+    def take_expl_regions(self, text: bytes) -> bytes:
+        r"""`text` without `\ExplSyntaxOn … \ExplSyntaxOff`; what is defined there is learned."""
+        out = Rewriter(text, self._removed)
+        for start, end in expl_regions(text):
+            self.learn(text[start:end])
+            out.cut(start, end, "expl_regions")
+        return out.finish()
 
     def expand(self, text: bytes) -> bytes:
         """`text` with macros expanded and definitions taken in and out."""
@@ -193,6 +253,8 @@ class Expander:
         None where the use stays.
         """
         template = self._templates.get(name) or self._template(name, macro)
+        if (template is None or template.leaves) and (carried := self._carried_out(name, macro, groups, at)):
+            return carried
         if template is None or template.n_bytes > self._output_budget:
             return None
         if not macro.n_args:
@@ -220,6 +282,71 @@ class Expander:
             arguments = [arguments[n - 1] if n <= macro.n_args else b"" for n in template.arguments]
         filled = self._filled(template, arguments)
         return None if filled is None else (filled, at, template.leaves)
+
+    # ---------------------------------------------------------------- uses that look ahead or test
+
+    def _carried_out(
+        self, name: bytes, macro: Macro, groups: Groups, at: int
+    ) -> tuple[bytes, int, bool] | None:
+        """As `_use`, for a macro without a template; None where only TeX itself can carry it out."""
+        if (
+            macro.body is None
+            or self._in_body
+            or b"#" in macro.delimited
+            or self._failures[name] > MAX_FAILURES
+        ):
+            return None
+        if name not in self._opaque and not self._templates.get(name):
+            return None  # inside its own body
+        behind = groups.text[at : at + WINDOW]
+        before = self._counts, self._met_opaque
+        self._counts = False
+        self._depth += 1
+        try:
+            if self._depth > MAX_DEPTH or self._work_budget < 0:
+                return None
+            given = _filled_body(macro, Groups(behind), 0)
+            if given is None:
+                return None
+            body, used = given
+            new, taken, n_read = carry_out(body, behind[used:], self._step, needs_tex)
+            new = new.replace(NO_VALUE, b"")
+            self._work_budget -= n_read + len(new)
+            if len(new) > self._output_budget:
+                return None
+            self._output_budget -= len(new)
+            self._failures[name] = 0
+            return new, at + used + taken, False
+        except GivenUp:
+            self._work_budget -= WINDOW
+            self._failures[name] += 1
+            return None
+        finally:
+            self._depth -= 1
+            self._counts, self._met_opaque = before
+
+    def _step(self, groups: Groups, start: int, end: int, name: bytes) -> Step | None:
+        """Carry out the command `name` in [start, end) of a body; None where it is none of the paper's."""
+        if (definition := self._definition(groups, start)) is not None:
+            if groups.text.count(b"{", 0, start) != groups.text.count(b"}", 0, start):
+                raise GivenUp  # it holds in a group alone
+            return Step(b"", definition)
+        macro = self.macros.get(name)
+        if macro is None or macro is _EDGE or macro is _DEFINER:
+            return None
+        if groups.text[end : end + 1] == b"*" and name + b"*" in self.macros:
+            name, end = name + b"*", end + 1
+            macro = self.macros[name]
+        template = self._templates.get(name) or self._template(name, macro)
+        if template is not None and not template.leaves:
+            used = self._use(name, macro, groups, end)
+            return Step(b"", used[1], used[0]) if used else None
+        if name not in self._opaque and template is None:
+            return Step(b"", end, name)  # inside its own body
+        given = _filled_body(macro, groups, end)
+        if given is None:
+            raise GivenUp
+        return Step(given[0], given[1])
 
     def _expanded_argument(self, argument: bytes) -> bytes:
         if self.macros.keys().isdisjoint(COMMAND.findall(argument)):
@@ -253,7 +380,7 @@ class Expander:
         if name in self._templates:
             return self._templates[name]
         body = None if macro.body is None else without_silent(macro.body)
-        if body is None or needs_tex(body):
+        if body is None or macro.letters or macro.delimited or needs_tex(body):
             self._templates[name] = None
             self._opaque.add(name)
             return None
@@ -262,13 +389,14 @@ class Expander:
         self._templates[name] = None
         leaves = False
         if not macro.is_primitive and b"\\" in body:
-            before = self._counts, self._met_opaque
+            before = self._counts, self._met_opaque, self._in_body
             self._counts = self._met_opaque = False
+            self._in_body = True
             self._depth += 1
             body = self._expand(body)
             self._depth -= 1
             leaves = self._met_opaque
-            self._counts, self._met_opaque = before[0], before[1] or leaves
+            self._counts, self._met_opaque, self._in_body = before[0], before[1] or leaves, before[2]
             self._output_budget -= len(body)
         expanded = self._templates[name] = _template_of(body, macro.n_args, leaves)
         if not macro.n_args and not leaves and not is_environment(name):

@@ -1,13 +1,14 @@
 r"""The author's macros: what each definition says, whichever of TeX's and LaTeX's many forms it has.
 
-A macro that cannot be carried out without TeX (delimited parameters, a body that tests or defines) is known
-by name only: its uses stay as they are and are counted.
+A macro that cannot be carried out without TeX (one that typesets, or assigns) is known by its name alone: its
+uses stay as they are and are counted.
 """
 
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from preprocess.latex.cleaning.arguments import Letter, as_latex, read_letters
 from preprocess.latex.lexer import SHALLOW_GROUP, Groups, escaped, trie
 
 # Commands that define; the star of \newcommand* says nothing about the text.
@@ -30,7 +31,7 @@ _NAME = re.compile(rb"\*?\s*(?:\{\s*\\([A-Za-z@]+|[^\s])\s*\}|\\([A-Za-z@]+|[^\s
 _COUNT = re.compile(rb"\s*\[\s*([0-9])\s*\]")
 _PARAMETERS = re.compile(rb"\s*((?:#[1-9])*)\s*(?=\{)")
 _TARGET = re.compile(rb"\s*=?[ \t]?\\([A-Za-z@]+|[^\s])")
-_SIGNATURE = re.compile(rb"\s*\{\s*(?:O\s*\{([^{}]*)\}|(o))?\s*((?:m\s*)*)\}")
+_SIGNATURE = re.compile(rb"\s*\{\s*(?:O\s*\{([^{}]*)\})?\s*((?:m\s*)*)\}")
 _NEEDS_TEX = re.compile(
     rb"\\(?:(?!operator@font(?![A-Za-z@]))[A-Za-z]*@|csname|expandafter|futurelet|catcode|(?:re|provide)?newcommand|[egx]?def(?![A-Za-z])"
     rb"|let(?![A-Za-z])|if[a-z]*(?<!\\iff)(?![A-Za-z])|fi(?![A-Za-z])|else(?![A-Za-z])|begingroup|aftergroup|afterassignment|loop(?![A-Za-z])|advance"
@@ -76,6 +77,8 @@ class Macro(NamedTuple):
     default: bytes | None  # of the first argument, which is then optional
     body: bytes | None
     is_primitive: bool = False  # `\let` to a command of TeX: its meaning is not looked up again
+    letters: tuple[Letter, ...] = ()  # its arguments, where \NewDocumentCommand gives them
+    delimited: bytes = b""  # its parameter text, where that has more than parameters
 
 
 OPAQUE = Macro(0, None, None)
@@ -143,18 +146,17 @@ def read_definition(groups: Groups, match: re.Match[bytes], known: dict[bytes, M
         if parameters is None:  # delimited: the body begins at the next brace
             brace = groups.text.find(b"{", at, at + 200)
             end = groups.end(brace) if brace >= 0 else -1
-            return (_named(name, OPAQUE), end) if end > 0 else None
+            if end < 0:
+                return None
+            macro = Macro(0, None, groups.text[brace + 1 : end - 1], delimited=groups.text[at:brace])
+            return _named(name, macro), end
         n_args, default, at = len(parameters[1]) // 2, None, parameters.end()
     elif definer in _XPARSE:
         signature = _SIGNATURE.match(groups.text, at)
         if signature is None:
-            skipped = groups.group(at)
-            body = groups.group(skipped[1]) if skipped else None
-            return (_named(name, OPAQUE), body[1]) if body else None
-        default = b"" if signature[2] else signature[1]
-        n_args, at = signature[3].count(b"m") + (default is not None), signature.end()
-        if signature[2] and (body := groups.group(at)):  # -NoValue- is tested for in the body
-            return _named(name, OPAQUE), body[1]
+            return _document_command(groups, name, at)
+        default, at = signature[1], signature.end()
+        n_args = signature[2].count(b"m") + (default is not None)
     elif definer in _PAIRED:
         return _paired_delimiter(groups, name, at)
     elif definer in _OPERATOR:
@@ -170,6 +172,23 @@ def read_definition(groups: Groups, match: re.Match[bytes], known: dict[bytes, M
         star = b"*" if groups.text[match.end() : match.end() + 1] == b"*" else b""
         return _named(name, Macro(0, None, b"\\operatorname" + star + b"{" + body[0].strip() + b"}")), body[1]
     return _defined(name, n_args, default, body[0], known, definer == b"renewcommand"), body[1]
+
+
+def _document_command(groups: Groups, name: bytes, at: int) -> Definition | None:
+    signature = groups.group(at)
+    body = groups.group(signature[1]) if signature else None
+    if signature is None or body is None:
+        return None
+    letters = read_letters(signature[0])
+    return _named(name, Macro(0, None, body[0].strip(), letters=letters) if letters else OPAQUE), body[1]
+
+
+def from_expl(macros: dict[bytes, Macro]) -> dict[bytes, Macro]:
+    r"""Macros that were defined between \ExplSyntaxOn and \ExplSyntaxOff, their bodies as ordinary LaTeX."""
+    return {
+        name: macro._replace(body=None if macro.body is None else as_latex(macro.body).strip())
+        for name, macro in macros.items()
+    }
 
 
 def _defined(

@@ -9,7 +9,7 @@ from tests.support.latex_cases import clean, extract, normalize, paper
     ("source", "expected"),
     [
         pytest.param("5\\% a % X", "5\\% a", id="escaped_percent_is_no_comment"),
-        pytest.param("a \\\\% X", "a \\\\", id="comment_after_line_break"),
+        pytest.param("a \\\\% X\nb", "a \\\\b", id="comment_after_line_break"),
         pytest.param("a \\\\\\% X", "a \\\\\\% X", id="line_break_then_escaped_percent"),
         pytest.param("\\url{a%20b} c", "\\url{a%20b} c", id="percent_in_url"),
         pytest.param("\\href{a%20b}{T} c", "\\href{a%20b}{T} c", id="percent_in_href"),
