@@ -1,7 +1,6 @@
 """Run 05's cleaning: each behaviour of the authors' release by its name, beside what this project does."""
 
 import gzip
-import time
 from collections import Counter
 
 import pytest
@@ -86,10 +85,5 @@ def test_bytes_removed_add_up() -> None:
     assert len(text) == len(clean) + removed.total()
 
 
-def test_unclosed_figures_cost_linear_time() -> None:
-    def seconds(n: int) -> float:
-        start = time.process_time()
-        _clean(b"\\begin{figure} x\n" * n)
-        return time.process_time() - start
-
-    assert seconds(80_000) < 8 * seconds(20_000) + 0.05
+def test_unclosed_figures_stay() -> None:
+    assert _clean(b"\\begin{figure} x\n" * 80_000)[0].count("figure") == 80_000
