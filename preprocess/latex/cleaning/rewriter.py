@@ -53,7 +53,9 @@ class Rewriter:
         behind_text = start > self.at and self.text[start - 1] not in b" \t\n"  # nothing more to look at
         if not behind_text and (rest := _REST_OF_LINE.match(self.text, end)):
             before = self.text[self.at : start].rstrip(b" \t")
-            if before[-1:] == b"\n" or (not before and (not self._pieces or self._pieces[-1][-1:] == b"\n")):
+            if before[-1:] == b"\n" or (
+                not before and (not self._pieces or self._pieces[-1].rstrip(b" \t")[-1:] == b"\n")
+            ):
                 end = rest.end()
         self.replace(start, end, b"", cause)
 

@@ -28,6 +28,7 @@ from tests.support.latex_cases import clean, normalize, paper
             "\\begin{figure}\n\\caption{ A $\\hspace{1em}$.}\n\\end{figure}",
             id="caption_of_a_picture",
         ),
+        pytest.param("a\n  \\phantom{b}\\phantom{c}\n  d", "a\nd", id="several_on_a_line_are_no_paragraph"),
         pytest.param("a\\\\\nb", None, id="break_inside_a_paragraph_stays"),
         pytest.param(
             "\\begin{tabular}{l}\na \\\\\n\nb \\\\\n\\end{tabular}", None, id="break_of_a_row_stays"
