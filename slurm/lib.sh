@@ -42,7 +42,7 @@ START_NODE='
   echo "$SLURMD_NODENAME: ranks $first to $((first + RANKS_PER_NODE - 1)), $OMP_NUM_THREADS threads each"
   exec "$PYTHON" -m torch.distributed.run --nnodes="$NODES" --node-rank="$SLURM_NODEID" \
     --nproc-per-node="$RANKS_PER_NODE" --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
-    --shutdown-timeout=600 "$@"'  # after SIGTERM torchrun kills ranks that are still saving after 30 s by default
+    --shutdown-timeout=180 "$@"'  # after SIGTERM torchrun kills ranks that are still saving after 30 s by default
 
 # on_each_node SCRIPT [ARGUMENT ...]: one task a node, whatever the job's headers say
 on_each_node() {

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.support.slurm import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
+# Tests run side by side: a process that took all cores would wait for its threads at every product.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _missing_real() -> str:

@@ -13,7 +13,7 @@ from unittest import mock
 
 from tests.train.test_guard import spoiled_model
 from train import blackbox, pretrain
-from train.checkpoint.load import save
+from train.checkpoint import save
 from train.parallel.world import run_world
 
 WRITING_S, LEAVING_S = 3.0, 0.2

@@ -1,6 +1,7 @@
 """The processes of a run: who they are, how they agree, how they leave."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -96,6 +97,7 @@ def run_world(main: Callable[[], int]) -> None:
             return main()
         except (UserError, OSError):
             if int(os.environ.get("RANK", 0)):
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to save
                 time.sleep(TELLING_S)
             raise
 

@@ -83,6 +83,6 @@ def test_another_place_and_order_of_tars(data: Path, expected: dict[str, str], t
 def test_any_kill() -> None:
     """Part one of `make prove-resume`, with 5 kills instead of 50."""
     done = run_script(
-        *("benchmarks/prove_preprocess.py", "--kills", 5, "--papers", 60, "--workers", 1, "--corpus-only")
+        *("-m", "benchmarks.prove_preprocess", "--kills", 5, "--papers", 60, "--workers", 1, "--corpus-only")
     )
     assert done.stdout.splitlines()[-1].startswith("5 kills (")

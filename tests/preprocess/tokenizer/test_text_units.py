@@ -150,7 +150,7 @@ def test_bases_in_a_circle_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     for name, base in (("a", "b"), ("b", "a")):
         (tmp_path / "tokenizers").mkdir(exist_ok=True)
         (tmp_path / "tokenizers" / f"{name}.yaml").write_text(f"base: {base}\n")
-    monkeypatch.setattr("preprocess.train_tokenizer.CONFIGS", tmp_path)
+    monkeypatch.setattr("configs.variants.CONFIGS", tmp_path)
     with pytest.raises(UserError, match="circle"):
         tokenizer_config("a", "full", {})
     assert (CONFIGS / "tokenizers/main.yaml").is_file()
