@@ -194,9 +194,10 @@ class Run(Config):
         return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()
 
 
-def read_run_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(what the file says about itself, recipe values it inherits and changes). Raises UserError."""
+def read_run_file(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Path]]:
+    """(what the file says about itself, values it inherits and changes, the file of each)."""
     about: dict[str, Any] = {}
+    origins: dict[str, Path] = {}
     values: dict[str, Any] = {}
     seen: list[Path] = []
     following: Path | None = path
@@ -208,9 +209,11 @@ def read_run_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if missing := [key for key in ABOUT if key not in own]:
             raise UserError(f"{following}: says nothing about {', '.join(missing)}; every run states it")
         about = about or {key: own[key] for key in ABOUT}
-        values = merge({key: value for key, value in own.items() if key not in ABOUT}, values)
+        own_values = {key: value for key, value in own.items() if key not in ABOUT}
+        origins = dict.fromkeys(own_values, following) | origins
+        values = merge(own_values, values)
         following = following.parent / f"{own['base']}.yaml" if own["base"] else None
-    return about, values
+    return about, values, origins
 
 
 def read_scale(name: str) -> Scale:
@@ -220,8 +223,12 @@ def read_scale(name: str) -> Scale:
 
 
 def load_run(path: Path, scale: str = "full", seed: int = 0, overrides: dict[str, Any] | None = None) -> Run:
-    """The run in a file, at a scale, with a seed for initial weights and data order. Raises UserError."""
-    about, values = read_run_file(path)
+    """The run in a file, at a scale, with a seed for initial weights and data order. Raises UserError.
+
+    Files state full-scale values, which the scale multiplies. `overrides`, from the command line, are the
+    values that are used: the scale does not touch them.
+    """
+    about, values, _ = read_run_file(path)
     sizes = read_scale(scale)
     origin = f"{path} at scale {scale}"
     if lost := sorted(set(values) & set(sizes.set)):
@@ -235,11 +242,14 @@ def load_run(path: Path, scale: str = "full", seed: int = 0, overrides: dict[str
         full[key] = round(full[key] * factor) if isinstance(full[key], int) else full[key] * factor
     seeds = {"init_seed": seed, "data_seed": seed}
     recipe = validate(Recipe, full | sizes.set | seeds | (overrides or {}), origin)
-    if recipe.model not in sizes.models:
+    # A size (base, half, ...) is another file at every scale; any file of configs/models has its own name too.
+    model_file = CONFIGS / "models" / f"{sizes.models.get(recipe.model, recipe.model)}.yaml"
+    if not model_file.is_file():
+        files = sorted(file.stem for file in model_file.parent.glob("*.yaml"))
         raise UserError(
-            f"{origin}: model {recipe.model!r}: the scale knows {', '.join(sorted(sizes.models))}"
+            f"{origin}: model {recipe.model!r}: is no size of the scale ({', '.join(sizes.models)}) and no "
+            f"file of configs/models ({', '.join(files)})"
         )
-    model_file = CONFIGS / "models" / f"{sizes.models[recipe.model]}.yaml"
     model = validate(ModelConfig, read_yaml(model_file), str(model_file))
     if recipe.tokenizer != "main":  # its vocabulary decides the model's
         vocab_size = read_tokenizer_recipe(recipe.tokenizer)[0]["vocab_size"]
@@ -250,6 +260,30 @@ def load_run(path: Path, scale: str = "full", seed: int = 0, overrides: dict[str
             f"{model.max_position_embeddings} positions"
         )
     return Run(name=path.stem, scale=scale, seed=seed, recipe=recipe, model=model)
+
+
+def explain(path: Path, scale: str, seed: int, overrides: dict[str, Any]) -> str:
+    """Every value of a run with where it came from, a line each: what `--print-config` prints."""
+    run, sizes = load_run(path, scale, seed, overrides), read_scale(scale)
+    about, _, files = read_run_file(path)
+    lines = []
+    for key, value in run.recipe.model_dump(mode="json").items():
+        origin = str(files[key]) if key in files else "default of train/config.py"
+        if key in about:
+            origin = str(path)
+        if key in sizes.multiply:
+            origin += f", times {sizes.multiply[key]:g} of configs/scales/{scale}.yaml"
+        if key in sizes.set:
+            origin = f"configs/scales/{scale}.yaml"
+        if key in ("init_seed", "data_seed"):
+            origin = "--seed"
+        if key in overrides:
+            origin = "command line"
+        lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}  # {origin}")
+    model_file = sizes.models.get(run.recipe.model, run.recipe.model)
+    for key, value in run.model.model_dump(mode="json").items():
+        lines.append(f"model.{key}: {json.dumps(value)}  # configs/models/{model_file}.yaml")
+    return "\n".join(lines)
 
 
 def write_config(path: Path, run: Run) -> None:

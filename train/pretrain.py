@@ -27,7 +27,7 @@ from train.blackbox import too_many_faults, write_black_box
 from train.checkpoint.load import TrainState, find_changes, load_checkpoint, step_of
 from train.checkpoint.resume import find_resume
 from train.checkpoint.save import Saver
-from train.config import load_run, write_config
+from train.config import explain, load_run, write_config
 from train.data.batches import TrainingData, rank_batches, step_samples
 from train.data.shards import open_tokens
 from train.guard import Guard, GuardState
@@ -54,8 +54,12 @@ def main() -> int:
 
 def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     """As `main`; what must be given back at the end is pushed to `held`."""
-    run = load_run(arguments.run, arguments.scale, arguments.seed, parse_overrides(arguments.overrides))
+    overrides = parse_overrides(arguments.overrides)
+    run = load_run(arguments.run, arguments.scale, arguments.seed, overrides)
     recipe = run.recipe
+    if arguments.print_config:
+        print(explain(arguments.run, arguments.scale, arguments.seed, overrides))
+        return 0
     folder: Path = arguments.out or default_runs_root() / run.run_id
 
     # ------------------------------------------------------------ what a user can have wrong, before any work
@@ -129,7 +133,11 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         step,
         recipe.sinks,
         title=recipe.title,
+        scale=run.scale,
         seed=run.seed,
+        corpus=recipe.corpus,
+        tokenizer=recipe.tokenizer,
+        validation_corpus=recipe.validation_corpus,
         config_sha256=run.sha256(),
         data_fingerprint=train_tokens.fingerprint,
         val_fingerprint=val_tokens.fingerprint,
@@ -148,7 +156,8 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         print(f"{run.run_id}: {recipe.title}")
         print(f"  {params_total:,} parameters, {recipe.precision}")
         print(f"  {world.size} x {device_name}, {strategy.name}")
-        print(f"  {run.steps_total:,} steps of {run.tokens_per_step:,} tokens")
+        print(f"  {run.steps_total:,} steps of {run.tokens_per_step:,} tokens of corpus {recipe.corpus}")
+        print(f"  learning rate {recipe.lr:g} after {run.warmup_steps} steps of warm-up, {recipe.schedule}")
         print(
             f"  {recipe.global_batch_size} sequences of {recipe.sequence_length} a step: {world.size} x "
             f"{recipe.micro_batch_size} at a time, {grad_accum_steps} times"
@@ -304,7 +313,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--force", action="store_true", help="go on though configuration or data have changed"
     )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print every value with where it came from, and end"
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="recipe values as they are used: files state full-scale values, which the scale multiplies; it "
+        "does not touch these",
+    )
     # Overrides may stand between options.
     return parser.parse_intermixed_args()
 

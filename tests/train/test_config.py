@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from configs.loader import CONFIGS, UserError, read_yaml, validate
-from train.config import ABOUT, Recipe, load_run, read_config, read_scale, write_config
+from train.config import ABOUT, Recipe, explain, load_run, read_config, read_scale, write_config
 from train.model.flops import flops_per_token
 from train.model.llama import ModelConfig, count_parameters
 
@@ -109,7 +109,10 @@ def test_the_seed_decides_initial_weights_and_data_order_unless_one_is_named() -
         ({"mixture": {"math": -1}}, r"mixture\.math: .*greater than or equal to 0"),
         ({"mixture": {"math": math.inf}}, r"mixture\.math: .*finite number"),
         ({"sequence_length": 512}, "the scale sets sequence_length"),
-        ({"model": "huge"}, "model 'huge': the scale knows base"),
+        (
+            {"model": "huge"},
+            "model 'huge': is no size of the scale .base, half.* and no file of configs/models",
+        ),
         ({"base": "me"}, "is its own base"),
         ({"base": "nobody"}, "nobody.yaml: no such file"),
         ({"title": None}, "says nothing about title"),
@@ -143,6 +146,25 @@ def test_the_micro_batch_is_the_largest_that_divides(
     assert run.fitted_to(world_size).recipe.micro_batch_size == taken
     assert run.grad_accum_steps(world_size) * taken * world_size == batch
     assert run.fitted_to(world_size).sha256() == run.sha256()
+
+
+def test_any_model_file_works_at_any_scale() -> None:
+    run = load_run(RUNS[0], "demo", overrides={"model": "mini_double"})
+    assert run.model == model_config("mini_double")
+
+
+def test_every_value_is_printed_with_where_it_came_from() -> None:
+    path = CONFIGS / "runs" / "run13.yaml"
+    said = dict(line.split(": ", 1) for line in explain(path, "demo", 3, {"eps": 1e-6}).splitlines())
+    run = load_run(path, "demo", 3, {"eps": 1e-6})
+    assert said["lr"] == f"{run.recipe.lr}  # {path}, times 15 of configs/scales/demo.yaml"
+    assert said["schedule"] == f'"cosine"  # {path.with_name("run20.yaml")}'
+    assert said["eps"] == "1e-06  # command line"
+    assert said["init_seed"] == "3  # --seed"
+    assert said["sequence_length"] == "128  # configs/scales/demo.yaml"
+    assert said["weight_decay"] == "0.1  # default of train/config.py"
+    assert said["model.hidden_size"] == "128  # configs/models/demo.yaml"
+    assert set(Recipe.model_fields) <= set(said)
 
 
 def test_a_resolved_run_is_read_back_as_written(tmp_path: Path) -> None:
