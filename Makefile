@@ -27,15 +27,15 @@ export ARXIV_RUNS := $(RUNS)
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
 
-setup: $(VENV)/.installed  ## make .venv and install requirements.txt (torch first and alone)
+setup: $(VENV)/.installed  ## make .venv and install requirements-dev.txt, torch first and alone
 
-$(VENV)/.installed: requirements.txt pyproject.toml
+$(VENV)/.installed: requirements.txt requirements-dev.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(PYTHON) -m virtualenv $(VENV); } || { rm -rf $(VENV); \
 	  echo "error: $(PYTHON) can make no virtual environment; on Debian and Ubuntu: apt install python3-venv, elsewhere: $(PYTHON) -m pip install --user virtualenv"; exit 2; }
 	$(PY) -m pip install $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") "$$(grep '^torch==' requirements.txt)"
-	$(PY) -m pip install -r requirements.txt
+	$(PY) -m pip install -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
 preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= METADATA= DATA= VARIANT= TOKENIZER= SCALE= WORKERS=: raw archives to corpus, tokenizer and token shards

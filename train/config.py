@@ -242,7 +242,7 @@ def load_run(path: Path, scale: str = "full", seed: int = 0, overrides: dict[str
         full[key] = round(full[key] * factor) if isinstance(full[key], int) else full[key] * factor
     seeds = {"init_seed": seed, "data_seed": seed}
     recipe = validate(Recipe, full | sizes.set | seeds | (overrides or {}), origin)
-    # A size (base, half, ...) is another file at every scale; any file of configs/models has its own name too.
+    # A size (base, half, ...) is another file at every scale; any model file has its own name too.
     model_file = CONFIGS / "models" / f"{sizes.models.get(recipe.model, recipe.model)}.yaml"
     if not model_file.is_file():
         files = sorted(file.stem for file in model_file.parent.glob("*.yaml"))

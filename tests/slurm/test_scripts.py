@@ -27,7 +27,7 @@ def test_is_short(path: Path) -> None:
 
 def test_shellcheck_is_clean() -> None:
     shellcheck = shutil.which("shellcheck", path=f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}")
-    assert shellcheck, "requirements.txt installs it: run make setup"
+    assert shellcheck, "requirements-dev.txt installs it: run make setup"
     done = subprocess.run([shellcheck, "-x", *SCRIPTS], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout
 
