@@ -16,7 +16,6 @@ endif
 ifndef RUNS
 RUNS := $(or $(ARXIV_RUNS),runs)
 endif
-STAGES := filter_metadata validate_archives extract_latex normalize_text filter_quality deduplicate split_corpus
 export SRC METADATA VARIANT SCALE TOKENIZER WORKERS DATA
 export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
@@ -42,8 +41,9 @@ preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= META
 	@set -e; set -- --data "$$DATA" --variant "$$VARIANT" --scale "$$SCALE" --workers "$$WORKERS"; \
 	if [ -n "$$SRC" ]; then set -- "$$@" --src "$$SRC"; fi; \
 	if [ -n "$$METADATA" ]; then set -- "$$@" --metadata "$$METADATA"; fi; \
-	for stage in $(STAGES); do $(PY) preprocess/$$stage.py "$$@"; done; \
-	for stage in train_tokenizer tokenize_corpus; do $(PY) preprocess/$$stage.py "$$@" --tokenizer "$$TOKENIZER"; done
+	$(PY) -m configs.stages | while read -r stage kind; do \
+	  case $$kind in token*) $(PY) preprocess/$$stage.py "$$@" --tokenizer "$$TOKENIZER";; \
+	  *) $(PY) preprocess/$$stage.py "$$@";; esac </dev/null || exit; done
 
 demo: preprocess  ## the whole path on a small built-in corpus: archives in, model and figures out
 	@set -e; export OMP_NUM_THREADS=1; for run in run20 run23 run24; do \

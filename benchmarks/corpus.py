@@ -37,9 +37,9 @@ from typing import Any
 
 from benchmarks.measure import record
 from configs.loader import UserError, run_main
+from configs.stages import CORPUS_STAGES
 from preprocess.latex.extraction.archive import TEX_SUFFIXES, Unpacked, unpack
 from preprocess.pipeline.identifiers import from_member_stem
-from preprocess.pipeline.job import STAGES
 from preprocess.pipeline.shard import read_rows, shards
 from preprocess.sample.packaging import Item, bulk_tar, manifest, manifest_entry
 from preprocess.validate_archives import MANIFEST, items
@@ -94,7 +94,7 @@ def tex_bytes(src: Path) -> int:
 def by_stage(data: Path, source: tuple[object, ...], tex_mb: float) -> dict[str, Any]:
     """CPU seconds and MB/s of each stage and of all, on one core."""
     stages = {}
-    for stage in STAGES:
+    for stage in CORPUS_STAGES:
         first, again = (run(stage, data, "--workers", 1, *source) for _ in range(2))
         work_s = max(first.cpu_s - again.cpu_s, 1e-3)
         stages[stage] = {
@@ -145,14 +145,14 @@ def two_workers(source: tuple[object, ...], scratch: Path, rounds: int) -> dict[
         for workers in walls:
             data = scratch / f"workers{workers}-{i}"
             walls[workers].append(
-                {stage: run(stage, data, "--workers", workers, *source).wall_s for stage in STAGES}
+                {stage: run(stage, data, "--workers", workers, *source).wall_s for stage in CORPUS_STAGES}
             )
             print(f"{workers} workers: {walls[workers][-1]}", flush=True)
     of_all = {workers: [sum(by_stage.values()) for by_stage in walls[workers]] for workers in walls}
     ratios = [one / two for one, two in zip(of_all[1], of_all[2], strict=True)]
     by_stage = {
         stage: median(one[stage] / two[stage] for one, two in zip(walls[1], walls[2], strict=True))
-        for stage in STAGES
+        for stage in CORPUS_STAGES
     }
     return {
         "wall_s": {str(workers): [round(s, 1) for s in seconds] for workers, seconds in of_all.items()},

@@ -23,10 +23,9 @@ from pathlib import Path
 
 import xxhash
 
-from preprocess.pipeline.job import STAGES
+from configs.stages import CORPUS_STAGES, TOKEN_STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
-TOKEN_STAGES = ("train_tokenizer", "tokenize_corpus")
 # `$0` is the file that says which stage runs.
 ALL_STAGES = 'for stage in $STAGES; do echo $stage > "$0"; "$PYTHON" preprocess/$stage.py "$@" || exit; done'
 
@@ -98,7 +97,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="of each stage (default %(default)s)")
     parser.add_argument("--corpus-only", action="store_true", help="without tokenizer and token shards")
     args = parser.parse_args()
-    stages = STAGES if args.corpus_only else (*STAGES, *TOKEN_STAGES)
+    stages = CORPUS_STAGES if args.corpus_only else (*CORPUS_STAGES, *TOKEN_STAGES)
     rng, hits, n_compared = random.Random(args.seed), Counter[str](), 0
 
     with tempfile.TemporaryDirectory(prefix="prove-preprocess-") as temporary:

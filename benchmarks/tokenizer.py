@@ -36,9 +36,9 @@ from transformers import AutoTokenizer
 from benchmarks.measure import record
 from benchmarks.tokenizer_folds import Row, by_paper, by_repository, cross_validate
 from configs.loader import UserError, run_main
+from configs.stages import CORPUS_STAGES
 from preprocess import tokenize_corpus
 from preprocess.pipeline import schema
-from preprocess.pipeline.job import STAGES
 from preprocess.pipeline.shard import read_rows, shards
 from preprocess.pipeline.stage import units_of
 from preprocess.tokenizer.encoders import ADVERSARIAL, encode_by_line, load_encoder
@@ -260,7 +260,7 @@ def main() -> None:
             "ARXIV_REAL names no folder of real papers: ARXIV_REAL=/data/arxiv-real make bench-tokenizer"
         )
     sources = ("--src", args.real / "src", "--metadata", args.real / "arxiv-metadata-oai-snapshot.json")
-    for stage in STAGES:
+    for stage in CORPUS_STAGES:
         run(stage, "--data", args.data, "--variant", "broad", "--workers", 2, *sources)
     corpus, work = args.data / "corpus/broad", args.data / "bench"
     rows = list(rows_of(corpus / "split_corpus"))

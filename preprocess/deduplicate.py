@@ -216,7 +216,7 @@ def main() -> None:
     code = code_hash("deduplicate.py")
     stage = ShardStage("deduplicate", DEDUPLICATED, drop_duplicates, code)
     benchmarks = fingerprint(config.benchmarks)
-    units = [replace(unit, fingerprint=benchmarks) for unit in units_of(job.corpus("filter_quality"))]
+    units = [replace(unit, fingerprint=benchmarks) for unit in units_of(job.documents())]
     if is_corpus_done(stage, job, config, units):
         return
     papers = Papers(units, config, job.workers)

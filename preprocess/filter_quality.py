@@ -238,7 +238,7 @@ def main() -> None:
     config = job.config(FilterQualityConfig)
     code = code_hash("filter_quality.py")
     code += xxhash.xxh3_64_hexdigest(BLOCKLIST.read_bytes())
-    units = units_of(job.corpus("normalize_text"))
+    units = units_of(job.documents())
     if config.judges_perplexity():
         units = with_model(units, job, config, code)
     run(ShardStage("filter_quality", MEASURED, filter_shard, code), job, config, units)

@@ -147,7 +147,7 @@ def main() -> None:
     bases = [job.data / "corpus" / name / "split_corpus" for name, _ in job.recipes]
     of_bases = set().union(*(remembered(base, None) for base in bases if base != folder))
     besides = xxhash.xxh3_128_hexdigest(json.dumps([relatives, sorted(of_bases)], sort_keys=True).encode())
-    units = [replace(unit, fingerprint=besides) for unit in units_of(job.corpus("deduplicate"))]
+    units = [replace(unit, fingerprint=besides) for unit in units_of(job.documents())]
     if is_corpus_done(stage, job, config, units):
         return
 

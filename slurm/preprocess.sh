@@ -19,19 +19,16 @@
 
 submit_all() {  # submit_all [SBATCH OPTION ...]: each stage after the one before it
   command -v sbatch >/dev/null || fail "no sbatch here: on one machine it is make preprocess"
-  local job='' last_task=$((${TASKS:-64} - 1))  # 64: 50 of arXiv's tars each
-  for STAGE in filter_metadata validate_archives extract_latex normalize_text filter_quality \
-    deduplicate split_corpus train_tokenizer tokenize_corpus; do
+  local stages job='' last_task=$((${TASKS:-64} - 1))  # 64: 50 of arXiv's tars each
+  stages=$(run_python -m configs.stages)
+  while read -r STAGE kind; do
     local options=(--parsable --job-name="$STAGE" --kill-on-invalid-dep=yes)
     [ -z "$job" ] || options+=(--dependency=afterok:"$job")
-    case $STAGE in  # the others read one file, or look at the whole corpus
-      validate_archives | extract_latex | normalize_text | filter_quality | tokenize_corpus)
-        options+=(--array="0-$last_task") ;;
-    esac
-    job=$(STAGE=$STAGE sbatch "${options[@]}" "$@" slurm/preprocess.sh)
+    case $kind in shards | tokens) options+=(--array="0-$last_task") ;; esac  # the others are one task
+    job=$(STAGE=$STAGE sbatch "${options[@]}" "$@" slurm/preprocess.sh </dev/null)
     job=${job%%;*}  # JOB;CLUSTER where there are several clusters
     echo "$STAGE: job $job"
-  done
+  done <<<"$stages"
 }
 
 run_stage() {  # the task of an array reads its share from SLURM_ARRAY_TASK_ID and _COUNT

@@ -15,18 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.loader import CONFIGS, UserError, read_yaml
+from configs.stages import CORPUS_STAGES, TAR_STAGES
 
 COLUMNS = ["id", "outcome", "reason", "bytes_in", "bytes_out", "bytes_removed", "detail"]
-# Stages with a shard for each tar, in the order in which documents pass.
-TAR_STAGES = (
-    "validate_archives",
-    "extract_latex",
-    "normalize_text",
-    "filter_quality",
-    "deduplicate",
-    "split_corpus",
-)
-STAGES = ("filter_metadata", *TAR_STAGES)  # the metadata come in a shard for each month
 
 
 @dataclass
@@ -95,7 +86,7 @@ def stage_folders(data: Path, variant: str) -> dict[str, Path]:
     """Folder of each stage's ledger, in the order of the stages. Raises UserError where there is none."""
     variants = list(bases(variant))
     folders = {}
-    for stage in STAGES:
+    for stage in CORPUS_STAGES:
         # A stage whose recipe is its base's is not computed again: its ledger lies with the base.
         homes = (data / "ledger" / base / stage for base in variants)
         folder = next((home for home in homes if any(home.glob("*.parquet"))), None)

@@ -22,17 +22,7 @@ from configs.loader import (
     read_yaml,
     validate,
 )
-
-# The order in which documents pass; a stage depends on all before it.
-STAGES = (
-    "filter_metadata",
-    "validate_archives",
-    "extract_latex",
-    "normalize_text",
-    "filter_quality",
-    "deduplicate",
-    "split_corpus",
-)
+from configs.stages import CORPUS_STAGES, stage_before
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ class Job:
 
     def folder(self, kind: str, stage: str) -> Path:
         """`$DATA/<kind>/<variant>/<stage>`, the base variant's where the recipes do not differ."""
-        upto = STAGES[: STAGES.index(stage) + 1]
+        upto = CORPUS_STAGES[: CORPUS_STAGES.index(stage) + 1]
         home, recipe = self.recipes[0]
         for base, base_recipe in self.recipes[1:]:
             if any(recipe.get(name) != base_recipe.get(name) for name in upto):
@@ -65,6 +55,10 @@ class Job:
     def corpus(self, stage: str) -> Path:
         """Folder of a stage's document shards."""
         return self.folder("corpus", stage)
+
+    def documents(self) -> Path:
+        """Folder of the document shards that this stage takes in."""
+        return self.corpus(stage_before(self.stage))
 
     def ledger(self, stage: str) -> Path:
         """Folder of a stage's ledger shards."""
@@ -151,9 +145,9 @@ def _recipes(main: Path, variant: str) -> Iterator[tuple[str, dict[str, Any]]]:
         recipe = merge(recipe, values)
         merged.append((name, recipe))
     for name, recipe in merged:
-        unknown = sorted(set(recipe) - set(STAGES))
+        unknown = sorted(set(recipe) - set(CORPUS_STAGES))
         if unknown:
             raise UserError(
-                f"recipe of corpus {name!r}: no stage is called {unknown[0]!r}; {', '.join(STAGES)}"
+                f"recipe of corpus {name!r}: no stage is called {unknown[0]!r}; {', '.join(CORPUS_STAGES)}"
             )
     return reversed(merged)

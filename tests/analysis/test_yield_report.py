@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.readers.ledgers import STAGES, StageYield, read_corpus
-from preprocess.pipeline import job, schema
+from analysis.readers.ledgers import StageYield, read_corpus
+from configs.stages import CORPUS_STAGES
+from preprocess.pipeline import schema
 from tests.conftest import run_script
 
 
@@ -39,7 +40,7 @@ def write(data: Path, variant: str = "main", tar: str = "t", **stages: list[dict
 
 
 def write_all(data: Path, **changed: list[dict[str, Any]]) -> None:
-    write(data, **({stage: [A, B] for stage in STAGES} | changed))
+    write(data, **({stage: [A, B] for stage in CORPUS_STAGES} | changed))
 
 
 def test_table_files_and_figure(tmp_path: Path) -> None:
@@ -140,7 +141,3 @@ def test_no_ledger_is_a_user_error(tmp_path: Path) -> None:
     failed = run_script("analysis/yield_report.py", "--data", tmp_path, check=False)
     assert failed.returncode == 2
     assert "make preprocess" in failed.stderr
-
-
-def test_stages_are_those_of_preprocessing() -> None:
-    assert STAGES == job.STAGES

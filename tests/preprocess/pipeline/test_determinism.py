@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.prove_preprocess import clear, differences, tree
-from preprocess.pipeline.job import STAGES
+from configs.stages import CORPUS_STAGES
 from tests.conftest import run_script
 from tests.support.corpus import run_stage
 
@@ -24,7 +24,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(data: Path) -> dict[str, str]:
     """What one process makes of the sample, and of its perplexity filter, whose model needs all of it."""
-    for stage in STAGES:
+    for stage in CORPUS_STAGES:
         run_stage(stage, "--data", data)
     run_stage("filter_quality", "--data", data, "--variant", "run22")
     found = tree(data)
@@ -35,7 +35,7 @@ def expected(data: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("workers", "by_all"),
     [
-        (2, STAGES),
+        (2, CORPUS_STAGES),
         (5, ("extract_latex", "filter_quality", "deduplicate")),
     ],  # each starts a second of processes
     ids=["two", "five"],
@@ -43,7 +43,7 @@ def expected(data: Path) -> dict[str, str]:
 def test_any_number_of_workers(
     data: Path, expected: dict[str, str], workers: int, by_all: tuple[str, ...]
 ) -> None:
-    for stage in STAGES:
+    for stage in CORPUS_STAGES:
         run_stage(stage, "--data", data, "--workers", workers if stage in by_all else 1)
     run_stage("filter_quality", "--data", data, "--variant", "run22", "--workers", workers)
     assert not differences(expected, tree(data))
@@ -52,7 +52,7 @@ def test_any_number_of_workers(
 
 @pytest.mark.parametrize("order", [(0, 1), (2, 0, 3, 1)], ids=["two", "four-in-another-order"])
 def test_any_division_into_tasks(data: Path, expected: dict[str, str], order: tuple[int, ...]) -> None:
-    for stage in STAGES:
+    for stage in CORPUS_STAGES:
         for i in (0,) if stage in WHOLE_CORPUS else order:
             task = "0/1" if stage in WHOLE_CORPUS else f"{i}/{len(order)}"
             run_stage(stage, "--data", data, "--shard", task)
@@ -70,11 +70,11 @@ def test_another_place_and_order_of_tars(data: Path, expected: dict[str, str], t
     (tmp_path / "later").mkdir()
     for tar in tars[::2]:
         tar.rename(tmp_path / "later" / tar.name)
-    for stage in STAGES[:4]:
+    for stage in CORPUS_STAGES[:4]:
         run_stage(stage, "--data", moved)
     for tar in tars[::2]:
         (tmp_path / "later" / tar.name).rename(tar)
-    for stage in STAGES:
+    for stage in CORPUS_STAGES:
         run_stage(stage, "--data", moved)
     run_stage("filter_quality", "--data", moved, "--variant", "run22")
     assert not differences(expected, tree(moved))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from configs.loader import UserError
-from preprocess.pipeline.job import STAGES
+from configs.stages import CORPUS_STAGES
 from preprocess.pipeline.shard import read_rows
 from tests.conftest import ROOT, run_script
 from tests.support.corpus import PROSE, document, ledger, run_stage, write_shard
@@ -104,7 +104,7 @@ def test_input_that_is_cut_off_is_named(data: Path) -> None:
     _fails(run_script(FILTER, "--data", data, check=False), "t1.parquet", "normalize_text again")
 
 
-@pytest.mark.parametrize("stage", STAGES[1:])
+@pytest.mark.parametrize("stage", CORPUS_STAGES[1:])
 def test_stage_before_has_not_run(tmp_path: Path, stage: str) -> None:
     (tmp_path / "src").mkdir()
     with pytest.raises(UserError, match=str(tmp_path)):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from configs.stages import CORPUS_STAGES, TOKEN_STAGES
 from preprocess.pipeline import schema
-from preprocess.pipeline.job import STAGES
 from preprocess.pipeline.shard import read_rows
 from tests.conftest import ROOT, run_script
 from tests.support.corpus import document, ledger, write_shard
@@ -19,7 +19,6 @@ from tests.support.duplicates import likeness, perturbed, run_stage
 
 pytestmark = pytest.mark.slow
 EXPECTED = ROOT / "tests/expected/demo_losses.json"
-TOKEN_STAGES = ("train_tokenizer", "tokenize_corpus")
 # Real papers whose language the provenance table has wrong, by eye: three are English, one is Norwegian.
 RELABELLED = {"1210.1555": "en", "2006.00811": "en", "2006.01925": "en", "0704.1192": "no"}
 
@@ -27,7 +26,7 @@ RELABELLED = {"1210.1555": "en", "2006.00811": "en", "2006.01925": "en", "0704.1
 def preprocess(data: Path, *flags: object) -> str:
     """Run all stages; what they printed."""
     said = []
-    for stage in (*STAGES, *TOKEN_STAGES):
+    for stage in (*CORPUS_STAGES, *TOKEN_STAGES):
         said.append(run_script(f"preprocess/{stage}.py", "--data", data, *flags).stdout)
     return "".join(said)
 
@@ -43,12 +42,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _verdicts(data: Path) -> dict[str, tuple[str, str]]:
     """(stage, reason) that dropped each document, ("-", "kept") for those that came through."""
     verdicts: dict[str, tuple[str, str]] = {}
-    for stage in STAGES:
+    for stage in CORPUS_STAGES:
         for paper_id, reason in ledger(data, stage).items():
             # extract_latex repeats the metadata's verdict for papers that it then passes over.
             if reason != "kept" and paper_id not in verdicts:
                 verdicts[paper_id] = (stage, reason)
-    for paper_id in ledger(data, STAGES[-1]):
+    for paper_id in ledger(data, CORPUS_STAGES[-1]):
         verdicts.setdefault(paper_id, ("-", "kept"))
     return verdicts
 
@@ -71,14 +70,14 @@ def test_every_ordinary_paper_is_kept(data: Path) -> None:
         planted = {row["id"] for row in csv.DictReader(file, delimiter="\t")}
     dropped = {i: v for i, v in _verdicts(data).items() if i not in planted and v[1] != "kept"}
     assert not dropped
-    assert len(ledger(data, STAGES[-1])) > 300
+    assert len(ledger(data, CORPUS_STAGES[-1])) > 300
 
 
 def test_laws_hold_from_stage_to_stage(data: Path, tmp_path: Path) -> None:
     done = run_script("analysis/yield_report.py", "--data", data, "--out", tmp_path)
-    for stage in STAGES:
+    for stage in CORPUS_STAGES:
         assert stage in done.stdout
-    for before, after in itertools.pairwise(STAGES[1:]):
+    for before, after in itertools.pairwise(CORPUS_STAGES[1:]):
         kept = {i for i, reason in ledger(data, before).items() if reason == "kept"}
         assert kept == set(ledger(data, after)), after
 
@@ -86,7 +85,7 @@ def test_laws_hold_from_stage_to_stage(data: Path, tmp_path: Path) -> None:
 def test_second_run_makes_nothing_again(data: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in data.rglob("*") if path.is_file()}
     said = preprocess(data, "--scale", "demo", "--workers", 1)
-    assert said.count("not made again") == len(STAGES) + len(TOKEN_STAGES)
+    assert said.count("not made again") == len(CORPUS_STAGES) + len(TOKEN_STAGES)
     assert before == {path: path.stat().st_mtime_ns for path in data.rglob("*") if path.is_file()}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs.loader import LawBroken, UserError
+from configs.stages import CORPUS_STAGES
 from preprocess.pipeline import job, schema
 from preprocess.pipeline.ledger import Documents, check_laws
 from preprocess.pipeline.shard import (
@@ -152,7 +153,7 @@ def test_a_change_of_a_module_that_decides_a_stage_makes_it_again(stage: str, ne
     assert not any(module in modules for module in ("pipeline/stage.py", "pipeline/job.py"))
 
 
-@pytest.mark.parametrize("stage", [*job.STAGES, "train_tokenizer", "tokenize_corpus"])
+@pytest.mark.parametrize("stage", [*CORPUS_STAGES, "train_tokenizer", "tokenize_corpus"])
 def test_no_module_that_a_stage_loads_is_missing_from_its_hash(stage: str) -> None:
     """Python itself is asked which modules an import brings in."""
     code = f"import sys, preprocess.{stage}; print(*[m for m in sys.modules if m.startswith('preprocess.')])"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from configs.loader import CONFIGS, Config
+from configs.stages import CORPUS_STAGES
 from preprocess.pipeline import job
 from preprocess.pipeline.shard import read_rows
 from tests.conftest import run_script
@@ -36,17 +37,17 @@ def _model(stage: str) -> type[Config]:
 
 
 @pytest.mark.parametrize("variant", sorted(p.stem for p in (CONFIGS / "corpora").glob("*.yaml")))
-@pytest.mark.parametrize("stage", job.STAGES)
+@pytest.mark.parametrize("stage", CORPUS_STAGES)
 def test_recipe_is_valid_for_every_stage(variant: str, stage: str) -> None:
     _job(variant, stage).config(_model(stage))
 
 
 @pytest.mark.parametrize(("variant", "first"), FIRST.items())
 def test_stages_before_the_difference_are_shared(variant: str, first: str) -> None:
-    at = job.STAGES.index(first)
-    homes = {stage: _job(variant, first).corpus(stage).parent.name for stage in job.STAGES}
-    assert {homes[stage] for stage in job.STAGES[:at]} <= {"main"}
-    assert {homes[stage] for stage in job.STAGES[at:]} == {variant}
+    at = CORPUS_STAGES.index(first)
+    homes = {stage: _job(variant, first).corpus(stage).parent.name for stage in CORPUS_STAGES}
+    assert {homes[stage] for stage in CORPUS_STAGES[:at]} <= {"main"}
+    assert {homes[stage] for stage in CORPUS_STAGES[at:]} == {variant}
 
 
 def _run(data: Path, variant: str, *stages: str) -> None:
@@ -60,9 +61,9 @@ def _run(data: Path, variant: str, *stages: str) -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("variants")
     run_script("preprocess/sample_corpus.py", "--out", data / "raw", "--papers", 24)
-    _run(data, "main", *job.STAGES)
+    _run(data, "main", *CORPUS_STAGES)
     for variant, first in FIRST.items():
-        _run(data, variant, *job.STAGES[job.STAGES.index(first) :])
+        _run(data, variant, *CORPUS_STAGES[CORPUS_STAGES.index(first) :])
     return data
 
 
@@ -76,7 +77,7 @@ class TestOnTheSample:
     def test_only_the_stages_that_differ_are_written(self, data: Path) -> None:
         for variant, first in FIRST.items():
             written = {path.name for path in (data / "corpus" / variant).iterdir()}
-            assert written == set(job.STAGES[job.STAGES.index(first) :]), variant
+            assert written == set(CORPUS_STAGES[CORPUS_STAGES.index(first) :]), variant
 
     def test_one_rule_is_switched(self, data: Path) -> None:
         """What each variant has that main has not, or the other way round."""
