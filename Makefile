@@ -67,7 +67,7 @@ demo-corpus: setup
 test: setup  ## all tests; REQUIRE=slurm,real,... turns a skip for want of these into a failure
 	$(PY) -m pytest -n auto --dist loadgroup
 
-test-fast: setup  ## the tests that take seconds
+test-fast: setup  ## the tests that are not slow and need no Slurm: a few minutes
 	$(PY) -m pytest -n auto --dist loadgroup -m "not slow and not slurm"
 
 lint: setup  ## ruff, mypy, shellcheck

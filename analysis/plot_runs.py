@@ -16,8 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
@@ -25,6 +24,9 @@ from analysis.figures import style
 from analysis.figures.training import RUNS, Logs, gradient_norm, together, training_loss, validation
 from analysis.readers.run_logs import RunLog, find_runs, read_run
 from configs.loader import UserError, default_runs_root, run_main
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FINAL = "run20"
 
@@ -35,7 +37,7 @@ class Spec:
 
     stem: str
     needs: tuple[str, ...]
-    draw: Callable[[Logs], Figure]
+    draw: "Callable[[Logs], Figure]"
 
 
 def specs(runs: Sequence[str]) -> list[Spec]:
@@ -57,7 +59,7 @@ def specs(runs: Sequence[str]) -> list[Spec]:
     return [spec for spec in paper + others if set(spec.needs) <= set(runs)]
 
 
-def of_run(run: str, draw_run: Callable[[list[RunLog]], Figure], logs: Logs) -> Figure:
+def of_run(run: str, draw_run: "Callable[[list[RunLog]], Figure]", logs: Logs) -> "Figure":
     """A figure about one of the runs."""
     return draw_run(logs[run])
 
