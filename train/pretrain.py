@@ -144,6 +144,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         tokenizer_sha256=train_tokens.tokenizer_sha256,
         unique_tokens=data.unique_tokens,  # epochs of a domain: the sum of its tokens/<domain> by these
         params_total=params_total,
+        clip_grad_norm=recipe.clip_grad_norm,
         strategy=strategy.name,
         world_size=world.size,
         micro_batch_size=recipe.micro_batch_size,

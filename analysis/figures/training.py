@@ -21,6 +21,8 @@ RUNS = {  # in the order of the paper's figures 1, 2, 3
 PAPER_FINAL_VALIDATION_NATS = 1.438  # arXiv 2602.17288, Run 20; comparable with scale full alone
 OWN = "This project's own run, not the paper's curve."
 LOSS = "loss (nats per token)"
+LEGEND_ROOM = 1.5  # of the highest loss, so that the legend lies above the curves
+REPEATS = 1.5  # passes over the data from which a run is said to repeat it
 RAW = "every logged step"
 
 Logs = dict[str, list[RunLog]]  # run → its seeds
@@ -28,7 +30,7 @@ Logs = dict[str, list[RunLog]]  # run → its seeds
 
 def training_loss(logs: list[RunLog]) -> Figure:
     """Figures 1 to 3: the training loss of one run over tokens."""
-    figure, (axes,) = start(logs, "training loss")
+    figure, (axes,) = start(logs, "training loss", passes(logs))
     colour = style.RUN_COLOURS.get(logs[0].run.run, style.BLUE)
     train = [log.train for log in logs]
     curve = draw(axes, train, "loss_nats", colour, raw=RAW, label=averaged("mean", logs))
@@ -41,7 +43,11 @@ def training_loss(logs: list[RunLog]) -> Figure:
 def validation(logs: list[RunLog]) -> Figure:
     """Figure 4: training and validation loss of the final run, together and by domain."""
     figure, (left, right) = start(
-        logs, "training and validation loss", "Validation is on fixed batches and not averaged.", columns=2
+        logs,
+        "training and validation loss",
+        "Validation uses the same batches every time; the curve is not smoothed. Training counts each domain by "
+        "its share of the tokens, validation counts all alike: a large and easy domain parts the curves.",
+        columns=2,
     )
     colour = style.RUN_COLOURS.get(logs[0].run.run, style.BLUE)
     train = [log.train for log in logs]
@@ -83,6 +89,7 @@ def validation(logs: list[RunLog]) -> Figure:
         )
     for axes in (left, right):
         finish(axes, logs, LOSS, marks=axes is left)
+        axes.set_ylim(top=LEGEND_ROOM * axes.get_ylim()[1])
     ends = held_out["mean"].tail(1)  # none where the run was not validated yet
     style.end_labels(left, [(last, f"{last:.3f}", style.INK) for last in ends])
     style.end_labels(right, labels, lines=2)
@@ -104,6 +111,9 @@ def gradient_norm(logs: list[RunLog]) -> Figure:
         axes.axvspan(0, warm_up_tokens, color=style.FAINT, alpha=0.5, lw=0, zorder=0)
     finish(lower, logs, "clipped\n(% of steps)", log=False, marks=False, legend=False)
     lower.set_ylim(-4, 104)
+    clip = logs[0].header.get("clip_grad_norm")
+    if clip:
+        upper.axhline(clip, color=style.GREY, lw=0.8, ls=(0, (4, 3)), label=f"clipped above {clip:g}")
     finish(upper, logs, "gradient norm (L2)")
     upper.set_xlabel("")
     last = float(curve["mean"].iloc[-1])
@@ -115,8 +125,9 @@ def together(logs: Logs) -> Figure:
     """Figure 6, this project's choice: the three runs' training loss, learning rate and throughput."""
     everything = [log for seeds in logs.values() for log in seeds]
     title = ", ".join(name(run).removeprefix("Run ") for run in logs)
+    panels_shown = "loss, learning rate, throughput"
     figure, panels = style.new_figure(
-        f"Run{'s' if len(logs) > 1 else ''} {title} together: loss, learning rate, throughput",
+        f"Runs {title} together: {panels_shown}" if len(logs) > 1 else f"Run {title}: {panels_shown}",
         subtitle(everything, seeds="–".join(map(str, sorted({len(seeds) for seeds in logs.values()})))),
         f"Loss: {averaged('mean', everything)} steps, throughput smoothed alike. {band(everything)}"
         f"The paper's sixth figure has no name: this choice is ours. {OWN}",
@@ -142,6 +153,15 @@ def together(logs: Logs) -> Figure:
     style.end_labels(panels[0], labels, lines=2)
     figure.align_ylabels(panels)
     return figure
+
+
+def passes(logs: Sequence[RunLog]) -> str:
+    """A sentence on a run that repeats its data, whose loss falls in steps; empty for another."""
+    unique = sum((logs[0].header.get("unique_tokens") or {}).values())
+    n_passes = float(logs[0].train["tokens_seen"].max()) / unique if unique else 1.0
+    if n_passes < REPEATS:
+        return ""
+    return f"{n_passes:.0f} passes over the same data: each lowers the loss by a step, as text is remembered."
 
 
 def name(run: str) -> str:
