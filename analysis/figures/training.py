@@ -45,8 +45,8 @@ def validation(logs: list[RunLog]) -> Figure:
     figure, (left, right) = start(
         logs,
         "training and validation loss",
-        "Validation uses the same batches every time; the curve is not smoothed. Training counts each domain by "
-        "its share of the tokens, validation counts all alike: a large and easy domain parts the curves.",
+        "Validation uses the same batches every time; the curve is not smoothed. Training counts each domain "
+        "by its share of the tokens, validation counts all alike: a large and easy domain parts the curves.",
         columns=2,
     )
     colour = style.RUN_COLOURS.get(logs[0].run.run, style.BLUE)
