@@ -7,9 +7,8 @@ a macro bomb ends with the rest unexpanded and counted.
 
 import re
 from collections import Counter
-from typing import NamedTuple
 
-from preprocess.latex.cleaning.arguments import NO_VALUE, expl_regions, read_arguments, read_delimited
+from preprocess.latex.cleaning.arguments import NO_VALUE, expl_regions
 from preprocess.latex.cleaning.commands import Command, CommandIndex
 from preprocess.latex.cleaning.gullet import WINDOW, GivenUp, Step, carry_out
 from preprocess.latex.cleaning.macros import (
@@ -26,6 +25,7 @@ from preprocess.latex.cleaning.macros import (
     without_silent,
 )
 from preprocess.latex.cleaning.rewriter import Rewriter, ends_in_control_word
+from preprocess.latex.cleaning.templates import Template, fill_body, template_of
 from preprocess.latex.lexer import BACKSLASH, COMMAND, Groups, escaped
 
 MAX_DEPTH = 25  # of macros in the arguments and bodies of macros
@@ -33,84 +33,7 @@ MAX_USES = 100_000  # at 10 µs each; a book has 10,000
 MAX_FAILURES = 20  # in a row: then a macro is given up for the rest of the paper
 _EDGE_NAME = re.compile(rb"\s*\{([^{}\\\n]+)\}")
 _MAY_BELONG = (b"*", b"{")  # to a use without arguments: a starred form, an empty group
-_PARAMETER = re.compile(rb"#([1-9])")
 _EMPTY_GROUP = re.compile(rb"\{\}(?![_^])")
-
-
-class _Template(NamedTuple):
-    """An expanded body: literal, number of an argument, literal, …"""
-
-    literals: list[bytes]
-    arguments: list[int]
-    is_in_order: bool  # each argument once, the first one first
-    n_bytes: int
-    leaves: bool  # holds a macro that cannot be carried out
-    pattern: bytes  # the same for `%`, where no control word can meet a letter; b"" where one can
-
-
-def _template_of(body: bytes, n_args: int, leaves: bool) -> _Template:
-    literals, arguments, at = [], [], 0
-    for match in _PARAMETER.finditer(body):
-        if not escaped(body, match.start()):  # \# is a character
-            literals.append(body[at : match.start()])
-            arguments.append(int(match[1]))
-            at = match.end()
-    literals.append(body[at:])
-    may_meet = (
-        any(map(ends_in_control_word, literals[:-1]))
-        or any(literal[:1].isalpha() for literal in literals[1:])
-        or b"" in literals[1:-1]  # one argument behind another
-    )
-    pattern = b"" if may_meet else b"%b".join([literal.replace(b"%", b"%%") for literal in literals])
-    is_in_order = arguments == list(range(1, n_args + 1))
-    return _Template(literals, arguments, is_in_order, len(body), leaves, pattern)
-
-
-def _filled_body(macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None:
-    """(a body with the arguments behind `at` in it, offset behind these); None where they cannot be read."""
-    if macro.body is None:
-        return None
-    arguments: list[bytes] = []
-    if macro.letters:
-        given = read_arguments(groups, at, macro.letters)
-    elif macro.delimited:
-        given = read_delimited(groups, at, macro.delimited)
-    else:
-        if macro.default is not None:
-            option = groups.optional(at)
-            argument, at = option if option else (macro.default, at)
-            arguments.append(argument)
-        while len(arguments) < macro.n_args:
-            found = groups.argument(at)
-            if found is None:
-                return None
-            argument, at = found
-            arguments.append(argument)
-        given = arguments, at
-    if given is None:
-        return None
-    arguments, at = given
-    pieces, last = [], 0
-    for match in _PARAMETER.finditer(macro.body):
-        if escaped(macro.body, match.start()):
-            continue
-        is_inner = match.start() > last and macro.body[match.start() - 1 : match.start()] == b"#"
-        pieces.append(macro.body[last : match.start() - is_inner])
-        number = int(match[1])
-        if is_inner:  # ##1 is the parameter of a macro that the body defines
-            pieces.append(match[0])
-        else:
-            argument = arguments[number - 1] if number <= len(arguments) else b""
-            if argument[:1].isalpha() and ends_in_control_word(pieces[-1]):
-                pieces.append(b" ")
-            pieces.append(argument)
-            if ends_in_control_word(argument) and macro.body[match.end() : match.end() + 1].isalpha():
-                pieces.append(b" ")
-        last = match.end()
-    pieces.append(macro.body[last:])
-    return b"".join(pieces), at
-
-
 _DEFINERS = frozenset(b"\\" + name for name in DEFINERS | PREFIXES)
 _DEFINER, _EDGE = Macro(0, None, None), Macro(0, None, None)  # what is no macro, but looked at all the same
 
@@ -127,7 +50,7 @@ class Expander:
         # Times the document, with room for a short one: no paper comes near, a bomb makes 2^30 times.
         self._output_budget = 4 * n_bytes + (1 << 20)
         self._work_budget = 16 * n_bytes + (4 << 20)
-        self._templates: dict[bytes, _Template | None] = {}
+        self._templates: dict[bytes, Template | None] = {}
         self._plain: dict[bytes, bytes] = {}  # expanded bodies of macros without arguments, most of all uses
         self._depth = self._n_uses = 0
         self._counts = True  # uses in the document and in arguments there; not those in macros' bodies
@@ -305,7 +228,7 @@ class Expander:
         try:
             if self._depth > MAX_DEPTH or self._work_budget < 0:
                 return None
-            given = _filled_body(macro, Groups(behind), 0)
+            given = fill_body(macro, Groups(behind), 0)
             if given is None:
                 return None
             body, used = given
@@ -343,7 +266,7 @@ class Expander:
             return Step(b"", used[1], used[0]) if used else None
         if name not in self._opaque and template is None:
             return Step(b"", end, name)  # inside its own body
-        given = _filled_body(macro, groups, end)
+        given = fill_body(macro, groups, end)
         if given is None:
             raise GivenUp
         return Step(given[0], given[1])
@@ -356,7 +279,7 @@ class Expander:
         self._depth -= 1
         return expanded
 
-    def _filled(self, template: _Template, given: list[bytes]) -> bytes | None:
+    def _filled(self, template: Template, given: list[bytes]) -> bytes | None:
         """A body with what is `given` in the order of its places; None beyond the budget."""
         if template.n_bytes + sum(map(len, given)) > self._output_budget:
             self._output_budget = -1  # a bomb: all that follows stays
@@ -375,7 +298,7 @@ class Expander:
         self._output_budget -= len(new)
         return new
 
-    def _template(self, name: bytes, macro: Macro) -> _Template | None:
+    def _template(self, name: bytes, macro: Macro) -> Template | None:
         """The expanded body; None while it is being expanded (a macro in itself) or where only TeX knows."""
         if name in self._templates:
             return self._templates[name]
@@ -398,7 +321,7 @@ class Expander:
             leaves = self._met_opaque
             self._counts, self._met_opaque, self._in_body = before[0], before[1] or leaves, before[2]
             self._output_budget -= len(body)
-        expanded = self._templates[name] = _template_of(body, macro.n_args, leaves)
+        expanded = self._templates[name] = template_of(body, macro.n_args, leaves)
         if not macro.n_args and not leaves and not is_environment(name):
             self._plain[name] = expanded.literals[0]
         return expanded
