@@ -20,9 +20,11 @@ from analysis.readers.run_logs import COLUMNS, Row, RunLog, find_runs, read_run
 from configs.loader import UserError, default_runs_root, run_main
 
 HEADER = (
-    *("kind", "schema_version", "run_id", "title", "seed", "restart_index", "git_sha", "git_dirty"),
+    *("kind", "schema_version", "run_id", "title", "scale", "seed", "restart_index", "git_sha", "git_dirty"),
+    *("corpus", "tokenizer", "validation_corpus"),  # variants; the hashes below say what they held
     *("config_sha256", "data_fingerprint", "val_fingerprint", "tokenizer_sha256", "unique_tokens"),
-    *("params_total", "strategy", "world_size", "device", "torch_version", "slurm_job_id"),
+    *("params_total", "clip_grad_norm", "strategy", "world_size", "micro_batch_size"),
+    *("device", "torch_version", "slurm_job_id"),
 )
 
 

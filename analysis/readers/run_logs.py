@@ -3,9 +3,11 @@
 In: a run's own logs, `<root>/<scale>/<run>/seed<k>/log.<restart>.jsonl`, or its published one,
 `<root>/<scale>/<run>/seed<k>.jsonl.gz`. Out: pandas frames of the history that led to the final weights.
 
-A log is a header row and then rows of kind train, perf, val or event. A restart goes on from a checkpoint,
-so what earlier restarts logged beyond that checkpoint never reached the weights: those rows are void. A
-published log is the restarts one after the other, each behind its header, and is read by the same rules.
+A log is a header row and then rows of kind train, perf, val, val_own or event. `val` rows measure the
+validation set that all runs share, `val_own` rows that of the run's own corpus where it is another. A restart
+goes on from a checkpoint, so what earlier restarts logged beyond that checkpoint never reached the weights:
+those rows are void. A published log is the restarts one after the other, each behind its header, and is read
+by the same rules.
 """
 
 import gzip
@@ -24,6 +26,7 @@ from configs.loader import UserError
 Row = dict[str, Any]
 
 COMMON = ("step", "tokens_seen", "time_utc", "wall_s")
+VALIDATION = ("domain", "loss_nats", "perplexity", "bits_per_byte", "n_tokens", "n_bytes")
 # Columns that a frame always has, whether or not the log holds such rows; a log may hold more.
 COLUMNS = {
     "train": (*COMMON, "loss_nats", "lr", "grad_norm", "clipped", "skipped", "span_hash"),
@@ -31,7 +34,8 @@ COLUMNS = {
         *(*COMMON, "tokens_per_s", "step_s", "data_wait_s", "exchange_s", "checkpoint_s"),
         *("mfu", "mem_peak_gib", "read_mib", "watts"),
     ),
-    "val": (*COMMON, "domain", "loss_nats", "perplexity", "bits_per_byte", "n_tokens", "n_bytes"),
+    "val": (*COMMON, *VALIDATION),
+    "val_own": (*COMMON, *VALIDATION),
     "event": (*COMMON, "event"),
 }
 TEXT = {"kind", "time_utc", "domain", "span_hash", "event"}
@@ -73,7 +77,8 @@ class RunLog:
     notes: list[str]  # what the reader noticed and could live with
     train: pd.DataFrame
     perf: pd.DataFrame
-    val: pd.DataFrame  # one row a domain and validation
+    val: pd.DataFrame  # on the shared validation set; one row for each domain and validation
+    val_own: pd.DataFrame  # the same on the run's own corpus; empty where that is the shared one
     event: pd.DataFrame
 
     @property

@@ -1,5 +1,6 @@
 """The six figures: drawn headless from small logs, labelled, or refused with a remedy."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -127,12 +128,7 @@ def test_overall_validation_weighs_domains_by_their_tokens() -> None:
 
 def test_the_papers_number_stands_only_in_full_scale_figures(logs: training.Logs) -> None:
     def annotations(scale: str) -> str:
-        seeds = [
-            type(log)(
-                log.run._replace(scale=scale), log.segments, [], log.train, log.perf, log.val, log.event
-            )
-            for log in logs["run20"]
-        ]
+        seeds = [dataclasses.replace(log, run=log.run._replace(scale=scale)) for log in logs["run20"]]
         return " ".join(text.get_text() for text in training.validation(seeds).axes[0].texts)
 
     assert "1.438" in annotations("full")
