@@ -69,10 +69,16 @@ NEEDS: dict[str, Callable[[], str]] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker of pytest-xdist for each file (its fixtures are made once) and one for all of Slurm."""
+    """One worker of pytest-xdist for each file, so that its fixtures are made once.
+
+    All files with tests that may install Debian packages share one: two apt-get at a time refuse each other, and
+    one cluster of Slurm is enough.
+    """
+    installing = ("slurm", "pandoc", "latexpand")
+    shared = {item.location[0] for item in items if any(map(item.get_closest_marker, installing))}
     for item in items:
-        group = "slurm" if item.get_closest_marker("slurm") else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+        file = item.location[0]
+        item.add_marker(pytest.mark.xdist_group("debian" if file in shared else file))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
