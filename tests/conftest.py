@@ -71,8 +71,8 @@ NEEDS: dict[str, Callable[[], str]] = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker of pytest-xdist for each file, so that its fixtures are made once.
 
-    All files with tests that may install Debian packages share one: two apt-get at a time refuse each other, and
-    one cluster of Slurm is enough.
+    All files with tests that may install Debian packages share one: two apt-get at a time refuse each other,
+    and one cluster of Slurm is enough.
     """
     installing = ("slurm", "pandoc", "latexpand")
     shared = {item.location[0] for item in items if any(map(item.get_closest_marker, installing))}
