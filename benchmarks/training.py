@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import record
-from configs.loader import default_data_root, run_main
+from configs.loader import UserError, default_data_root, run_main
 from train.config import load_run
 from train.data.shards import TokenSet, open_tokens
 
@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "configs/runs/run20.yaml"
 PROCESSES, PAIRS = 2, 5
 STEPS, UNTIMED_STEPS = 24, 4  # caches and allocators settle in the first steps
+SAME_STEPS, SAME_NATS = 5, 1e-4  # first losses of both, and how close they must be
 
 
 def train_steps(script: str, *arguments: object) -> None:
@@ -60,20 +61,20 @@ def step_seconds(seconds: list[float]) -> float:
     return mean(after - before for before, after in pairwise(seconds[UNTIMED_STEPS - 1 :]))
 
 
-def time_ours(folder: Path, arguments: list[str]) -> tuple[float, float]:
-    """(seconds a step, mean loss in nats) of train/pretrain.py."""
+def time_ours(folder: Path, arguments: list[str]) -> tuple[float, list[float]]:
+    """(seconds a step, loss of each step in nats) of train/pretrain.py."""
     train_steps("train/pretrain.py", *arguments, "--out", folder)
     rows = [json.loads(line) for line in (folder / "log.0.jsonl").read_text().splitlines()]
     steps = [row for row in rows if row["kind"] == "train"]
-    return step_seconds([row["wall_s"] for row in steps]), mean(row["loss_nats"] for row in steps)
+    return step_seconds([row["wall_s"] for row in steps]), [row["loss_nats"] for row in steps]
 
 
-def time_peer(folder: Path, arguments: list[str]) -> tuple[float, float]:
-    """(seconds a step, mean loss in nats) of transformers' Trainer."""
+def time_peer(folder: Path, arguments: list[str]) -> tuple[float, list[float]]:
+    """(seconds a step, loss of each step in nats) of transformers' Trainer."""
     folder.mkdir()
     train_steps("benchmarks/training_peer.py", *arguments, "--out", folder / "times.json")
     times = json.loads((folder / "times.json").read_text())
-    return step_seconds(times["seconds"]), times["loss"]
+    return step_seconds(times["seconds"]), times["losses"]
 
 
 def shares(tokens: TokenSet, sequence_length: int) -> dict[str, dict[str, float]]:
@@ -124,9 +125,14 @@ def main() -> None:
         "processes": PROCESSES,
     }
     for name, times in (("ours", ours), ("Trainer with DeepSpeed ZeRO-1", peer)):
-        speed, loss = run.tokens_per_step / median(s for s, _ in times), times[0][1]
-        print(f"{name:>30}: {speed:8,.0f} tokens/s, mean loss {loss:.4f} nats")
-        figures[name] = {"tokens_per_s": speed, "mean_loss_nats": loss}
+        speed, losses = run.tokens_per_step / median(s for s, _ in times), times[0][1]
+        print(f"{name:>30}: {speed:8,.0f} tokens/s, mean loss {mean(losses):.4f} nats")
+        figures[name] = {"tokens_per_s": speed, "mean_loss_nats": mean(losses)}
+    # The same weights and batches: the first losses must agree, or the speeds are of two different things.
+    apart = max(abs(a - b) for a, b in zip(ours[0][1][:SAME_STEPS], peer[0][1][:SAME_STEPS], strict=True))
+    figures[f"largest_difference_of_the_first_{SAME_STEPS}_losses_nats"] = apart
+    if apart > SAME_NATS:
+        raise UserError(f"the first {SAME_STEPS} losses differ by up to {apart:.1e} nats: no comparison")
     figures["ratio"] = median(ratios)
     figures["ratios"] = ratios
     print(f"{'ratio':>30}: {median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in sorted(ratios))})\n")

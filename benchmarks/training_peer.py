@@ -2,7 +2,7 @@
 
     torchrun --nproc_per_node 2 benchmarks/training_peer.py configs/runs/run20.yaml --scale S --data D --out F
 
-Out: F, JSON: when each step ended in seconds, and the mean loss that Trainer reports.
+Out: F, JSON: when each step ended in seconds, and the loss that Trainer reports for it.
 """
 
 import argparse
@@ -17,10 +17,11 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from configs.loader import parse_overrides
-from train.config import load_run
+from train.config import Run, load_run
 from train.data.batches import TrainingData, step_samples
 from train.data.shards import open_tokens
 from train.model.llama import build_model
+from train.optimizer import learning_rate
 
 # Else DeepSpeed compiles its exchange for CPUs with g++ for a minute; ours does without it, too.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -42,11 +43,33 @@ class Windows(Dataset):
         return {"input_ids": self.input_ids[k], "labels": self.targets[k], "shift_labels": self.targets[k]}
 
 
+class OurRate(Trainer):
+    """The Trainer with the run's own learning rate: its warm-up begins one step later, with a rate of 0."""
+
+    run: Run
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """A schedule that gives step k + 1 of the run its rate at index k."""
+        peak = self.run.recipe.lr
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer or self.optimizer, lambda k: learning_rate(self.run, k + 1) / peak
+        )
+        return self.lr_scheduler
+
+
 class StepTimes(TrainerCallback):
-    """When each step ended."""
+    """When each step ended, and its loss."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
+        self.losses: list[float] = []
+
+    def on_log(self, *_: object, logs: dict[str, float], **__: object) -> None:
+        """A step's loss is known."""
+        if "loss" in logs:
+            self.losses.append(float(logs["loss"]))
 
     def on_step_end(self, *_: object, **__: object) -> None:
         """A step is over."""
@@ -74,13 +97,12 @@ def main() -> None:
         gradient_accumulation_steps=accumulation,
         train_sampling_strategy="sequential",
         learning_rate=recipe.lr,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=run.warmup_steps,
         weight_decay=recipe.weight_decay,
         adam_beta1=recipe.betas[0],
         adam_beta2=recipe.betas[1],
         max_grad_norm=recipe.clip_grad_norm or 0.0,
-        logging_steps=run.steps_total,
+        logging_steps=1,  # as ours does
+        logging_strategy="steps",
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
@@ -96,10 +118,11 @@ def main() -> None:
     )
     times = StepTimes()
     model = build_model(run.model, recipe.init_seed).llama
-    trainer = Trainer(model=model, args=settings, train_dataset=data, callbacks=[times])
-    result = trainer.train()
+    trainer = OurRate(model=model, args=settings, train_dataset=data, callbacks=[times])
+    trainer.run = run
+    trainer.train()
     if trainer.is_world_process_zero():
-        arguments.out.write_text(json.dumps({"seconds": times.seconds, "loss": result.training_loss}))
+        arguments.out.write_text(json.dumps({"seconds": times.seconds, "losses": times.losses}))
 
 
 if __name__ == "__main__":
