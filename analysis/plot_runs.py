@@ -43,7 +43,7 @@ class Spec:
 def specs(runs: Sequence[str]) -> list[Spec]:
     """The figures that show `runs`: the paper's, then a training loss for each run that it does not show."""
     paper = [
-        Spec(f"fig{number}_training_loss_{run}", (run,), partial(of_run, run, training_loss))
+        Spec(f"fig{number}_training_loss_{run}", (run,), partial(paper_run, run))
         for number, run in enumerate(RUNS, start=1)
     ]
     paper += [
@@ -57,6 +57,11 @@ def specs(runs: Sequence[str]) -> list[Spec]:
         if run not in RUNS
     ]
     return [spec for spec in paper + others if set(spec.needs) <= set(runs)]
+
+
+def paper_run(run: str, logs: Logs) -> "Figure":
+    """The training loss of one of the paper's runs, on axes that hold them all."""
+    return training_loss(logs[run], beside=[log for other in RUNS for log in logs.get(other, [])])
 
 
 def of_run(run: str, draw_run: "Callable[[list[RunLog]], Figure]", logs: Logs) -> "Figure":

@@ -66,6 +66,45 @@ def overall_validation(val: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
+def at_validation_weights(logs: Sequence[RunLog]) -> list[pd.DataFrame]:
+    """Each seed's smoothed training loss with the domains weighted as in its validation set.
+
+    Training holds the domains in the corpus's shares, the validation set in others: only at equal shares can
+    the two be compared. Returns copies of `train` with that loss (nats per token) as `loss_nats`; an empty
+    list where a log does not tell the domains apart.
+    """
+    frames = []
+    for log in logs:
+        last = log.val[(log.val["step"] == log.val["step"].max()) & (log.val["domain"] != "all")]
+        weights = last.set_index("domain")["n_tokens"].dropna()
+        columns = [f"loss_nats/{domain}" for domain in weights.index]
+        if not len(weights) or not set(columns) <= set(log.train):
+            return []
+        by_domain = np.column_stack([smooth(log.train[column]) for column in columns])
+        loss = by_domain @ (weights / weights.sum()).to_numpy(float)
+        frames.append(log.train.assign(loss_nats=loss))
+    return frames
+
+
+def clip_threshold(logs: Sequence[RunLog]) -> float | None:
+    """The gradient norm above which a run clips: from its header or, in older logs, from what was clipped.
+
+    In those the threshold lies between the highest norm left alone and the lowest one clipped; of the numbers
+    between, the roundest is returned. None where these are more than a tenth apart, and where nothing or
+    everything was clipped.
+    """
+    if "clip_grad_norm" in logs[0].header:
+        threshold = logs[0].header["clip_grad_norm"]
+        return None if threshold is None else float(threshold)
+    train = pd.concat([log.train[["grad_norm", "clipped"]].dropna() for log in logs])
+    was_clipped = train["clipped"].astype(bool)
+    above, below = train.loc[was_clipped, "grad_norm"].min(), train.loc[~was_clipped, "grad_norm"].max()
+    if not below <= above < 1.1 * below:
+        return None
+    middle = float(above + below) / 2
+    return next((x for x in (round(middle, digits) for digits in range(6)) if below <= x <= above), middle)
+
+
 def draw(
     axes: Axes,
     frames: Sequence[pd.DataFrame],

@@ -12,21 +12,17 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 
-# Okabe & Ito (2008): told apart with every kind of colour blindness, and in grey by their lightness.
-BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#E69F00",
-    "#CC79A7",
-    "#56B4E9",
-)
+# Okabe & Ito (2008): told apart with every kind of colour blindness.
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+ORANGE, SKY = "#E69F00", "#56B4E9"
 RUN_COLOURS = {"run20": BLUE, "run23": VERMILION, "run24": GREEN}
-DOMAIN_COLOURS = {"math": PURPLE, "cs": ORANGE, "physics": SKY}
+# In grey the three colours are nearly one: dashes tell the runs apart where several stand in one panel.
+RUN_DASHES = {"run20": "-", "run23": "--", "run24": ":"}
 
 WIDTH_IN = 6.8  # a text column and a half: legible when a page shows it at two thirds
 LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.72, 0.78, 0.72, 0.66  # right: room for labels at the ends of lines
-ROW_GAP_IN, NOTE_LINE_IN, NOTE_CHARACTERS = 0.22, 0.13, 130
+ROW_GAP_IN, NOTE_LINE_IN, NOTE_CHARACTERS, LEGEND_ROW_IN = 0.22, 0.13, 130, 0.16
+LEGEND_COLUMNS = 2
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
@@ -63,15 +59,17 @@ def new_figure(
     left_in: float = LEFT_IN,
     right_in: float = RIGHT_IN,
     gap: float = 0.5,
+    legend_rows: int = 0,
 ) -> tuple[Figure, list[Axes]]:
     """A titled figure and its panels, top to bottom (`heights_in`) or left to right (`columns`).
 
-    `gap`: between panels side by side, in widths of a panel.
+    `gap`: between panels side by side, in widths of a panel. `legend_rows`: room for `figure_legend`.
     """
     heights = list(heights_in)
     note_lines = [line for part in note.split("\n") for line in wrap(part, NOTE_CHARACTERS)]
     bottom = BOTTOM_IN + NOTE_LINE_IN * len(note_lines)
-    height = TOP_IN + sum(heights) + ROW_GAP_IN * (len(heights) - 1) + bottom
+    top = TOP_IN + LEGEND_ROW_IN * legend_rows
+    height = top + sum(heights) + ROW_GAP_IN * (len(heights) - 1) + bottom
     with mpl.rc_context(RC):
         figure = Figure(figsize=(WIDTH_IN, height))
         grid = figure.add_gridspec(
@@ -80,7 +78,7 @@ def new_figure(
             height_ratios=heights,
             left=left_in / WIDTH_IN,
             right=1 - right_in / WIDTH_IN,
-            top=1 - TOP_IN / height,
+            top=1 - top / height,
             bottom=bottom / height,
             hspace=ROW_GAP_IN / (sum(heights) / len(heights)),
             wspace=gap,
@@ -137,6 +135,23 @@ def legend(axes: Axes, above: bool = False) -> None:
                 axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, handlelength=0.9)
             else:
                 axes.legend(loc="upper right", borderaxespad=0.2, handlelength=1.6)
+
+
+def figure_legend(figure: Figure, axes: Axes) -> None:
+    """The legend of one panel in rows below the subtitle, for all panels of a figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    with mpl.rc_context(RC):
+        figure.legend(
+            handles,
+            labels,
+            loc="upper left",
+            bbox_to_anchor=(0.06 / WIDTH_IN, 1 - 0.55 / figure.get_size_inches()[1]),
+            ncols=LEGEND_COLUMNS,
+            handlelength=2.4,
+            columnspacing=1.6,
+            borderaxespad=0,
+            labelspacing=0.25,
+        )
 
 
 def end_labels(axes: Axes, labels: Iterable[tuple[float, str, str]], lines: int = 1) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from analysis import plot_runs
 from analysis.figures import style, training
-from analysis.figures.curves import over_seeds, overall_validation, smooth
-from analysis.readers.run_logs import find_runs, read_run
+from analysis.figures.curves import clip_threshold, over_seeds, overall_validation, smooth
+from analysis.readers.run_logs import Run, find_runs, read_run
 from configs.loader import UserError
 from tests.support.analysis_logs import event, header, history, interrupted_run, write
 
@@ -73,7 +73,7 @@ def test_a_figure_names_axes_units_run_scale_and_seeds(spec: plot_runs.Spec, log
     assert "This project's own run" in texts
     assert "tokens seen (" in figure.axes[-1].get_xlabel()
     for axes in figure.axes:
-        assert axes.get_ylabel()
+        assert axes.get_ylabel() or axes.get_position().x0 > 0.4  # beside a panel that names it
         assert axes.has_data()
     assert "nats per token" in figure.axes[0].get_ylabel() or "norm" in figure.axes[0].get_ylabel()
 
@@ -133,6 +133,86 @@ def test_the_papers_number_stands_only_in_full_scale_figures(logs: training.Logs
 
     assert "1.438" in annotations("full")
     assert "1.438" not in annotations("demo")
+
+
+def test_figures_1_to_3_have_the_same_axes(logs: training.Logs) -> None:
+    axes = [plot_runs.paper_run(run, logs).axes[0] for run in training.RUNS]
+    assert len({(panel.get_xlim(), panel.get_ylim()) for panel in axes}) == 1
+    low, high = axes[0].get_ylim()
+    losses = pd.concat([log.train["loss_nats"] for seeds in logs.values() for log in seeds])
+    trained = losses[np.isfinite(losses) & (losses < 60)]  # 60: the spike that a guard skipped
+    assert low < trained.min() < trained.max() < high
+
+
+@pytest.mark.parametrize(("unique_tokens", "lines"), [(24_576, 9), (245_760, 0), (1_000, 0)])
+def test_a_line_marks_each_new_pass_over_repeated_data(
+    tmp_path: Path, unique_tokens: int, lines: int
+) -> None:
+    """10 passes, one pass, and so many (246) that lines would fill the panel."""
+    path = write(tmp_path / "log.0.jsonl", [header(unique_tokens={"cs": unique_tokens}), *history(1, 60)])
+    figure = training.training_loss([read_run(Run("demo", "run24", 0), [path])])
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    assert [line.get_xdata()[0] for line in drawn] == [24_576 * number for number in range(1, lines + 1)]
+    assert ("times, so its loss falls in steps" in figure.texts[2].get_text()) == (unique_tokens < 245_760)
+
+
+def test_the_legend_of_figure_4_meets_no_curve_and_each_domain_has_a_panel(logs: training.Logs) -> None:
+    figure = training.validation(logs["run20"])
+    assert [panel.texts[0].get_text() for panel in figure.axes] == ["all domains", "cs", "math", "physics"]
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    assert not any(legend.get_window_extent().overlaps(panel.get_window_extent()) for panel in figure.axes)
+    assert len({panel.get_ylim() for panel in figure.axes}) == 1
+
+
+def test_the_gap_to_validation_is_split_into_shares_of_domains_and_the_rest(tmp_path: Path) -> None:
+    """Training is three quarters cs at 1 nat, math is at 3; validation weighs both alike, 0.25 above each."""
+    rows: list[dict[str, object]] = [header()]
+    for step in range(1, 41):
+        common = {"step": step, "tokens_seen": 8 * step, "time_utc": "", "wall_s": 1.0}
+        losses = {"loss_nats": 1.5, "loss_nats/cs": 1.0, "loss_nats/math": 3.0}
+        rows.append({"kind": "train", **common, **losses, "tokens/cs": 6, "tokens/math": 2})
+    for domain, loss in (("cs", 1.25), ("math", 3.25)):
+        rows.append({"kind": "val", **common, "domain": domain, "loss_nats": loss, "n_tokens": 100})
+    log = read_run(Run("mini", "run20", 0), [write(tmp_path / "log.0.jsonl", rows)])
+    words = training.gap_in_words([log])
+    assert "at the end: +0.75 nats. +0.50 of it" in words
+    assert "+0.25 within the domains" in words
+
+
+@pytest.mark.parametrize(
+    ("head", "norms", "threshold"),
+    [
+        ({"clip_grad_norm": 0.5}, {0.7: True}, 0.5),
+        ({"clip_grad_norm": None}, {0.7: False}, None),
+        ({}, {0.2: False, 0.98: False, 1.03: True, 4.0: True}, 1.0),
+        ({}, {0.2: False, 4.0: True}, None),
+        ({}, {0.2: False}, None),
+    ],
+    ids=["header", "header without clipping", "old log", "old log, too coarse", "nothing clipped"],
+)
+def test_the_clip_is_drawn_where_the_log_tells_it(
+    tmp_path: Path, head: dict[str, float | None], norms: dict[float, bool], threshold: float | None
+) -> None:
+    rows = history(1, len(norms))
+    train = (row for row in rows if row["kind"] == "train")
+    for row, (norm, clipped) in zip(train, norms.items(), strict=True):
+        row |= {"grad_norm": norm, "clipped": clipped}
+    log = read_run(Run("demo", "run20", 0), [write(tmp_path / "log.0.jsonl", [header(**head), *rows])])
+    assert clip_threshold([log]) == threshold
+    legend = training.gradient_norm([log]).axes[0].get_legend_handles_labels()[1]
+    assert [label for label in legend if "clipped" in label] == (
+        [] if threshold is None else [f"clipped above {threshold:g}"]
+    )
+
+
+def test_figure_6_has_validation_and_its_title_fits_the_number_of_runs(logs: training.Logs) -> None:
+    figure = training.together(logs)
+    assert [panel.get_ylabel() for panel in figure.axes][1] == "validation loss"
+    assert len(figure.axes[1].lines) == 3
+    assert len({line.get_linestyle() for line in figure.axes[1].lines}) == 3  # told apart in grey
+    assert figure.texts[0].get_text().startswith("Runs ")
+    assert training.together({"run20": logs["run20"]}).texts[0].get_text().startswith("Run 20: losses")
 
 
 def test_a_run_without_logs_is_said_with_its_remedy(
