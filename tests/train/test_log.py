@@ -1,9 +1,10 @@
 """What a run logs besides its losses, and the sinks beside the log."""
 
+import contextlib
 import json
 import math
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from configs.loader import UserError
 from tests.support.training import pretrain, pretrain_here, read_rows, write_corpus
 from train.data.batches import Batch
+from train.log import Clock
 from train.validation import ValidationResult
 
 
@@ -72,15 +74,27 @@ def test_a_sink_that_is_not_installed_is_named(
 def test_bringing_a_batch_to_the_device_is_no_wait_for_data(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(batch: Batch, _: object) -> Batch:
-        time.sleep(0.05)
+    """Batches are taken while the clock counts a wait, and moved after it."""
+    waiting = False
+    taken, moved = [], []
+
+    @contextlib.contextmanager
+    def wait(clock: Clock) -> Iterator[None]:
+        nonlocal waiting
+        waiting = True
+        taken.append(True)
+        yield
+        waiting = False
+
+    def move(batch: Batch, _: object) -> Batch:
+        moved.append(waiting)
         return batch
 
-    monkeypatch.setattr(Batch, "to", slow)
+    monkeypatch.setattr(Clock, "waiting_for_data", wait)
+    monkeypatch.setattr(Batch, "to", move)
     assert pretrain_here(corpus, tmp_path, tokens_total=3 * 8 * 32) == 0
-    (perf,) = read_rows(tmp_path, "perf")
-    assert perf["step_s"] > 0.2  # four micro-batches
-    assert perf["data_wait_s"] < 0.1
+    assert len(taken) == len(moved) == 3 * 4  # steps of four micro-batches
+    assert not any(moved)
 
 
 @pytest.mark.parametrize(
