@@ -94,11 +94,13 @@ class Result:
 
 def held_out_documents(data: Path, variant: str) -> Iterator[tuple[str, str]]:
     """(domain, text) of the validation split. Raises UserError where there is none."""
-    homes = (data / "corpus" / base / "split_corpus" for base in bases(variant))
-    home = next((home for home in homes if (home / "_DONE.json").is_file()), None)
+    homes = (
+        base for base in bases(variant) if (data / "ledger" / base / "split_corpus/_DONE.json").is_file()
+    )
+    home = next(homes, None)
     if home is None:
         raise UserError(f"{data}: corpus {variant!r} is not split yet; make preprocess goes on with it")
-    for shard in sorted(home.glob("*.parquet")):
+    for shard in sorted((data / "corpus" / home / "split_corpus").glob("*.parquet")):
         table = pq.read_table(shard, columns=["domain", "text"], filters=[("split", "==", "val")])
         yield from zip(table["domain"].to_pylist(), table["text"].to_pylist(), strict=True)
 

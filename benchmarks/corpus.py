@@ -65,8 +65,9 @@ class Cost:
 
 
 def run(stage: str, data: Path, *flags: object) -> Cost:
-    """Run a stage of the variant `broad`, which chooses all of the papers. Raises UserError if it fails."""
-    command = [sys.executable, f"preprocess/{stage}.py", "--data", data, "--variant", "broad", *flags]
+    """Run a stage; the broad categories select all of the papers. Raises UserError if it fails."""
+    selection = ["categories=broad"] if stage == "filter_metadata" else []
+    command = [sys.executable, f"preprocess/{stage}.py", "--data", data, *flags, *selection]
     start = time.perf_counter()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
@@ -185,7 +186,7 @@ def grown(clean: Path, data: Path, factor: int) -> dict[str, Any]:
     flags = {"filter_quality": ("languages=[]",)}  # what the copies are written in is none
     n_documents = n_bytes = 0
     for name, documents in copies(clean, factor):
-        write_shard(data / "corpus/broad" / CLEAN / f"{name}.parquet", documents)
+        write_shard(data / "corpus/main" / CLEAN / f"{name}.parquet", documents)
         n_documents += len(documents)
         n_bytes += sum(len(row["text"].encode()) for row in documents)
     first, again = (
@@ -253,7 +254,7 @@ def main() -> None:
         figures: dict[str, Any] = {
             "tex_mb": round(tex_mb, 1),
             "one_core": one_core,
-            "growth": growth(scratch / "one/corpus/broad" / CLEAN, scratch, tuple(args.factors)),
+            "growth": growth(scratch / "one/corpus/main" / CLEAN, scratch, tuple(args.factors)),
             "two_workers": two_workers(
                 multiplied(real, scratch / "multiplied", RAW_COPIES), scratch, args.rounds
             ),

@@ -2,7 +2,7 @@
 
     ARXIV_REAL=/data/arxiv-real make bench-tokenizer [DATA=data/bench-tokenizer]
 
-In:  the papers below $ARXIV_REAL, preprocessed into DATA (variant broad) where that is not done yet, and
+In:  the papers below $ARXIV_REAL, preprocessed into DATA (all categories) where that is not done yet, and
      provenance.tsv, which says from which repository each comes.
 Out: a table of bars; analysis/measurements/tokenizer.json.
 
@@ -80,7 +80,7 @@ def write_root(root: Path, papers: Iterable[tuple[str, Row]]) -> Path:
     corpus = root / "corpus/main/split_corpus"
     for tar, rows in by_tar.items():
         write_shard(corpus / f"{tar}.parquet", rows, schema.SPLIT)
-    write_done(corpus)
+    write_done(root, "split_corpus")
     return root
 
 
@@ -261,8 +261,9 @@ def main() -> None:
         )
     sources = ("--src", args.real / "src", "--metadata", args.real / "arxiv-metadata-oai-snapshot.json")
     for stage in CORPUS_STAGES:
-        run(stage, "--data", args.data, "--variant", "broad", "--workers", 2, *sources)
-    corpus, work = args.data / "corpus/broad", args.data / "bench"
+        selection = ["categories=broad"] if stage == "filter_metadata" else []
+        run(stage, "--data", args.data, "--workers", 2, *sources, *selection)
+    corpus, work = args.data / "corpus/main", args.data / "bench"
     rows = list(rows_of(corpus / "split_corpus"))
     # All papers that have text, kept by the filters or not: 50 MB.
     every = [(tar, row | {"split": "train"}) for tar, row in rows_of(corpus / "normalize_text")]

@@ -5,8 +5,8 @@
 In:  filter_quality's shards, all of them: this stage runs as one task.
 Out: $DATA/corpus/<variant>/deduplicate/<tar>.parquet with the column `component` (the smallest id among a
      document and its relatives, the dropped ones too); relatives.json, the ids of each component that has
-     several; contamination.json where there are benchmarks; and `_DONE.json`. The ledger's detail names the
-     document that stands for a dropped one, and their similarity.
+     several; contamination.json where there are benchmarks. The ledger's detail names the document that
+     stands for a dropped one, and their similarity; `_DONE.json` lies beside the ledger.
 A document is dropped as `contaminated` (decontaminate.py); then as `exact_duplicate`: the same letters and
 digits, case apart (other spacing, comments, macros or packaging do not make another paper); then as
 `near_duplicate` or `contained` (duplicates.py). Among duplicates the one with the earliest first version

@@ -11,29 +11,23 @@ Out: $DATA/corpus/<variant>/filter_metadata/<YYMM>.parquet, the chosen papers by
 import datetime
 import re
 import sys
-from array import array
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import xxhash
 from pydantic import Field
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
 from configs.loader import CONFIGS, Config, UserError, read_yaml, run_main
-from preprocess.pipeline.identifiers import month_of
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.ledger import Documents
 from preprocess.pipeline.schema import PAPERS
 from preprocess.pipeline.shard import code_hash
+from preprocess.pipeline.snapshot import UNREADABLE, check_snapshot, months
 from preprocess.pipeline.stage import ShardStage, Unit, run
-
-UNREADABLE = "unreadable"  # shard of the lines without a valid id
 
 # Licences by what they allow. Text under the first two may be passed on and trained on by anyone; arXiv's own
 # non-exclusive licence lets arXiv alone distribute it, and older papers mostly have none on record.
@@ -179,49 +173,6 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-# ---------------------------------------------------------------- the snapshot, by months
-
-
-@dataclass
-class _Month:
-    offsets: "array[int]" = field(default_factory=lambda: array("q"))  # of each line in the snapshot
-    digest: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
-    n_bytes: int = 0
-
-
-_ID = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
-
-
-def months(snapshot: Path) -> Iterator[Unit]:
-    """A unit of work for each month in the snapshot, holding where its lines begin (8 bytes a paper)."""
-    if not snapshot.is_file():
-        raise UserError(
-            f"{snapshot}: no such file; METADATA= names arXiv's metadata snapshot "
-            "(arxiv-metadata-oai-snapshot.json), see README, 'Real arXiv data'"
-        )
-    found: defaultdict[str, _Month] = defaultdict(_Month)
-    offset = 0
-    with (
-        snapshot.open("rb") as lines,
-        tqdm(total=snapshot.stat().st_size, unit="B", unit_scale=True, desc="  reading snapshot") as bar,
-    ):
-        for line in lines:
-            if not line.isspace():
-                match = _ID.search(line)
-                month = found[(match and month_of(match[1].decode("latin-1"))) or UNREADABLE]
-                month.offsets.append(offset)
-                month.digest.update(line)
-                month.n_bytes += len(line)
-            offset += len(line)
-            bar.update(len(line))
-    if not offset:
-        raise UserError(f"{snapshot}: is empty")
-    if set(found) == {UNREADABLE}:
-        raise UserError(f"{snapshot}: no line holds an arXiv id; is this the metadata snapshot (JSON lines)?")
-    for name, month in found.items():
-        yield Unit(name, (), month.digest.hexdigest(), month.n_bytes, work=(snapshot, month.offsets))
-
-
 def filter_month(unit: Unit, config: FilterMetadataConfig, documents: Documents) -> None:
     """Judge the lines of one month."""
     snapshot, offsets = unit.work
@@ -278,6 +229,7 @@ def main() -> None:
         filter_month,
         code_hash("filter_metadata.py") + xxhash.xxh3_64_hexdigest(lists.read_bytes()),
     )
+    check_snapshot(job.metadata)
     run(stage, job, config, list(months(job.metadata)))
 
 

@@ -3,15 +3,15 @@
     python preprocess/split_corpus.py --data data
 
 In:  deduplicate's shards and relatives.json, all of them: this stage runs as one task.
-Out: $DATA/corpus/<variant>/split_corpus/<tar>.parquet with the column `split` (train, val); validation.json,
-     the ids of the validation papers; and `_DONE.json`.
+Out: $DATA/corpus/<variant>/split_corpus/<tar>.parquet, the finished corpus, with the column `split` (train,
+     val). Beside the ledger: validation.json, the ids of the validation papers, and `_DONE.json`.
 In each domain the components with the smallest hash of (seed, component) are validation, up to its share. A
 component is never divided. The choice does not depend on order, shards or workers.
 
 When the corpus grows, the papers in validation.json stay validation and others are added up to the share.
 New papers of their components are dropped as `val_duplicate`; where deduplication now keeps a new paper in
-place of a validation paper, that one is validation. A variant also keeps the validation papers of its bases
-(make these first), so that one validation set serves all. Another seed or share forgets the earlier choice.
+place of a validation paper, that one is validation. A variant also keeps the validation papers of its bases,
+which must be finished: one validation set serves all. Another seed or share forgets the earlier choice.
 
 At most half of a validation paper's n-grams may stand in training (overlap.py): training papers are dropped
 for that as `val_duplicate` or, where it consists of common phrases, the validation paper as `val_contained`.
@@ -41,6 +41,7 @@ from preprocess.pipeline.stage import (
     Unit,
     finish_corpus,
     is_corpus_done,
+    require_bases,
     require_done,
     units_of,
     write_json,
@@ -141,10 +142,11 @@ def main() -> None:
     config = job.config(SplitCorpusConfig)
     code = code_hash("split_corpus.py")
     stage = ShardStage("split_corpus", SPLIT, mark_split, code)
-    folder = job.corpus("split_corpus")
-    require_done(job.corpus("deduplicate"))
+    folder = job.ledger("split_corpus")
+    require_done(job, "deduplicate")
+    require_bases(job)
     relatives = json.loads((job.corpus("deduplicate") / "relatives.json").read_text())
-    bases = [job.data / "corpus" / name / "split_corpus" for name, _ in job.recipes]
+    bases = [base.ledger("split_corpus") for base in job.bases()]
     of_bases = set().union(*(remembered(base, None) for base in bases if base != folder))
     besides = xxhash.xxh3_128_hexdigest(json.dumps([relatives, sorted(of_bases)], sort_keys=True).encode())
     units = [replace(unit, fingerprint=besides) for unit in units_of(job.documents())]

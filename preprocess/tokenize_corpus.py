@@ -163,7 +163,7 @@ def main() -> None:
     config = job.config(TokenizeCorpusConfig)
     name = parser.parse_args().tokenizer
     tokenizer, corpus = job.data / "tokenizers" / name, job.corpus("split_corpus")
-    require_done(corpus)
+    require_done(job, "split_corpus")
     report = tokenizer / "report.json"
     if not report.is_file():
         raise UserError(f"{tokenizer}: no finished tokenizer; run preprocess/train_tokenizer.py first")

@@ -81,6 +81,7 @@ class TrainTokenizerConfig(Config):
     command_min_papers: int = Field(3, ge=1)  # a command in fewer papers is its author's own macro
     command_max_share: float = Field(0.125, ge=0, le=1)  # of the vocabulary that listed commands may take
     seed: int = 0
+    corpus: str = "main"  # the corpus to train on; the others share the tokenizer
 
     @property
     def command_room(self) -> int:
@@ -193,17 +194,24 @@ def main() -> None:
     name = parser.parse_args().tokenizer
     config = tokenizer_config(name, job.scale, job.overrides)
     corpus = job.corpus("split_corpus")
-    require_done(corpus)
+    require_done(job, "split_corpus")
     units = units_of(corpus)
     out = job.data / "tokenizers" / name
     report = out / "report.json"
     made = json.loads(report.read_text()) if report.is_file() else {}
     # Runs that differ in their corpus alone share a tokenizer: one trained anew would be a second difference.
-    if made and made["corpus"] != job.variant:
+    if config.corpus != job.variant:
+        own = (
+            f"for one trained on {job.variant!r} write configs/tokenizers/NAME.yaml with `base: {name}` and "
+            f"`corpus: {job.variant}`, and give --tokenizer NAME (make: TOKENIZER=NAME)"
+        )
+        if not made:
+            raise UserError(
+                f"{out}: tokenizer {name!r} is trained on corpus {config.corpus!r}: run make preprocess "
+                f"VARIANT={config.corpus} TOKENIZER={name} first; {own}"
+            )
         print(
-            f"train_tokenizer: {out} is kept: it is of corpus {made['corpus']!r}, {job.variant!r} shares it; "
-            "for one of its own write configs/tokenizers/NAME.yaml (base: main) and give --tokenizer NAME "
-            "(make: TOKENIZER=NAME)"
+            f"train_tokenizer: {out}, trained on corpus {config.corpus!r}, serves {job.variant!r} too; {own}"
         )
         return
     code = code_hash("train_tokenizer.py")
@@ -251,7 +259,6 @@ def main() -> None:
             "tokenizer_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
             "vocab_size": processor.get_piece_size(),
             "config": config.model_dump(),
-            "corpus": job.variant,
             "n_documents": n_documents,
             "n_bytes": n_bytes,
             "n_units": len(counts),

@@ -77,6 +77,16 @@ def read_manifest(path: Path) -> dict[str, Listed]:
         raise UserError(f"{path}: not a manifest as arXiv writes it ({error}); fetch it again") from None
 
 
+def find_archives(src: Path) -> tuple[list[Path], dict[str, Listed]]:
+    """(tars in `src` by name, the manifest). Raises UserError where either is missing."""
+    if not src.is_dir():
+        raise UserError(f"{src}: no such folder; SRC= names the folder of arXiv's bulk archives")
+    tars = sorted(src.glob("*.tar"))
+    if not tars:
+        raise UserError(f"{src}: holds no .tar; SRC= names the folder of arXiv's bulk archives")
+    return tars, read_manifest(src / MANIFEST)
+
+
 def tar_damage(path: Path, listed: Listed | None) -> str:
     """A sentence on how a tar differs from its manifest entry, "" if it does not (or is not listed)."""
     if listed is None:
@@ -188,10 +198,7 @@ def main() -> None:
     """Run the stage."""
     job = parse(arguments(__doc__ or "", "validate_archives", ValidateArchivesConfig), "validate_archives")
     config = job.config(ValidateArchivesConfig)
-    tars = sorted(job.src.glob("*.tar"))
-    if not tars:
-        raise UserError(f"{job.src}: holds no .tar; SRC= names the folder of arXiv's bulk archives")
-    manifest = read_manifest(job.src / MANIFEST)
+    tars, manifest = find_archives(job.src)
     write_json(
         job.ledger("validate_archives") / TARS, report_completeness({path.name for path in tars}, manifest)
     )

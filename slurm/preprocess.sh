@@ -19,6 +19,7 @@
 
 submit_all() {  # submit_all [SBATCH OPTION ...]: each stage after the one before it
   command -v sbatch >/dev/null || fail "no sbatch here: on one machine it is make preprocess"
+  run_python preprocess/check_inputs.py "${arguments[@]}"  # now, not in a job that has queued for a day
   local stages job='' last_task=$((${TASKS:-64} - 1))  # 64: 50 of arXiv's tars each
   stages=$(run_python -m configs.stages)
   while read -r STAGE kind; do
@@ -32,12 +33,12 @@ submit_all() {  # submit_all [SBATCH OPTION ...]: each stage after the one befor
 }
 
 run_stage() {  # the task of an array reads its share from SLURM_ARRAY_TASK_ID and _COUNT
-  local arguments=(--variant "${VARIANT:-main}" --scale "$SCALE" --workers "${SLURM_CPUS_PER_TASK:-1}")
-  [ -z "${SRC:-}" ] || arguments+=(--src "$SRC")
-  [ -z "${METADATA:-}" ] || arguments+=(--metadata "$METADATA")
   case $STAGE in *token*) arguments+=(--tokenizer "${TOKENIZER:-main}") ;; esac
   run_python "preprocess/$STAGE.py" "${arguments[@]}"
 }
 
 [ -z "${DATA:-}" ] || export ARXIV_DATA=$DATA
+arguments=(--variant "${VARIANT:-main}" --scale "$SCALE" --workers "${SLURM_CPUS_PER_TASK:-1}")
+[ -z "${SRC:-}" ] || arguments+=(--src "$SRC")
+[ -z "${METADATA:-}" ] || arguments+=(--metadata "$METADATA")
 if [ -z "${STAGE:-}" ]; then submit_all "$@"; else run_stage; fi

@@ -7,7 +7,7 @@ keys. A stage whose recipe (its own and all before it) is the base variant's is 
 import argparse
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,11 @@ class Job:
     def corpus(self, stage: str) -> Path:
         """Folder of a stage's document shards."""
         return self.folder("corpus", stage)
+
+    def bases(self) -> Iterator["Job"]:
+        """This call for each variant that its own is based on, the nearest first and `main` last."""
+        for i, (name, _) in enumerate(self.recipes[1:], 1):
+            yield replace(self, variant=name, recipes=self.recipes[i:])
 
     def documents(self) -> Path:
         """Folder of the document shards that this stage takes in."""

@@ -69,8 +69,20 @@ def content_hash(path: Path) -> str:
     """Hash of a shard's rows, from its footer. Raises UserError where the shard is missing or damaged."""
     value = footer(path, "content_hash")
     if value is None:
-        raise UserError(f"{path}: missing or damaged; run the stage {path.parent.name} again")
+        raise _damaged(path)
     return value
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path}: missing or damaged; run the stage {path.parent.name} again")
+
+
+def n_rows(path: Path) -> int:
+    """Rows of a shard, from its footer. Raises UserError where the shard is damaged."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowInvalid):
+        raise _damaged(path) from None
 
 
 def shards(folder: Path) -> list[Path]:

@@ -25,9 +25,13 @@ from configs.loader import ConfigT, UserError
 from preprocess.pipeline.job import Job
 from preprocess.pipeline.ledger import Documents, check_laws
 from preprocess.pipeline.schema import LEDGER
-from preprocess.pipeline.shard import ParquetShard, content_hash, footer, shards
+from preprocess.pipeline.shard import ParquetShard, content_hash, footer, n_rows, shards
 
-DONE = "_DONE.json"  # written by a corpus-wide stage after its last shard
+DONE = "_DONE.json"  # beside the ledger of a corpus-wide stage, written after its last shard
+
+
+class NothingKept(UserError):
+    """A stage dropped every document of the corpus."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ def run(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[U
     """Make the missing shards among this task's share of `units`, then check the laws on it."""
     out, ledger = job.corpus(stage.name), job.ledger(stage.name)
     _refuse_strays(out, units)
+    if all(unit.inputs for unit in units) and not any(n_rows(path) for unit in units for path in unit.inputs):
+        raise UserError(f"{units[0].inputs[0].parent}: holds no documents: the stage before dropped them all")
     index, count = job.shard
     share = [unit for i, unit in enumerate(sorted(units, key=lambda unit: unit.name)) if i % count == index]
     hashes = {unit.name: _input_hash(stage, config, unit) for unit in share}
@@ -82,6 +88,13 @@ def run(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[U
         f"{stage.name}: {kept + counts.total():,} documents in, {kept:,} kept"
         + (f"; dropped: {reasons}" if reasons else "")
     )
+    # A task of an array may well keep nothing; the next stage looks at all shards.
+    if not kept and count == 1:
+        raise NothingKept(
+            f"{stage.name} kept none of {counts.total():,} documents ({reasons or 'none came in'}), so there "
+            f"is nothing for the stages after it; {ledger} has a row with the reason for each, "
+            f"python preprocess/{stage.name}.py --help lists the keys that decide"
+        )
 
 
 def progress(what: str, units: Sequence[Unit]) -> "tqdm[Any]":
@@ -108,7 +121,7 @@ def require_one_task(job: Job) -> None:
 def is_corpus_done(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> bool:
     """Whether a corpus-wide stage has finished with just these inputs. Raises UserError in an array task."""
     require_one_task(job)
-    done = job.corpus(stage.name) / DONE
+    done = job.ledger(stage.name) / DONE
     if not done.is_file() or json.loads(done.read_text()) != _corpus_hashes(stage, config, units):
         return False
     folders = (job.corpus(stage.name), job.ledger(stage.name))
@@ -122,8 +135,8 @@ def finish_corpus(
     stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit], decisions: Mapping[str, Any]
 ) -> None:
     """Write the shards of a corpus-wide stage from what was decided for each, then `_DONE.json`."""
-    done = job.corpus(stage.name) / DONE
-    done.unlink(missing_ok=True)  # from here to the end the folder is not the whole corpus
+    done = job.ledger(stage.name) / DONE
+    done.unlink(missing_ok=True)  # from here to the end the documents are not the whole corpus
     decided = []
     for unit in units:
         fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(decisions[unit.name], sort_keys=True).encode())
@@ -132,10 +145,22 @@ def finish_corpus(
     write_json(done, _corpus_hashes(stage, config, units))
 
 
-def require_done(folder: Path) -> None:
+def require_done(job: Job, stage: str) -> None:
     """Raises UserError where a corpus-wide stage has not finished."""
-    if not (folder / DONE).is_file():
-        raise UserError(f"{folder}: not finished; run preprocess/{folder.name}.py (or make preprocess)")
+    if not (job.ledger(stage) / DONE).is_file():
+        raise UserError(f"{job.corpus(stage)}: not finished; run preprocess/{stage}.py (or make preprocess)")
+
+
+def require_bases(job: Job) -> None:
+    """Raises UserError where a corpus that this one is based on has not chosen its validation papers yet."""
+    for base in job.bases():
+        ledger = base.ledger("split_corpus")
+        if ledger != job.ledger("split_corpus") and not (ledger / DONE).is_file():
+            raise UserError(
+                f"corpus {job.variant!r} takes over the validation papers and the tokenizer of corpus "
+                f"{base.variant!r}, which {job.data} does not hold yet: run make preprocess "
+                f"VARIANT={base.variant} first (with the same DATA=, SRC=, METADATA=)"
+            )
 
 
 def _corpus_hashes(stage: ShardStage[ConfigT], config: ConfigT, units: Sequence[Unit]) -> dict[str, str]:

@@ -148,7 +148,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = PROSE + "\n\n" + r"Let $\alpha + \beta \le 1$ hold: \begin{equation} x^2 \end{equation}"
     rows = [document(f"0704.{i:04}", text, split="val" if i < 2 else "train") for i in range(4)]
     write_shard(data / "corpus/main/split_corpus/tar.parquet", rows, schema.SPLIT)
-    write_done(data / "corpus/main/split_corpus")
+    write_done(data, "split_corpus")
     write_tokenizer(data)
     (data / "tokenizers/main/report.json").write_text('{"commands": ["\\\\alpha"]}')
     return data

@@ -212,7 +212,16 @@ def test_option(tmp_path: Path, override: str, kept_ids: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [(None, "no such file"), ("", "is empty"), ("a,b\n1,2\n", "no line holds an arXiv id")]
+    ("text", "says"),
+    [
+        (None, "no such file"),
+        ("", "is empty"),
+        ("a,b\n1,2\n", "its first line is no JSON object ('a,b"),
+        ('{"title": "x"}\n', "no line holds an arXiv id"),
+        (f"[{_line('0704.0001')},\n{_line('0704.0002')}]\n", "is one JSON array; one JSON object a line"),
+        (f"{_line('0704.0001')}\n{_line('0704.0002')[:50]}", "ends in the middle of a line"),
+        ("PK\x03\x04", "is compressed; unzip it first"),
+    ],
 )
 def test_unusable_snapshot_is_a_clear_error(tmp_path: Path, text: str | None, says: str) -> None:
     snapshot = tmp_path / "metadata.json"

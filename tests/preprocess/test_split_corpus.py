@@ -21,6 +21,7 @@ from tests.support.corpus import document, ledger, write_shard
 from tests.support.duplicates import held, run_stage, with_other_ending, write_words
 
 BEFORE, AFTER = "corpus/main/filter_quality", "corpus/main/split_corpus"
+BOOKS = "ledger/main/split_corpus"
 FEW = ("min_val_papers=3", "val_share=0.1")
 
 
@@ -64,7 +65,7 @@ def corpus(seed: int = 0) -> list[dict[str, Any]]:
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
     """Every file of the stage."""
-    return {path.name: path.read_bytes() for path in sorted((folder / AFTER).iterdir())}
+    return {str(path): path.read_bytes() for name in (AFTER, BOOKS) for path in (folder / name).iterdir()}
 
 
 def test_each_domain_has_its_share_whatever_shards_and_workers(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ class TestGrowth:
         # A quarter of one may stay; with the second part, or with the third, it would be too much.
         parts = [verdicts[f"0803.001{k}"] for k in range(4)]
         assert parts == ["kept", "val_duplicate", "val_duplicate", "kept"]
-        shards = (folder / "ledger/main/split_corpus").glob("*")
+        shards = (folder / BOOKS).glob("*.parquet")
         rows = [row for path in shards for row in read_rows(path) if row["reason"]]
         assert {row["id"] for row in rows} == {"0803.0001", "0803.0011", "0803.0012"}
         assert {row["detail"].partition(":")[0] for row in rows} <= before
@@ -188,9 +189,9 @@ class TestGrowth:
         run_stage("split_corpus", "--data", folder, *FEW)
         assert "not made again" in capsys.readouterr().out
         # Killed after the choice, in the middle of the shards.
-        (folder / AFTER / "_DONE.json").unlink()
+        (folder / BOOKS / "_DONE.json").unlink()
         next((folder / AFTER).glob("*.parquet")).unlink()
-        (folder / AFTER / ".validation").mkdir()
+        (folder / BOOKS / ".validation").mkdir()
         run_stage("split_corpus", "--data", folder, *FEW)
         assert bytes_of(folder) == before
 
@@ -221,8 +222,18 @@ def test_a_variant_validates_on_the_papers_of_its_base(tmp_path: Path) -> None:
     assert {i for i, verdict in verdicts.items() if verdict == "val_duplicate"} == {
         row["id"] for row in copies
     }
-    memory = json.loads((variant / "split_corpus/validation.json").read_text())
+    memory = json.loads((tmp_path / "ledger/broad/split_corpus/validation.json").read_text())
     assert chosen < set(memory["papers"])
+
+
+def test_a_variant_before_its_base_is_refused(tmp_path: Path) -> None:
+    """Alone, `broad` would choose validation papers of its own, on which `main` would train."""
+    flags = ("--data", tmp_path, "--variant", "broad")
+    write_shard(tmp_path / "corpus/broad/filter_quality/t.parquet", corpus(), schema.MEASURED)
+    run_stage("deduplicate", *flags)
+    with pytest.raises(UserError, match=r"validation papers .* of corpus 'main', .* VARIANT=main first"):
+        run_stage("split_corpus", *flags, *FEW)
+    assert not (tmp_path / "corpus/broad/split_corpus").exists()
 
 
 def test_a_validation_paper_of_common_phrases_is_left_out() -> None:

@@ -1,5 +1,6 @@
 """A verdict for every item of a bulk tar, by content; tars that are not what the manifest says."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from preprocess.pipeline.shard import read_rows
+from preprocess.pipeline.stage import NothingKept
 from preprocess.validate_archives import judge_item
 from tests.conftest import run_script
 from tests.support.corpus import ledger, run_stage
@@ -34,7 +36,8 @@ def _source(folder: Path, tars: dict[str, bytes], listed: dict[str, bytes] | Non
 
 
 def _validate(folder: Path, src: Path, *overrides: str) -> dict[str, str]:
-    run_stage("validate_archives", "--data", folder, "--src", src, *overrides)
+    with contextlib.suppress(NothingKept):  # most of these tars hold nothing else
+        run_stage("validate_archives", "--data", folder, "--src", src, *overrides)
     return ledger(folder, "validate_archives")
 
 

@@ -58,9 +58,11 @@ def write_shard(path: Path, rows: list[dict[str, Any]], columns: pa.Schema = sch
     return path
 
 
-def write_done(folder: Path) -> None:
+def write_done(data: Path, stage: str, variant: str = "main") -> None:
     """The marker of a finished corpus-wide stage."""
-    (folder / "_DONE.json").write_text("{}")
+    done = data / "ledger" / variant / stage / "_DONE.json"
+    done.parent.mkdir(parents=True, exist_ok=True)
+    done.write_text("{}")
 
 
 def run_stage(stage: str, *args: object) -> str:

@@ -26,7 +26,7 @@ def write_tokenized(data: Path) -> Path:
             for i in range(12)
         ]
         write_shard(corpus / f"tar{k}.parquet", rows, schema.SPLIT)
-    write_done(corpus)
+    write_done(data, "split_corpus")
     run_stage("train_tokenizer", "--data", data, "vocab_size=600")
     run_stage("tokenize_corpus", "--data", data)
     return data

@@ -23,11 +23,12 @@ EXPECTED = ROOT / "tests/expected/demo_losses.json"
 RELABELLED = {"1210.1555": "en", "2006.00811": "en", "2006.01925": "en", "0704.1192": "no"}
 
 
-def preprocess(data: Path, *flags: object) -> str:
+def preprocess(data: Path, *flags: object, categories: str = "paper") -> str:
     """Run all stages; what they printed."""
     said = []
     for stage in (*CORPUS_STAGES, *TOKEN_STAGES):
-        said.append(run_script(f"preprocess/{stage}.py", "--data", data, *flags).stdout)
+        selection = [f"categories={categories}"] if stage == "filter_metadata" else []
+        said.append(run_script(f"preprocess/{stage}.py", "--data", data, *flags, *selection).stdout)
     return "".join(said)
 
 
@@ -130,16 +131,16 @@ def test_first_losses_are_the_committed_ones(data: Path, tmp_path: Path) -> None
 def real(arxiv_real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("real")
     source = ("--src", arxiv_real / "src", "--metadata", arxiv_real / "arxiv-metadata-oai-snapshot.json")
-    preprocess(data, "--variant", "broad", "--scale", "mini", "--workers", 2, *source)
+    preprocess(data, "--scale", "mini", "--workers", 2, *source, categories="broad")
     return data
 
 
 @pytest.mark.real
 def test_real_papers_pass_all_stages(arxiv_real: Path, real: Path, tmp_path: Path) -> None:
-    run_script("analysis/yield_report.py", "--data", real, "--variant", "broad", "--out", tmp_path)
+    run_script("analysis/yield_report.py", "--data", real, "--out", tmp_path)
     with (arxiv_real / "provenance.tsv").open(newline="") as file:
         language = {row["id"]: row["lang"] for row in csv.DictReader(file, delimiter="\t")} | RELABELLED
-    verdicts = ledger(real, "normalize_text", "broad") | ledger(real, "filter_quality", "broad")
+    verdicts = ledger(real, "normalize_text") | ledger(real, "filter_quality")
     english = [i for i in verdicts if language[i] == "en"]
     foreign = [i for i in verdicts if language[i] != "en"]
     assert sum(verdicts[i] == "kept" for i in english) >= 0.99 * len(english)
@@ -150,7 +151,7 @@ def test_real_papers_pass_all_stages(arxiv_real: Path, real: Path, tmp_path: Pat
 def test_planted_copies_of_real_papers_are_found(real: Path, tmp_path: Path) -> None:
     """Each planted duplicate or what it was made from goes; all that goes is as like another as is said."""
     filtered = tmp_path / "corpus/main/filter_quality"
-    shutil.copytree(real / "corpus/broad/filter_quality", filtered)
+    shutil.copytree(real / "corpus/main/filter_quality", filtered)
     texts = {row["id"]: row["text"] for path in filtered.glob("*.parquet") for row in read_rows(path)}
     rng = random.Random(0)
     pairs, rows = [], []

@@ -27,6 +27,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tokenized(tmp_path_factory.mktemp("tokenizer"))
 
 
+def copy_corpus(data: Path, to: Path, variant: str = "main") -> None:
+    """The finished corpus `main` of one data root as a variant of another."""
+    for part in ("corpus", "ledger"):
+        shutil.copytree(data / part / "main", to / part / variant)
+
+
 @pytest.fixture(scope="module")
 def texts(data: Path) -> list[str]:
     corpus = sorted((data / "corpus/main/split_corpus").glob("*.parquet"))
@@ -106,7 +112,7 @@ def test_validation_text_is_not_trained_on(data: Path) -> None:
 
 
 def test_training_and_shards_are_the_same_for_any_workers(data: Path, tmp_path: Path) -> None:
-    shutil.copytree(data / "corpus", tmp_path / "corpus")
+    copy_corpus(data, tmp_path)
     run_script("preprocess/train_tokenizer.py", "--data", tmp_path, "--workers", 2, "vocab_size=600")
     for i in range(2):
         run_script("preprocess/tokenize_corpus.py", "--data", tmp_path, "--workers", 2, "--shard", f"{i}/2")
@@ -123,15 +129,25 @@ def test_another_corpus_keeps_the_tokenizer_and_trains_one_of_its_own_by_name(
     data: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(data / "tokenizers", tmp_path / "tokenizers")
-    shutil.copytree(data / "corpus/main", tmp_path / "corpus/run01")
+    copy_corpus(data, tmp_path, "run01")
     write_shard(tmp_path / "corpus/run01/split_corpus/tar9.parquet", [document("0709.0001")], schema.SPLIT)
     flags = ("--data", tmp_path, "--variant", "run01")
     said = run_stage("train_tokenizer", *flags, "vocab_size=600")
-    assert "tokenizers/main is kept: it is of corpus 'main'" in said
-    assert "--tokenizer NAME (make: TOKENIZER=NAME)" in said
+    assert "tokenizers/main, trained on corpus 'main', serves 'run01' too" in said
+    assert "`corpus: run01`, and give --tokenizer NAME (make: TOKENIZER=NAME)" in said
     assert tree(tmp_path / "tokenizers") == tree(data / "tokenizers")
-    run_stage("train_tokenizer", *flags, "--tokenizer", "run08", "vocab_size=600", "allow_smaller=true")
-    assert json.loads((tmp_path / "tokenizers/run08/report.json").read_text())["corpus"] == "run01"
+    own = ("--tokenizer", "run08", "corpus=run01", "vocab_size=600", "allow_smaller=true")
+    run_stage("train_tokenizer", *flags, *own)
+    report = json.loads((tmp_path / "tokenizers/run08/report.json").read_text())
+    assert (report["config"]["corpus"], report["n_documents"]) == ("run01", 28)
+
+
+def test_another_corpus_trains_no_tokenizer_under_the_name_of_mains(data: Path, tmp_path: Path) -> None:
+    copy_corpus(data, tmp_path, "broad")
+    says = r"'main' is trained on corpus 'main': run make preprocess VARIANT=main TOKENIZER=main first"
+    with pytest.raises(UserError, match=says):
+        run_stage("train_tokenizer", "--data", tmp_path, "--variant", "broad", "vocab_size=600")
+    assert not (tmp_path / "tokenizers").exists()
 
 
 def test_a_share_of_the_shards_is_refused(data: Path) -> None:
@@ -150,7 +166,7 @@ def test_what_a_killed_run_left_is_deleted_but_not_that_of_a_longer_name(tmp_pat
 
 
 def test_the_same_corpus_with_other_text_is_trained_on_again(data: Path, tmp_path: Path) -> None:
-    for part in ("corpus", "tokenizers"):
+    for part in ("corpus", "ledger", "tokenizers"):
         shutil.copytree(data / part, tmp_path / part)
     write_shard(tmp_path / "corpus/main/split_corpus/tar9.parquet", [document("0709.0001")], schema.SPLIT)
     run_stage("train_tokenizer", "--data", tmp_path, "vocab_size=600")
@@ -158,7 +174,7 @@ def test_the_same_corpus_with_other_text_is_trained_on_again(data: Path, tmp_pat
 
 
 def test_too_small_a_corpus_names_the_largest_vocabulary(data: Path, tmp_path: Path) -> None:
-    shutil.copytree(data / "corpus", tmp_path / "corpus")
+    copy_corpus(data, tmp_path)
     arguments = ("train_tokenizer", "--data", tmp_path, "vocab_size=50000")
     with pytest.raises(
         UserError,
@@ -180,7 +196,7 @@ def test_too_small_a_vocabulary_names_what_it_has_to_hold(data: Path) -> None:
 
 @pytest.mark.parametrize("variant", ["run06", "run07", "run08", "run09", "unigram"])
 def test_variants_are_trained_and_checked(data: Path, tmp_path: Path, variant: str) -> None:
-    shutil.copytree(data / "corpus", tmp_path / "corpus")
+    copy_corpus(data, tmp_path)
     flags = ("vocab_size=600", "allow_smaller=true")  # there is too little prose here, and too few words
     run_stage("train_tokenizer", "--data", tmp_path, "--tokenizer", variant, *flags)
     folder = tmp_path / "tokenizers" / variant
@@ -204,7 +220,7 @@ def test_variants_are_trained_and_checked(data: Path, tmp_path: Path, variant: s
 def test_a_killed_training_leaves_no_tokenizer_and_the_next_one_no_trace(
     data: Path, tmp_path: Path, appears: str
 ) -> None:
-    shutil.copytree(data / "corpus", tmp_path / "corpus")
+    copy_corpus(data, tmp_path)
     kill_when(appears, tmp_path, "train_tokenizer", "vocab_size=600")
     assert list(tmp_path.glob(appears))
     with pytest.raises(UserError, match="no finished tokenizer"):

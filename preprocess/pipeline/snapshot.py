@@ -1,0 +1,101 @@
+"""arXiv's metadata snapshot: one JSON object a line, of any size; it is streamed, never loaded.
+
+`check_snapshot` looks at both ends of the file, which takes no time; `months` divides the lines by month.
+"""
+
+import json
+import re
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import xxhash
+from tqdm import tqdm
+
+from configs.loader import UserError
+from preprocess.pipeline.identifiers import month_of
+from preprocess.pipeline.stage import Unit
+
+UNREADABLE = "unreadable"  # shard of the lines without a valid id
+MAX_LINE_BYTES = 1 << 20  # arXiv's longest lines have some 100 kB: long lists of authors
+_COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK": "unzip", b"\xfd7": "unxz", b"\x28\xb5": "unzstd"}
+_ID = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
+
+
+def check_snapshot(path: Path) -> None:
+    """Raises UserError where `path` is not the snapshot, or not all of it, as far as its two ends tell."""
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file; METADATA= names arXiv's metadata snapshot "
+            "(arxiv-metadata-oai-snapshot.json), see README, 'Real arXiv data'"
+        )
+    n_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        first = file.readline(MAX_LINE_BYTES)
+        while first.isspace():
+            first = file.readline(MAX_LINE_BYTES)
+        file.seek(max(0, n_bytes - MAX_LINE_BYTES))
+        end = file.read()
+    if not first:
+        raise UserError(f"{path}: is empty")
+    if unpack := _COMPRESSED.get(first[:2]):
+        raise UserError(f"{path}: is compressed; {unpack} it first")
+    if first.lstrip().startswith(b"["):
+        raise UserError(
+            f"{path}: is one JSON array; one JSON object a line is expected, as arXiv publishes it: "
+            f"jq -c '.[]' {path.name} > lines.json, then METADATA=lines.json"
+        )
+    if len(first) < MAX_LINE_BYTES and not _is_object(first):
+        raise UserError(
+            f"{path}: its first line is no JSON object ({first[:60].decode('utf-8', 'replace')!r}); arXiv's "
+            "snapshot holds one object a line"
+        )
+    last = end.rsplit(b"\n", 1)[-1]
+    # A malformed line that has its line end was written so, and gets a row in the ledger like any other.
+    if last and not last.isspace() and len(last) < MAX_LINE_BYTES and not _is_object(last):
+        raise UserError(
+            f"{path}: ends in the middle of a line, after {n_bytes:,} bytes: the file is cut off; fetch it "
+            f"again, or delete the last line to use what is there (sed -i '$d' {path.name})"
+        )
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+@dataclass
+class _Month:
+    offsets: "array[int]" = field(default_factory=lambda: array("q"))  # of each line in the snapshot
+    digest: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
+    n_bytes: int = 0
+
+
+def months(snapshot: Path) -> Iterator[Unit]:
+    """A unit of work for each month in the snapshot, holding where its lines begin (8 bytes a paper).
+
+    Raises UserError where no line holds an arXiv id.
+    """
+    found: defaultdict[str, _Month] = defaultdict(_Month)
+    offset = 0
+    with (
+        snapshot.open("rb") as lines,
+        tqdm(total=snapshot.stat().st_size, unit="B", unit_scale=True, desc="  reading snapshot") as bar,
+    ):
+        for line in lines:
+            if not line.isspace():
+                match = _ID.search(line)
+                month = found[(match and month_of(match[1].decode("latin-1"))) or UNREADABLE]
+                month.offsets.append(offset)
+                month.digest.update(line)
+                month.n_bytes += len(line)
+            offset += len(line)
+            bar.update(len(line))
+    if set(found) == {UNREADABLE}:
+        raise UserError(f"{snapshot}: no line holds an arXiv id; is this the metadata snapshot (JSON lines)?")
+    for name, month in found.items():
+        yield Unit(name, (), month.digest.hexdigest(), month.n_bytes, work=(snapshot, month.offsets))
