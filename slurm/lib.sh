@@ -51,6 +51,9 @@ on_each_node() {
     "${container[@]}" bash -c "$@"
 }
 
+# The first port from a number on that nobody listens on; this shell runs on the node that will.
+FREE_PORT='import socket, sys; print(next(p for p in range(int(sys.argv[1]), 65536) if socket.socket().connect_ex(("", p))))'
+
 # torchrun_everywhere SCRIPT [ARGUMENT ...]: after look_at_allocation
 torchrun_everywhere() {
   if [ -z "${SLURM_JOB_ID:-}" ]; then
@@ -59,7 +62,7 @@ torchrun_everywhere() {
   fi
   export MASTER_ADDR MASTER_PORT SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}  # Slurm >= 22.05: srun forgets the job's
   MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-  MASTER_PORT=$((10000 + SLURM_JOB_ID % 20000))  # jobs that share a node do not meet; below the ephemeral ports
+  MASTER_PORT=$(run_python -c "$FREE_PORT" $((10000 + SLURM_JOB_ID % 20000)))  # jobs that share a node do not meet
   export EXPECTED_WORLD_SIZE=$((NODES * RANKS_PER_NODE))  # train/pretrain.py refuses any other
   echo "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)): $NODES x $RANKS_PER_NODE ranks on $SLURM_JOB_NODELIST"
   on_each_node "$CHECK_NODE" || exit
