@@ -6,11 +6,16 @@ are the same everywhere: 0 done, 2 user error, 3 a law broken (ledger, tokens), 
 requeued (sysexits.h, EX_TEMPFAIL: Slurm's requeue convention).
 """
 
+import contextlib
+import errno
 import os
 import re
+import shutil
+import signal
 import sys
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import pydantic
@@ -146,10 +151,45 @@ def format_bytes(n_bytes: float) -> str:
     return f"{n_bytes:,.1f} TB"
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise UserError with `path` and the free space where the block fails on a full disk or a quota."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+        free = format_bytes(shutil.disk_usage(folder).free)
+        raise UserError(
+            f"{path}: {os.strerror(error.errno)}: {free} are free in {folder}. What is finished is "
+            "kept. Make room (or raise the quota) and give the same command again: it goes on from there"
+        ) from None
+
+
 def run_main(main: Callable[[], int | None]) -> None:
-    """Call a script's `main` and leave with the project's exit codes."""
+    """Call a script's `main` and leave with the project's exit codes.
+
+    Ctrl-C and SIGTERM (scancel, preemption) leave with one sentence and 128 + the signal's number, unless the
+    script has handlers of its own.
+    """
+    stopped_by = signal.SIGINT
+
+    def on_sigterm(number: int, _: FrameType | None) -> None:
+        nonlocal stopped_by
+        stopped_by = signal.Signals(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, on_sigterm)
     try:
         sys.exit(main() or 0)
+    except KeyboardInterrupt:
+        print(
+            f"\nstopped ({stopped_by.name}): what is finished is kept; the same command goes on from there",
+            file=sys.stderr,
+        )
+        sys.exit(128 + stopped_by)  # as shells report a process that a signal ended
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)

@@ -211,7 +211,13 @@ def drop_duplicates(unit: Unit, _: DeduplicateConfig, documents: Documents) -> N
 
 def main() -> None:
     """Run the stage."""
-    job: Job = parse(arguments(__doc__ or "", "deduplicate", DeduplicateConfig), "deduplicate")
+    job = parse(arguments(__doc__ or "", "deduplicate", DeduplicateConfig), "deduplicate")
+    with job.lock():
+        deduplicate(job)
+
+
+def deduplicate(job: Job) -> None:
+    """Find the duplicates of the corpus and write the shards without them. Raises UserError."""
     config = job.config(DeduplicateConfig)
     code = code_hash("deduplicate.py")
     stage = ShardStage("deduplicate", DEDUPLICATED, drop_duplicates, code)

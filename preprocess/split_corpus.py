@@ -138,7 +138,13 @@ def mark_split(unit: Unit, _: SplitCorpusConfig, documents: Documents) -> None:
 
 def main() -> None:
     """Run the stage."""
-    job: Job = parse(arguments(__doc__ or "", "split_corpus", SplitCorpusConfig), "split_corpus")
+    job = parse(arguments(__doc__ or "", "split_corpus", SplitCorpusConfig), "split_corpus")
+    with job.lock():
+        split_corpus(job)
+
+
+def split_corpus(job: Job) -> None:
+    """Choose the validation papers and write the shards with the column `split`. Raises UserError."""
     config = job.config(SplitCorpusConfig)
     code = code_hash("split_corpus.py")
     stage = ShardStage("split_corpus", SPLIT, mark_split, code)

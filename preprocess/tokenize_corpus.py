@@ -14,7 +14,6 @@ shard has the same `data_sha256`, and training reads the same batches from it (t
 import functools
 import hashlib
 import json
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +25,10 @@ import xxhash
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
-from configs.loader import Config, LawBroken, UserError, run_main
+from configs.loader import Config, LawBroken, UserError, run_main, writing
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.schema import TOKEN_INDEX
-from preprocess.pipeline.shard import ParquetShard, code_hash, content_hash, read_rows
+from preprocess.pipeline.shard import ParquetShard, code_hash, content_hash, read_rows, temporary_beside
 from preprocess.pipeline.stage import DONE, Unit, progress, require_done, run_tasks, units_of, write_json
 from preprocess.tokenizer.encoders import Encode, load_encoder
 
@@ -123,7 +122,9 @@ def tokenize_shard(
             left_from_before.unlink(missing_ok=True)
     written = {}
     for (split, domain), part in sorted(parts.items()):
-        written[f"{split}/{domain}"] = _write_part(out / split / domain, unit.name, part, facts, input_hash)
+        folder = out / split / domain
+        with writing(folder / unit.name):
+            written[f"{split}/{domain}"] = _write_part(folder, unit.name, part, facts, input_hash)
     marker = {"input_hash": input_hash, "parts": written}
     write_json(marker_file, marker)
     return unit, marker
@@ -134,11 +135,10 @@ def _write_part(
 ) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
     tokens = np.concatenate(part.tokens)
-    for left_by_a_killed_process in folder.glob(f".{name}.bin.*.tmp"):
-        left_by_a_killed_process.unlink(missing_ok=True)
-    temporary = folder / f".{name}.bin.{os.getpid()}.tmp"
+    temporary = temporary_beside(folder / f"{name}.bin")
     try:
-        (tokens if facts["dtype"] == "uint32" else pack(tokens)).tofile(temporary)
+        # Not ndarray.tofile: its error on a full disk says neither errno nor file.
+        temporary.write_bytes((tokens if facts["dtype"] == "uint32" else pack(tokens)).data)
         temporary.replace(folder / f"{name}.bin")
     finally:
         temporary.unlink(missing_ok=True)
@@ -159,9 +159,15 @@ def main() -> None:
     """Make the missing token shards of this task's share; note when all are there."""
     parser = arguments(__doc__ or "", "tokenize_corpus", TokenizeCorpusConfig)
     parser.add_argument("--tokenizer", default="main", help="a folder in DATA/tokenizers (default: main)")
-    job: Job = parse(parser, "tokenize_corpus")
-    config = job.config(TokenizeCorpusConfig)
+    job = parse(parser, "tokenize_corpus")
     name = parser.parse_args().tokenizer
+    with job.lock(name):
+        tokenize(job, name)
+
+
+def tokenize(job: Job, name: str) -> None:
+    """Encode this task's share of the corpus with the tokenizer `name`. Raises UserError, LawBroken."""
+    config = job.config(TokenizeCorpusConfig)
     tokenizer, corpus = job.data / "tokenizers" / name, job.corpus("split_corpus")
     require_done(job, "split_corpus")
     report = tokenizer / "report.json"

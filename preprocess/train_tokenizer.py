@@ -31,7 +31,7 @@ from pydantic import Field
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
-from configs.loader import CONFIGS, Config, UserError, read_yaml, run_main, validate
+from configs.loader import CONFIGS, Config, UserError, read_yaml, run_main, validate, writing
 from configs.variants import read_tokenizer_recipe
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.shard import code_hash, content_hash
@@ -144,7 +144,7 @@ def train_model(
     if config.commands == "tiers" and config.model_type == "bpe":
         weighed = text_units.tier_counts(counts, commands, max(1, config.vocab_size // CERTAIN_SHARE))
     table = folder / "units.tsv"
-    with table.open("w", encoding="utf-8") as file:
+    with writing(table), table.open("w", encoding="utf-8") as file:
         for unit, n in sorted(weighed.items(), key=lambda item: (-item[1], item[0])):
             file.write(f"{unit}\t{n}\n")
     try:
@@ -186,12 +186,18 @@ def _left_by_killed_runs(out: Path) -> list[Path]:
 
 
 def main() -> None:
-    """Train the tokenizer unless one from the same text and configuration, or of another corpus, is there."""
+    """Train the tokenizer unless it is there."""
     parser = arguments(__doc__ or "", "train_tokenizer", TrainTokenizerConfig)
     parser.add_argument("--tokenizer", default="main", help="a recipe in configs/tokenizers/ (default: main)")
-    job: Job = parse(parser, "train_tokenizer")
+    job = parse(parser, "train_tokenizer")
     require_one_task(job)
     name = parser.parse_args().tokenizer
+    with job.lock(name):
+        train_tokenizer(job, name)
+
+
+def train_tokenizer(job: Job, name: str) -> None:
+    """Train the tokenizer unless one from the same text and configuration, or of another corpus, is there."""
     config = tokenizer_config(name, job.scale, job.overrides)
     corpus = job.corpus("split_corpus")
     require_done(job, "split_corpus")

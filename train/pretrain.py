@@ -23,6 +23,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
 from configs.loader import EXIT_REQUEUE, UserError, default_data_root, default_runs_root, parse_overrides
+from configs.lock import FileLock
 from train.blackbox import too_many_faults, write_black_box
 from train.checkpoint.load import TrainState, find_changes, load_checkpoint, step_of
 from train.checkpoint.resume import find_resume
@@ -40,7 +41,6 @@ from train.parallel.stop import STOP_REQUEST
 from train.parallel.strategy import make_strategy
 from train.parallel.world import World, run_world, start_world
 from train.preflight import check_device, check_disk, check_tokens
-from train.run_lock import RunLock
 from train.validation import validate_model, validation_sets
 
 PERF_EVERY_STEPS = 10  # the throughput of a single step is noise
@@ -285,7 +285,8 @@ def lock_folder(folder: Path, world: World, held: contextlib.ExitStack) -> None:
     refused = ""
     if world.is_main:
         try:
-            held.callback(RunLock(folder).release)
+            remedy = f"wait for its end, stop it (touch {folder / 'STOP'}), or name another folder with --out"
+            held.enter_context(FileLock(folder / ".lock", f"trains here: {remedy}"))
         except UserError as error:
             refused = str(error)
     if refused := world.from_main(refused):

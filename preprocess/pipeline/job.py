@@ -22,6 +22,7 @@ from configs.loader import (
     read_yaml,
     validate,
 )
+from configs.lock import FileLock
 from configs.stages import CORPUS_STAGES, stage_before
 
 
@@ -68,6 +69,19 @@ class Job:
     def ledger(self, stage: str) -> Path:
         """Folder of a stage's ledger shards."""
         return self.folder("ledger", stage)
+
+    def lock(self, *parts: str) -> FileLock:
+        """The right to write what this call makes. Raises UserError where another process holds it.
+
+        `parts`: what else tells apart two calls of the stage, such as the name of a tokenizer. Tasks of an
+        array that take different shares do not exclude each other.
+        """
+        corpus = self.ledger(self.stage).parent.name if self.stage in CORPUS_STAGES else self.variant
+        share = () if self.shard[1] == 1 else (f"{self.shard[0]}of{self.shard[1]}",)
+        return FileLock(
+            self.data / ".locks" / "-".join((self.stage, corpus, *parts, *share)),
+            f"runs {self.stage} of corpus {corpus!r} here: wait for its end, or stop it",
+        )
 
     def config(self, model: type[ConfigT]) -> ConfigT:
         """This stage's section of the corpus recipe, with the command line's `key=value` on top."""

@@ -6,7 +6,10 @@ into its own: work that changed nothing is not passed on.
 """
 
 import ast
+import contextlib
 import os
+import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from configs.loader import UserError
 
 PREPROCESS = Path(__file__).resolve().parents[1]
 MACHINERY = {f"pipeline/{name}.py" for name in ("job", "ledger", "schema", "shard", "stage")}
+ABANDONED_S = 86_400  # no shard takes a day to write
 ROW_GROUP_BYTES = 16 << 20  # of text: bounds a worker's memory, whatever the size of the tar
 
 
@@ -102,6 +106,35 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict
             yield from batch.to_pylist()
 
 
+def temporary_beside(path: Path) -> Path:
+    """The name under which this process writes `path` before it renames it; clears away what dead ones left.
+
+    Another process that writes the same file keeps its own: one of this host that lives, and one of another
+    host unless it has not written for ABANDONED_S.
+    """
+    host = os.uname().nodename
+    for other in path.parent.glob(f".{path.name}.*.tmp"):
+        match = re.fullmatch(r"(.+)-(\d+)", other.name.removeprefix(f".{path.name}.").removesuffix(".tmp"))
+        with contextlib.suppress(FileNotFoundError):
+            if match and match[1] == host:
+                abandoned = not _is_alive(int(match[2]))
+            else:
+                abandoned = time.time() - other.stat().st_mtime > ABANDONED_S
+            if abandoned:
+                other.unlink()
+    return path.parent / f".{path.name}.{host}-{os.getpid()}.tmp"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
 class ParquetShard:
     """Writes rows to `path` through a temporary name; the footer tells what they were made from.
 
@@ -115,9 +148,7 @@ class ParquetShard:
         self._bytes = 0
         self._digest = xxhash.xxh3_128()
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left_by_a_killed_process in path.parent.glob(f".{path.name}.*.tmp"):
-            left_by_a_killed_process.unlink(missing_ok=True)
-        self._temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+        self._temporary = temporary_beside(path)
         self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd", compression_level=3)
 
     def append(self, row: dict[str, Any]) -> None:

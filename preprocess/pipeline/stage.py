@@ -7,13 +7,16 @@ divides them. A killed run leaves only whole shards; the next run makes the rest
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic
 
@@ -21,7 +24,7 @@ import pyarrow as pa
 import xxhash
 from tqdm import tqdm
 
-from configs.loader import ConfigT, UserError
+from configs.loader import ConfigT, UserError, writing
 from preprocess.pipeline.job import Job
 from preprocess.pipeline.ledger import Documents, check_laws
 from preprocess.pipeline.schema import LEDGER
@@ -62,7 +65,16 @@ class ShardStage(Generic[ConfigT]):
 
 
 def run(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> None:
-    """Make the missing shards among this task's share of `units`, then check the laws on it."""
+    """Make the missing shards among this task's share of `units`, then check the laws on it.
+
+    Raises UserError where another process does the same, LawBroken where documents were lost.
+    """
+    with job.lock():
+        make_shards(stage, job, config, units)
+
+
+def make_shards(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> None:
+    """`run` for a caller that holds the job's lock."""
     out, ledger = job.corpus(stage.name), job.ledger(stage.name)
     _refuse_strays(out, units)
     if all(unit.inputs for unit in units) and not any(n_rows(path) for unit in units for path in unit.inputs):
@@ -134,14 +146,17 @@ def is_corpus_done(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units:
 def finish_corpus(
     stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit], decisions: Mapping[str, Any]
 ) -> None:
-    """Write the shards of a corpus-wide stage from what was decided for each, then `_DONE.json`."""
+    """Write the shards of a corpus-wide stage from what was decided for each, then `_DONE.json`.
+
+    The caller holds the job's lock.
+    """
     done = job.ledger(stage.name) / DONE
     done.unlink(missing_ok=True)  # from here to the end the documents are not the whole corpus
     decided = []
     for unit in units:
         fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(decisions[unit.name], sort_keys=True).encode())
         decided.append(replace(unit, fingerprint=fingerprint, work=decisions[unit.name]))
-    run(stage, job, config, decided)
+    make_shards(stage, job, config, decided)
     write_json(done, _corpus_hashes(stage, config, units))
 
 
@@ -187,7 +202,21 @@ def write_json(path: Path, value: Any) -> None:
 @cache
 def _processes(workers: int) -> ProcessPoolExecutor:
     # Kept from one step of a stage to the next: a process takes a second to import what it needs.
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent)
+
+
+def end_with_parent() -> None:
+    """Let this worker process end without a word on Ctrl-C, and with its parent, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if (parent := parent_process()) is not None:
+        watch = threading.Thread(target=_wait_for, args=(parent,), name="parent watch", daemon=True)
+        watch.start()
+
+
+def _wait_for(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Any]:
@@ -201,8 +230,11 @@ def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], wo
         # No list of the futures is kept: it would hold every result to the end.
         for future in as_completed([pool.submit(function, *task) for task in tasks]):
             yield future.result()
-    except BaseException as error:  # a failed task, a reader that wants no more
+    except BaseException as error:  # a failed task, a reader that wants no more, Ctrl-C
         _processes.cache_clear()
+        if isinstance(error, KeyboardInterrupt):  # a task may take minutes, and what it began is made again
+            for worker in active_children():
+                worker.terminate()
         pool.shutdown(cancel_futures=True)
         if isinstance(error, BrokenProcessPool):
             raise UserError(
@@ -215,9 +247,11 @@ def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], wo
 def _make_shard(
     stage: ShardStage[ConfigT], config: ConfigT, unit: Unit, input_hash: str, out: Path, ledger: Path
 ) -> Unit:
+    path = out / f"{unit.name}.parquet"
     # The ledger's name appears before the shard's: a shard that is there has its ledger.
     with (
-        ParquetShard(out / f"{unit.name}.parquet", stage.schema, input_hash) as kept,
+        writing(path),
+        ParquetShard(path, stage.schema, input_hash) as kept,
         ParquetShard(ledger / f"{unit.name}.parquet", LEDGER, input_hash) as rows,
     ):
         stage.process(unit, config, Documents(kept, rows, unit.name))

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from configs import lock
 from configs.loader import UserError
+from configs.lock import FileLock
 from tests.conftest import ROOT
 from tests.support.training import pretrain_command, pretrain_here, read_rows, write_corpus
-from train import run_lock
-from train.run_lock import RunLock
 
 # Ends only when it is told to.
 LONG = {"tokens_total": 4000 * 8 * 32, "checkpoint_every_tokens": 4000 * 8 * 32}
@@ -96,24 +96,25 @@ def test_a_second_start_is_refused_and_the_first_one_is_not_disturbed(corpus: Pa
 
 
 def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from train.run_lock import RunLock\n"
-    code += f"lock = RunLock(Path({str(tmp_path)!r})); print('held', flush=True); sys.stdin.read()"
+    code = "import sys; from pathlib import Path; from configs.lock import FileLock\n"
+    path = str(tmp_path / ".lock")
+    code += f"lock = FileLock(Path({path!r}), 'trains'); print('held', flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match=f"process {holder.pid} on .* trains here: wait for its end"):
-        RunLock(tmp_path)
+    with pytest.raises(UserError, match=f"process {holder.pid} on .* trains"):
+        FileLock(tmp_path / ".lock", "trains")
     holder.kill()
     holder.communicate()
-    RunLock(tmp_path).release()
+    FileLock(tmp_path / ".lock", "trains").release()
 
 
 def test_a_run_that_failed_leaves_no_lock(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="too few"):
         pretrain_here(corpus, tmp_path, global_batch_size=8192)
-    RunLock(tmp_path).release()
+    FileLock(tmp_path / ".lock", "trains").release()
 
 
 class TestWithoutLocks:
@@ -127,19 +128,19 @@ class TestWithoutLocks:
         monkeypatch.setattr(fcntl, "flock", refuse)
 
     def test_a_fresh_heartbeat_is_respected(self, tmp_path: Path) -> None:
-        held = RunLock(tmp_path)
+        held = FileLock(tmp_path / ".lock", "trains")
         with pytest.raises(UserError, match=f"process {os.getpid()} on"):
-            RunLock(tmp_path)
+            FileLock(tmp_path / ".lock", "trains")
         held.release()
-        RunLock(tmp_path).release()
+        FileLock(tmp_path / ".lock", "trains").release()
 
     def test_a_stale_one_belongs_to_nobody(self, tmp_path: Path) -> None:
-        held = RunLock(tmp_path)
-        old = (tmp_path / ".lock").stat().st_mtime - run_lock.STALE_S - 1
+        held = FileLock(tmp_path / ".lock", "trains")
+        old = (tmp_path / ".lock").stat().st_mtime - lock.STALE_S - 1
         os.utime(tmp_path / ".lock", (old, old))
-        RunLock(tmp_path).release()
+        FileLock(tmp_path / ".lock", "trains").release()
         held.release()
 
     def test_an_empty_or_foreign_file_is_no_lock(self, tmp_path: Path) -> None:
         (tmp_path / ".lock").write_text("[]")
-        RunLock(tmp_path).release()
+        FileLock(tmp_path / ".lock", "trains").release()

@@ -64,7 +64,8 @@ def small_disk(data: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_full_disk(data: Path, small_disk: Path, workers: int) -> None:
-    _fails(run_script(FILTER, "--data", data, "--workers", workers, check=False), "No space left")
+    done = run_script(FILTER, "--data", data, "--workers", workers, check=False)
+    _fails(done, "No space left", f"{small_disk}/t", "B are free", "give the same command again")
     assert not _half_written(data)
     assert not list(small_disk.glob("*.parquet"))
 
