@@ -62,7 +62,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "slurm": _missing_slurm,
     "gpu": _missing_gpu,
     "tracking": partial(_missing_extra, "tracking", "tensorboard", "wandb"),
-    "readers": partial(_missing_extra, "readers", "lm_eval", "gguf"),
+    "readers": partial(_missing_extra, "readers", "lm_eval", "gguf", "datasets", "duckdb", "datatrove"),
     "pandoc": partial(_missing_oracle, "pandoc"),
     "latexpand": partial(_missing_oracle, "latexpand"),
 }

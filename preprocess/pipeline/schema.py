@@ -1,96 +1,155 @@
 """The columns of every Parquet file that preprocessing writes. No other file names a schema.
 
-`train` and `analysis` read some of these columns without importing this module;
-tests/test_schema.py holds the two sides together.
+    python -m preprocess.pipeline.schema > docs/columns.md      the same as tables for readers
+
+Each column carries its description in the file (`pyarrow.Field.metadata`). `train` and `analysis` read some
+of these columns by name, without importing this module.
 """
 
 import pyarrow as pa
 
-_ID = pa.field("id", pa.string(), nullable=False)
-_SOURCE_TAR = pa.field("source_tar", pa.string(), nullable=False)
+
+def _column(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable, {"description": description})
+
+
+_ID = _column("id", pa.string(), "arXiv id without version, `0704.0001` or `math/0309136`")
+_SOURCE_TAR = _column("source_tar", pa.string(), "the tar that holds the submission, without `.tar`")
+_LICENSE = _column("license", pa.string(), "URL of the licence; empty where arXiv has none on record")
 
 # What the paper's metadata says, carried on every document.
 _PAPER = [
     _ID,
-    pa.field("domain", pa.string(), nullable=False),  # math, cs, physics
-    pa.field("categories", pa.string(), nullable=False),  # space-separated, the primary one first
-    pa.field("license", pa.string(), nullable=False),  # URL; "" where arXiv has none on record
-    pa.field("created", pa.string(), nullable=False),  # date of version 1, YYYY-MM-DD
-    pa.field("title", pa.string(), nullable=False),
-    pa.field("abstract", pa.string(), nullable=False),
+    _column("domain", pa.string(), "`math`, `cs` or `physics`, from the primary category"),
+    _column("categories", pa.string(), "arXiv categories with spaces between, the primary one first"),
+    _LICENSE,
+    _column("created", pa.string(), "date of version 1, `YYYY-MM-DD`"),
+    _column("title", pa.string(), "title, on one line"),
+    _column("abstract", pa.string(), "abstract, in paragraphs"),
 ]
 
-# filter_metadata: one file a month (the id's YYMM), because a tar holds papers of one month.
 PAPERS = pa.schema(_PAPER)
 
-# validate_archives: one row for each whole item of a tar; the bytes stay in the tar.
+# The bytes of an item stay in the tar.
 ITEMS = pa.schema(
     [
         _ID,
         _SOURCE_TAR,
-        pa.field("member", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),  # text.gz, tar.gz, tar, text, compress (.Z)
-        pa.field("offset", pa.int64(), nullable=False),  # of the item's first byte in the tar
-        pa.field("n_bytes", pa.int64(), nullable=False),
+        _column("member", pa.string(), "name of the item in the tar"),
+        _column("kind", pa.string(), "`text.gz`, `tar.gz`, `tar`, `text` or `compress` (.Z)"),
+        _column("offset", pa.int64(), "of the item's first byte in the tar"),
+        _column("n_bytes", pa.int64(), "bytes of the item as it is packed"),
     ]
 )
 
-# extract_latex, normalize_text: the document itself.
 _DOCUMENT = [
     *_PAPER,
     _SOURCE_TAR,
-    pa.field("main_file", pa.string(), nullable=False),
-    pa.field("record", pa.string(), nullable=False),  # JSON: files, candidates and why, unresolved, flags
-    pa.field("text", pa.large_string(), nullable=False),
+    _column("main_file", pa.string(), "file of the submission that TeX would be given"),
+    _column(
+        "record", pa.string(), "JSON: files, candidates for the main file and why, unresolved inputs, flags"
+    ),
+    _column("text", pa.large_string(), "the document"),
 ]
 DOCUMENTS = pa.schema(_DOCUMENT)
 
-# filter_quality: with the measures that the verdicts rest on.
+# The measures that the verdicts of filter_quality rest on.
 _MEASURED = [
     *_DOCUMENT,
-    pa.field("language", pa.string(), nullable=False),  # ISO 639-1; "" where there was no prose to judge
-    pa.field("language_score", pa.float32(), nullable=False),
-    pa.field("n_words", pa.int32(), nullable=False),  # words of prose, mathematics and commands apart
-    pa.field("letter_share", pa.float32(), nullable=False),  # letters among the non-space bytes of the prose
-    pa.field("math_share", pa.float32(), nullable=False),  # characters inside mathematics among all
-    pa.field("repetition", pa.float32(), nullable=False),  # share of the text in lines that stood before
-    pa.field("slide_share", pa.float32(), nullable=False),  # characters on slides among all
-    pa.field("blocked_share", pa.float32(), nullable=False),  # words of configs/blocklist.txt among all
-    pa.field("ngram_bits_per_byte", pa.float32()),  # by a model of the corpus; null where the rule is off
+    _column("language", pa.string(), "ISO 639-1; empty where there was no prose to judge"),
+    _column("language_score", pa.float32(), "probability that the detector gives this language"),
+    _column("n_words", pa.int32(), "words of prose, without mathematics and commands"),
+    _column("letter_share", pa.float32(), "letters among the bytes of the prose, spaces left out"),
+    _column("math_share", pa.float32(), "characters inside mathematics among all"),
+    _column("repetition", pa.float32(), "share of the text in lines that stood before"),
+    _column("slide_share", pa.float32(), "characters on slides among all"),
+    _column("blocked_share", pa.float32(), "words of configs/blocklist.txt among all"),
+    _column(
+        "ngram_bits_per_byte",
+        pa.float32(),
+        "by an n-gram model of the corpus; null where the rule is off",
+        nullable=True,
+    ),
 ]
 MEASURED = pa.schema(_MEASURED)
 
-# deduplicate
 _DEDUPLICATED = [
     *_MEASURED,
-    pa.field("component", pa.string(), nullable=False),  # smallest id among a document and its relatives
+    _column("component", pa.string(), "smallest id among the document and its near duplicates"),
 ]
 DEDUPLICATED = pa.schema(_DEDUPLICATED)
 
-# split_corpus
-SPLIT = pa.schema([*_DEDUPLICATED, pa.field("split", pa.string(), nullable=False)])  # train, val
+SPLIT = pa.schema([*_DEDUPLICATED, _column("split", pa.string(), "`train` or `val`")])
 
 LEDGER = pa.schema(
     [
         _ID,
         _SOURCE_TAR,
-        pa.field("outcome", pa.string(), nullable=False),  # kept, dropped
-        pa.field("reason", pa.string(), nullable=False),  # "" for kept
-        pa.field("bytes_in", pa.int64(), nullable=False),
-        pa.field("bytes_out", pa.int64(), nullable=False),  # 0 for dropped
-        pa.field("bytes_removed", pa.int64(), nullable=False),  # signed; 0 for dropped
-        pa.field("detail", pa.string(), nullable=False),  # JSON of bytes removed by cause, or a sentence
+        _column("outcome", pa.string(), "`kept` or `dropped`"),
+        _column("reason", pa.string(), "why it was dropped; empty for kept"),
+        _column("bytes_in", pa.int64(), "bytes of the document that came in"),
+        _column("bytes_out", pa.int64(), "bytes of the document that went out; 0 for dropped"),
+        _column(
+            "bytes_removed", pa.int64(), "bytes that rules removed, below 0 where they added; 0 for dropped"
+        ),
+        _column("detail", pa.string(), "JSON of the bytes removed by cause, or a sentence about the reason"),
     ]
 )
 
-# tokenize_corpus: the index beside each shard of tokens.
 TOKEN_INDEX = pa.schema(
     [
         _ID,
-        pa.field("offset", pa.int64(), nullable=False),  # of the document's first token in the shard
-        pa.field("n_tokens", pa.int64(), nullable=False),  # with the end-of-document token
-        pa.field("n_bytes", pa.int64(), nullable=False),  # of its UTF-8 text
-        pa.field("math_share", pa.float32(), nullable=False),
-        pa.field("license", pa.string(), nullable=False),
+        _column("offset", pa.int64(), "of the document's first token in the shard"),
+        _column("n_tokens", pa.int64(), "tokens of the document, its end-of-document token included"),
+        _column("n_bytes", pa.int64(), "bytes of its text in UTF-8"),
+        _column("math_share", pa.float32(), "as in the corpus"),
+        _LICENSE,
     ]
 )
+
+# What writes which columns, below $DATA, and the schema whose columns it adds to.
+FILES: tuple[tuple[str, str, pa.Schema, pa.Schema | None], ...] = (
+    ("filter_metadata", "corpus/<variant>/filter_metadata/<YYMM>.parquet", PAPERS, None),
+    ("validate_archives", "corpus/<variant>/validate_archives/<tar>.parquet", ITEMS, None),
+    ("extract_latex, normalize_text", "corpus/<variant>/<stage>/<tar>.parquet", DOCUMENTS, None),
+    ("filter_quality", "corpus/<variant>/filter_quality/<tar>.parquet", MEASURED, DOCUMENTS),
+    ("deduplicate", "corpus/<variant>/deduplicate/<tar>.parquet", DEDUPLICATED, MEASURED),
+    ("split_corpus: the finished corpus", "corpus/<variant>/split_corpus/<tar>.parquet", SPLIT, DEDUPLICATED),
+    ("the ledger of each of these stages", "ledger/<variant>/<stage>/<tar>.parquet", LEDGER, None),
+    (
+        "tokenize_corpus: the index of a shard of tokens",
+        "tokens/<variant>-<tokenizer>/<split>/<domain>/<tar>.idx.parquet",
+        TOKEN_INDEX,
+        None,
+    ),
+)
+
+
+def as_markdown() -> str:
+    """docs/columns.md: a table of the columns for each kind of file."""
+    parts = [
+        "# Columns of every Parquet file\n\n"
+        "Generated from preprocess/pipeline/schema.py: "
+        "`python -m preprocess.pipeline.schema > docs/columns.md`. "
+        "Paths are below the data root. No column is null unless its type says so.\n"
+    ]
+    for stage, path, schema, base in FILES:
+        also = ""
+        if base is not None:
+            before = next(name for name, _, other, _ in FILES if other is base)
+            also = f", the columns of {before} and"
+        rows = [
+            f"| `{field.name}` | {field.type}{' or null' if field.nullable else ''} "
+            f"| {(field.metadata or {})[b'description'].decode()} |\n"
+            for field in schema
+            if base is None or field.name not in base.names
+        ]
+        parts.append(
+            f"\n## {stage}\n\n`{path}`{also}\n\n| column | type | what it holds |\n|---|---|---|\n"
+            + "".join(rows)
+        )
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")
