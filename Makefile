@@ -9,7 +9,7 @@ VARIANT ?= main
 TOKENIZER ?= main
 SEEDS ?= 0
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
-# The default data root as configs/loader.py has it: data, or data/<scale> for another scale than full.
+# The default data root as configs/script.py has it: data, or data/<scale> for another scale than full.
 ifndef DATA
 DATA := $(or $(ARXIV_DATA),data$(if $(filter-out full,$(SCALE)),/$(SCALE)))
 endif

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 from analysis.figures import style
 from analysis.figures.training import RUNS, Logs, gradient_norm, together, training_loss, validation
 from analysis.readers.run_logs import RunLog, find_runs, read_run
-from configs.loader import UserError, default_runs_root, run_main
+from configs.script import UserError, default_runs_root, run_main
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

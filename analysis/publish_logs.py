@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
 from analysis.readers.run_logs import COLUMNS, Row, RunLog, find_runs, read_run
-from configs.loader import UserError, default_runs_root, run_main
+from configs.script import UserError, default_runs_root, run_main
 
 HEADER = (
     *("kind", "schema_version", "run_id", "title", "scale", "seed", "restart_index", "git_sha", "git_dirty"),

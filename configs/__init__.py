@@ -1,14 +1,18 @@
-"""YAML configuration of every stage, run and scale, and the one loader that reads it."""
+"""YAML configuration of every stage, run and scale, the one loader that reads it, and what scripts share."""
 
 import sys
 from importlib.util import find_spec
 
-# One sentence for a Python that was not set up, before the first of many imports ends in a traceback.
-_NEEDED = ("matplotlib", "pandas", "pyarrow", "pydantic", "yaml")
-if _missing := ", ".join(name for name in _NEEDED if not find_spec(name)):
-    print(
-        f"error: {sys.executable} lacks {_missing}: run `make setup` in the checkout, then start the script "
-        "with .venv/bin/python",
-        file=sys.stderr,
-    )
-    sys.exit(2)
+
+def require(*packages: str) -> None:
+    """End a Python that was not set up with one sentence, before an import ends it with a traceback."""
+    if missing := ", ".join(name for name in packages if not find_spec(name)):
+        print(
+            f"error: {sys.executable} lacks {missing}: run `make setup` in the checkout, then start the "
+            "script with .venv/bin/python",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+require("matplotlib", "pandas")  # enough to draw figures from logs; configs.loader needs more

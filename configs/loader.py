@@ -1,36 +1,55 @@
-"""How every script reads its configuration and how it ends when something is wrong.
+"""How every script reads its configuration.
 
 Defaults in a pydantic model < YAML files, in order < `key=value` on the command line. Unknown
-keys, wrong types and impossible values are errors that name the file and the key. Exit codes
-are the same everywhere: 0 done, 2 user error, 3 a law broken (ledger, tokens), 75 stopped to be
-requeued (sysexits.h, EX_TEMPFAIL: Slurm's requeue convention).
+keys, wrong types and impossible values are errors that name the file and the key.
 """
 
-import contextlib
-import errno
-import os
 import re
-import shutil
-import signal
-import sys
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
-import pydantic
-import yaml
+from configs import require
+
+require("pyarrow", "pydantic", "yaml")
+import pydantic  # noqa: E402  # after the sentence that says what to install
+import yaml  # noqa: E402
+
+# Scripts that draw from logs import these from configs.script, which needs the standard library alone.
+from configs.script import (  # noqa: E402
+    EXIT_LAW_BROKEN,
+    EXIT_REQUEUE,
+    EXIT_USER_ERROR,
+    LawBroken,
+    UserError,
+    default_data_root,
+    default_runs_root,
+    format_bytes,
+    run_main,
+    writing,
+)
+
+__all__ = [
+    "CONFIGS",
+    "EXIT_LAW_BROKEN",
+    "EXIT_REQUEUE",
+    "EXIT_USER_ERROR",
+    "Config",
+    "ConfigT",
+    "LawBroken",
+    "UserError",
+    "default_data_root",
+    "default_runs_root",
+    "format_bytes",
+    "merge",
+    "parse_overrides",
+    "read_yaml",
+    "run_main",
+    "validate",
+    "writing",
+]
 
 CONFIGS = Path(__file__).resolve().parent
-EXIT_USER_ERROR, EXIT_LAW_BROKEN, EXIT_REQUEUE = 2, 3, 75
-
-
-class UserError(Exception):
-    """What the user can mend: the message names the file, the id and the remedy."""
-
-
-class LawBroken(Exception):
-    """A conservation law of the ledger or of the tokens does not hold: the output is not usable."""
 
 
 class Config(pydantic.BaseModel):
@@ -130,73 +149,3 @@ def _known_keys(model: type[pydantic.BaseModel], loc: tuple[int | str, ...]) -> 
             return []
         model = field.annotation
     return list(model.model_fields)
-
-
-def default_data_root(scale: str = "full") -> Path:
-    """`$ARXIV_DATA`, else `data` (`data/<scale>` for a scale other than full)."""
-    return Path(os.environ.get("ARXIV_DATA") or ("data" if scale == "full" else f"data/{scale}"))
-
-
-def default_runs_root() -> Path:
-    """`$ARXIV_RUNS`, else `runs`."""
-    return Path(os.environ.get("ARXIV_RUNS") or "runs")
-
-
-def format_bytes(n_bytes: float) -> str:
-    """A number of bytes for people, in the largest decimal unit that leaves at least 1: `3.2 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(n_bytes) < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:,.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:,.1f} TB"
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raise UserError with `path` and the free space where the block fails on a full disk or a quota."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        folder = next(folder for folder in path.absolute().parents if folder.is_dir())
-        free = format_bytes(shutil.disk_usage(folder).free)
-        raise UserError(
-            f"{path}: {os.strerror(error.errno)}: {free} are free in {folder}. What is finished is "
-            "kept. Make room (or raise the quota) and give the same command again: it goes on from there"
-        ) from None
-
-
-def run_main(main: Callable[[], int | None]) -> None:
-    """Call a script's `main` and leave with the project's exit codes.
-
-    Ctrl-C and SIGTERM (scancel, preemption) leave with one sentence and 128 + the signal's number, unless the
-    script has handlers of its own.
-    """
-    stopped_by = signal.SIGINT
-
-    def on_sigterm(number: int, _: FrameType | None) -> None:
-        nonlocal stopped_by
-        stopped_by = signal.Signals(number)
-        raise KeyboardInterrupt
-
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, on_sigterm)
-    try:
-        sys.exit(main() or 0)
-    except KeyboardInterrupt:
-        print(
-            f"\nstopped ({stopped_by.name}): what is finished is kept; the same command goes on from there",
-            file=sys.stderr,
-        )
-        sys.exit(128 + stopped_by)  # as shells report a process that a signal ended
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except LawBroken as error:
-        print(f"law broken: {error}", file=sys.stderr)
-        sys.exit(EXIT_LAW_BROKEN)
-    except OSError as error:
-        # Full disk, read-only folder, missing input: the user's machine, not our bug.
-        print(f"error: {error.filename or 'input/output'}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)

@@ -3,7 +3,7 @@
 # SCALE (default full) and SEED (default 0) come from the environment.
 set -euo pipefail
 
-fail() { echo "slurm: $*" >&2; exit 2; }  # 2: the user can mend it (configs/loader.py)
+fail() { echo "slurm: $*" >&2; exit 2; }  # 2: the user can mend it (configs/script.py)
 
 SCALE=${SCALE:-full} SEED=${SEED:-0}
 VENV=$PWD/.venv container=(env)  # a command to put before others; env changes nothing

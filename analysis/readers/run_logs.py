@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from configs.loader import UserError
+from configs.script import UserError
 
 Row = dict[str, Any]
 

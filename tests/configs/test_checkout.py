@@ -25,8 +25,8 @@ def clone(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "out"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder)
-    with (folder / "configs" / "loader.py").open("a") as loader:
-        loader.write(f"\nprint('this is {folder.name}')\n")
+    with (folder / "configs" / "script.py").open("a") as script:
+        script.write(f"\nprint('this is {folder.name}')\n")
     return folder
 
 
