@@ -13,14 +13,12 @@ failure. Runs train side by side, each in one process on one core.
 """
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
@@ -33,6 +31,7 @@ from configs.loader import (
     parse_overrides,
     run_main,
 )
+from configs.lock import FileLock
 from train.config import load_run
 from train.study_plan import print_plan
 from train.study_tasks import Failure, Prepared, Training, prepare_tokens
@@ -59,8 +58,7 @@ def main() -> int:
     print_plan(runs, data, root, arguments.jobs)
     if arguments.dry_run:
         return 0
-    root.mkdir(parents=True, exist_ok=True)
-    with lock(root / f".study.{arguments.scale}.lock"):
+    with FileLock(root / f".study.{arguments.scale}.lock", "runs a study here: wait for its end, or stop it"):
         prepared = Prepared()
         if not arguments.no_preprocess:
             prepared = prepare_tokens(runs, data, arguments.scale, arguments.workers)
@@ -81,22 +79,6 @@ def default_runs(ladder: bool) -> list[str]:
     if ladder:
         return ["run20", "run21", *sorted(path.stem for path in (CONFIGS / "runs").glob("ladder_*.yaml"))]
     return sorted(path.stem for path in (CONFIGS / "runs").glob("run*.yaml"))
-
-
-def lock(path: Path) -> TextIO:
-    """The study's lock, held until this process ends. Raises UserError where another study holds it."""
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        raise UserError(
-            f"{path}: held by another study ({file.read().strip()}); wait for it or end it first"
-        ) from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-    file.flush()
-    return file
 
 
 def train_all(trainings: Sequence[Training], prepared: Prepared, jobs: int) -> list[Failure]:

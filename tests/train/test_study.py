@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from analysis.readers.run_logs import find_runs, read_run
-from configs.loader import UserError
+from configs.lock import FileLock
 from tests.conftest import ROOT
 from tests.support.training import SMALL, write_corpus
 from train.config import load_run
-from train.study import default_runs, lock
+from train.study import default_runs
 from train.study_plan import needed_tokens
 from train.study_tasks import last_rows, reason_in
 
@@ -63,10 +63,12 @@ def test_main_is_made_first_and_each_pair_once() -> None:
     assert ("main", "run07") in pairs
 
 
-def test_a_second_study_is_told_who_holds_the_lock(tmp_path: Path) -> None:
-    with lock(tmp_path / "lock"), pytest.raises(UserError, match=f"process {os.getpid()}"):
-        lock(tmp_path / "lock")
-    lock(tmp_path / "lock").close()
+def test_a_second_study_is_told_who_runs_the_first(tmp_path: Path) -> None:
+    with FileLock(tmp_path / "runs/.study.demo.lock", "runs a study here"):
+        command = study(tmp_path / "data", tmp_path / "runs", "run20")
+        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert second.returncode == 2
+    assert f"process {os.getpid()} on {os.uname().nodename} runs a study here" in second.stderr
 
 
 def test_the_reason_is_the_last_error_line() -> None:
