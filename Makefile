@@ -71,11 +71,12 @@ test: setup  ## all tests; REQUIRE=slurm,real,... turns a skip for want of these
 test-fast: setup  ## the tests that are not slow and need no Slurm: a few minutes
 	$(PY) -m pytest -n auto --dist loadgroup -m "not slow and not slurm"
 
-lint: setup  ## ruff, mypy, shellcheck
+lint: setup  ## ruff, mypy, shellcheck, hadolint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/shellcheck -x slurm/*.sh .ci/run
+	$(VENV)/bin/hadolint Dockerfile
 
 study: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= RUNS_LIST="run20 run08" SEEDS="0 1" JOBS= DRY_RUN=1: every corpus, tokenizer and run that is missing
 	@$(PY) train/study.py --scale "$$SCALE" --runs "$(RUNS_LIST)" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
