@@ -1,1 +1,1 @@
-"""From arXiv's bulk archives to token shards: one script a stage, in the order of `make preprocess`."""
+"""From arXiv's bulk archives to token shards: one script per stage; `make preprocess` runs them in order."""

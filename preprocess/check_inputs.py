@@ -1,10 +1,11 @@
-"""Check what preprocessing is given, before hours of work begin: metadata, archives, manifest, recipe.
+"""Check the inputs of preprocessing before hours of work begin: metadata, archives, manifest and recipe.
 
     python preprocess/check_inputs.py --src /scratch/arxiv/src --metadata snapshot.json --data data
 
-In:  the arguments of the stages. Out: nothing, or one sentence that says what is wrong and exit code 2.
-The check takes a second: the metadata are opened at both ends, tars are not opened (validate_archives does).
-`make preprocess` and slurm/preprocess.sh run it first.
+In:  the same arguments as the stages.
+Out: a summary line; or one sentence that says what is wrong, and exit code 2.
+`make preprocess` and slurm/preprocess.sh run this check first. It takes a second: it reads the beginning and
+the end of the metadata and leaves the content of the tars to validate_archives.
 """
 
 import sys

@@ -1,16 +1,17 @@
-"""From archives to flattened LaTeX: one text a paper, otherwise as its authors wrote it.
+"""From archives to flattened LaTeX: each paper becomes one text, otherwise as its authors wrote it.
 
     python preprocess/extract_latex.py --src /scratch/arxiv/src --data data
 
-In:  the tars, validate_archives's list of whole items, filter_metadata's chosen papers.
+In:  the tars, validate_archives's list of complete items, filter_metadata's chosen papers.
 Out: $DATA/corpus/<variant>/extract_latex/<tar>.parquet with the text, the main file and the extraction record
-     (files used, candidates for the main file and why it was chosen, unresolved inputs, flags). The tars are
-     read only here; nothing is written but this shard.
+     (files used, candidates for the main file and why it was chosen, unresolved inputs, flags). Later stages
+     do not read the tars again. Nothing is unpacked to disk.
 """
 
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,31 +34,32 @@ from preprocess.pipeline.schema import DOCUMENTS
 from preprocess.pipeline.shard import code_hash, content_hash, read_rows, shards
 from preprocess.pipeline.stage import ShardStage, Unit, run
 
-MAX_LISTED = 100  # file names in a record; a paper with more is a book
+MAX_LISTED = 100  # file names in a record: only books have more, and their record must stay short
 
 
 class ExtractLatexConfig(Config):
-    """What a paper may cost (arXiv's own limit for a submission is 50 MB packed)."""
+    """Limits on one paper's size and work (arXiv itself accepts submissions of up to 50 MB packed)."""
 
-    max_bytes: int = Field(MAX_BYTES, gt=0)  # unpacked
-    max_text_bytes: int = Field(16 << 20, gt=0)  # that are read of it; the longest book has a quarter
-    max_commands: int = Field(600_000, gt=0)  # and comments: 2 s; 16 MB of ordinary LaTeX have as many
-    authors: bool = False  # Run 05: all .tex files joined, as in the authors' release
+    max_bytes: int = Field(MAX_BYTES, gt=0)  # of all files of the paper, unpacked
+    max_text_bytes: int = Field(16 << 20, gt=0)  # of flattened text; the longest book has a quarter of that
+    # Commands and comments together. This many take 2 s to read, and 16 MB of ordinary LaTeX have as many.
+    max_commands: int = Field(600_000, gt=0)
+    authors: bool = False  # Run 05: join all .tex files, as the authors' release does
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """A paper's flattened text and how it came about. `removed`: bytes by cause, signed."""
+    """A paper's flattened text and how it was made."""
 
-    text: bytes
+    text: bytes  # UTF-8
     main_file: str
-    record: dict[str, Any]
+    record: dict[str, Any]  # the column `record`, before it becomes JSON
     bytes_in: int  # of all files of the archive
-    removed: Counter[str]
+    removed: Counter[str]  # bytes by cause; negative if bytes were added
 
 
 def extract_paper(item: bytes, name: str, config: ExtractLatexConfig) -> Extracted | Dropped:
-    """Flattened LaTeX of one item of a bulk tar; a bare file is called `name`."""
+    """Flatten the LaTeX of one item of a bulk tar. `name`: file name for an item that is a single file."""
     unpacked = unpack(item, name, config.max_bytes)
     if isinstance(unpacked, Dropped):
         return unpacked
@@ -69,10 +71,6 @@ def extract_paper(item: bytes, name: str, config: ExtractLatexConfig) -> Extract
     flat = Flattener(unpacked.files, main.path, config.max_text_bytes, config.max_commands).run()
     if isinstance(flat, Dropped):
         return replace(flat, bytes_in=unpacked.n_bytes)
-    removed = Counter(flat.removed)
-    removed.update(unpacked.skipped)
-    for path in unpacked.files.keys() - set(flat.files):
-        removed[cause_unused(path)] += len(unpacked.files[path])
     record = {
         "reason": main.reason,
         "dialect": main.dialect,
@@ -83,23 +81,35 @@ def extract_paper(item: bytes, name: str, config: ExtractLatexConfig) -> Extract
         "codecs": flat.codecs,
         "flags": [*unpacked.flags, *sorted(flat.flags)],
     }
-    return Extracted(flat.text, main.path, record, unpacked.n_bytes, removed)
+    return Extracted(
+        flat.text, main.path, record, unpacked.n_bytes, _all_removed(unpacked, flat.files, flat.removed)
+    )
 
 
 def _join(unpacked: Unpacked) -> Extracted | Dropped:
     joined = join_tex_files(unpacked.files)
     if isinstance(joined, Dropped):
         return replace(joined, bytes_in=unpacked.n_bytes)
-    removed = Counter(joined.removed)
-    removed.update(unpacked.skipped)
-    for path in unpacked.files.keys() - set(joined.files):
-        removed[cause_unused(path)] += len(unpacked.files[path])
     record = {"reason": "joined", "files": joined.files[:MAX_LISTED], "n_files": len(unpacked.files)}
-    return Extracted(joined.text, "", record, unpacked.n_bytes, removed)
+    return Extracted(
+        joined.text, "", record, unpacked.n_bytes, _all_removed(unpacked, joined.files, joined.removed)
+    )
+
+
+def _all_removed(unpacked: Unpacked, used: Iterable[str], while_joining: Mapping[str, int]) -> Counter[str]:
+    """Bytes removed by cause: while unpacking, with the files that are not `used`, and `while_joining`."""
+    removed = Counter(while_joining)
+    removed.update(unpacked.skipped)
+    for path in unpacked.files.keys() - set(used):
+        removed[cause_unused(path)] += len(unpacked.files[path])
+    return removed
 
 
 def extract_tar(unit: Unit, config: ExtractLatexConfig, documents: Documents) -> None:
-    """Extract the chosen papers of one tar."""
+    """Extract the chosen papers of one tar.
+
+    `unit.work`: (path of the tar, folder of filter_metadata's shards, folder of its ledger).
+    """
     tar, metadata, metadata_ledger = unit.work
     items = list(read_rows(unit.inputs[0]))
     months = {month for item in items if (month := month_of(item["id"]))}
@@ -148,8 +158,10 @@ def main() -> None:
     for path in shards(job.documents()):
         tar = job.src / f"{path.stem}.tar"
         if not tar.is_file():
-            raise UserError(f"{tar}: validated, but not there any more; SRC= names the folder of tars")
-        # Only the metadata of the tar's own months counts: another month's change re-reads nothing.
+            raise UserError(
+                f"{tar}: validate_archives found it, but it is gone; set SRC= to the folder that holds it"
+            )
+        # Only the tar's own months go into its fingerprint, so a change to another month leaves it finished.
         months = sorted({str(month_of(row["id"])) for row in read_rows(path, ("id",))})
         units.append(
             Unit(

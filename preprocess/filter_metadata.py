@@ -2,10 +2,10 @@
 
     python preprocess/filter_metadata.py --metadata arxiv-metadata-oai-snapshot.json --data data
 
-In:  the metadata snapshot, one JSON object a line (any size: it is streamed).
+In:  the metadata snapshot, one JSON object per line. It is streamed, so its size does not matter.
 Out: $DATA/corpus/<variant>/filter_metadata/<YYMM>.parquet, the chosen papers by the month of their id, and a
-     ledger row for every line. Of two lines for one id the one with the later `update_date` counts, of
-     equals the later line.
+     ledger row for every line. If an id has several lines, the one with the latest `update_date` counts; if
+     the dates are equal, the last line counts.
 """
 
 import datetime
@@ -29,8 +29,8 @@ from preprocess.pipeline.shard import code_hash
 from preprocess.pipeline.snapshot import UNREADABLE, check_snapshot, months
 from preprocess.pipeline.stage import ShardStage, Unit, run
 
-# Licences by what they allow. Text under the first two may be passed on and trained on by anyone; arXiv's own
-# non-exclusive licence lets arXiv alone distribute it, and older papers mostly have none on record.
+# Licences by what they allow. Anyone may pass on text under the first two groups and train on it. arXiv's own
+# non-exclusive licence lets only arXiv distribute the text. Most older papers have no licence on record.
 LICENSE_GROUPS = {
     "public_domain": re.compile(r"//creativecommons\.org/(publicdomain/|licenses/publicdomain)"),
     "attribution": re.compile(r"//creativecommons\.org/licenses/by(-sa)?/"),
@@ -40,7 +40,8 @@ LICENSE_GROUPS = {
 OPEN_GROUPS = ("public_domain", "attribution")
 
 _WITHDRAWN = re.compile(r"\b(withdrawn|withdraw this|retracted)\b", re.IGNORECASE)
-# "a previous version was withdrawn", "Theorem 3 has been withdrawn": said of something else than this paper.
+# The comment speaks of something other than this paper: "a previous version was withdrawn", "Theorem 3 has
+# been withdrawn".
 _NOT_THIS = re.compile(
     r"\b(previous|earlier|prior|first|older?|original|another|part|claims?|theorems?|lemmas?|sections?|"
     r"conjectures?|propositions?)\b",
@@ -56,22 +57,22 @@ _OPENS_AS_WITHDRAWN = re.compile(
 
 
 class FilterMetadataConfig(Config):
-    """Which papers are wanted."""
+    """Which papers to keep."""
 
-    categories: str = "paper"  # a list in configs/categories/
-    match: Literal["primary", "any"] = "primary"  # the primary category decides, or any of them
-    first_year: int = Field(1991, ge=1991)  # of version 1; arXiv opened in 1991
+    categories: str = "paper"  # name of a list in configs/categories/
+    match: Literal["primary", "any"] = "primary"  # which of a paper's categories are compared with the list
+    first_year: int = Field(1991, ge=1991)  # year of version 1; arXiv opened in 1991
     last_year: int = Field(9999, ge=1991)
-    licenses: Literal["any", "open"] = "any"
+    licenses: Literal["any", "open"] = "any"  # open: only licences in OPEN_GROUPS
 
 
 class _Version(msgspec.Struct):
     created: str
-    source_type: str = ""  # not in Kaggle's snapshot, but in those made from arXiv's OAI format arXivRaw
+    source_type: str = ""  # in snapshots made from arXiv's OAI format arXivRaw; Kaggle's snapshot lacks it
 
 
 class _Line(msgspec.Struct):
-    """The fields of a metadata line that are read; the others are skipped while decoding."""
+    """The fields of a metadata line that the stage reads; msgspec skips all others while decoding."""
 
     id: str
     title: str
@@ -85,14 +86,14 @@ class _Line(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Domains:
-    """Categories to domains, by exact name first and by archive (`math.*`) second."""
+    """Which domain a category belongs to; an exact name goes before an archive (`math.*`)."""
 
     exact: dict[str, str]
     archives: dict[str, str]
 
     @classmethod
     def read(cls, name: str) -> "Domains":
-        """The list configs/categories/<name>.yaml. Raises UserError."""
+        """Read configs/categories/<name>.yaml. Raises UserError if a pattern stands under two domains."""
         path = CONFIGS / "categories" / f"{name}.yaml"
         exact: dict[str, str] = {}
         archives: dict[str, str] = {}
@@ -104,7 +105,7 @@ class Domains:
         return cls(exact, archives)
 
     def of(self, categories: list[str]) -> str | None:
-        """Domain of the first category that has one."""
+        """Domain of the first category that has one, None if no category has a domain."""
         for category in categories:
             domain = self.exact.get(category) or self.archives.get(category.partition(".")[0])
             if domain and (category in self.exact or "." in category):
@@ -113,16 +114,16 @@ class Domains:
 
 
 def license_group(url: str | None) -> str:
-    """The group of LICENSE_GROUPS that a licence belongs to; "none" without one, else "other"."""
+    """The key in LICENSE_GROUPS of a licence's URL; "none" if there is no URL, "other" if none matches."""
     if not url:
         return "none"
     return next((group for group, pattern in LICENSE_GROUPS.items() if pattern.search(url)), "other")
 
 
 def is_withdrawn(comments: str | None, abstract: str, n_versions: int = 1) -> bool:
-    """Whether the paper itself is withdrawn, told from papers that mention a withdrawal.
+    """Whether the paper itself is withdrawn; papers that only mention a withdrawal are not.
 
-    "v2 withdrawn" withdraws the paper where version 2 is its last one.
+    "v2 withdrawn" withdraws the paper only if version 2 is its last version.
     """
     sentences = re.split(r"[.;!?]\s", comments or "")
     if any(_OPENS_AS_WITHDRAWN.match(text) for text in (abstract, *sentences)):
@@ -136,7 +137,7 @@ def is_withdrawn(comments: str | None, abstract: str, n_versions: int = 1) -> bo
 
 
 def judge(line: _Line, config: FilterMetadataConfig, domains: Domains) -> tuple[str, str, str]:
-    """(domain, date of version 1, reason to drop or "")."""
+    """(domain, date of version 1 as YYYY-MM-DD, reason to drop or "") of one metadata line."""
     created = _iso_date(line.versions[0].created) if line.versions else ""
     if not created:
         return "", "", "malformed_line"
@@ -148,7 +149,7 @@ def judge(line: _Line, config: FilterMetadataConfig, domains: Domains) -> tuple[
         return domain, created, "year"
     if config.licenses == "open" and license_group(line.license) not in OPEN_GROUPS:
         return domain, created, "license"
-    # arXiv keeps a withdrawn version as one of source type I (ignore), without text.
+    # arXiv stores a withdrawn version with source type I ("ignore") and without text.
     is_stub = line.versions[-1].source_type == "I"
     if is_stub or is_withdrawn(line.comments, line.abstract, len(line.versions)):
         return domain, created, "withdrawn"
@@ -159,7 +160,10 @@ _MONTHS = {name: i for i, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep
 
 
 def _iso_date(rfc822: str) -> str:
-    """`Thu, 19 Apr 2007 03:17:42 GMT` as `2007-04-19`, "" if it is no such date (30 x email.utils)."""
+    """`2007-04-19` for `Thu, 19 Apr 2007 03:17:42 GMT`, "" if the text is not an RFC 822 date.
+
+    Written by hand because email.utils takes 30 times as long.
+    """
     parts = rfc822.split()
     try:
         return datetime.date(int(parts[3]), _MONTHS[parts[2]], int(parts[1])).isoformat()
@@ -168,13 +172,13 @@ def _iso_date(rfc822: str) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    """Metadata text without its line wrapping; an indented line begins a paragraph."""
+    """Metadata text with its lines joined; an indented line begins a new paragraph."""
     paragraphs = re.split(r"\n(?:[ \t]+|[ \t]*\n\s*)", text.strip())
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def filter_month(unit: Unit, config: FilterMetadataConfig, documents: Documents) -> None:
-    """Judge the lines of one month."""
+    """Keep or drop each metadata line of one month. `unit.work`: (snapshot file, offsets of its lines)."""
     snapshot, offsets = unit.work
     domains = Domains.read(config.categories)
     decoder = msgspec.json.Decoder(_Line)

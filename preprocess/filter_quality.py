@@ -3,12 +3,13 @@
     python preprocess/filter_quality.py --data data
 
 In:  normalize_text's shards.
-Out: $DATA/corpus/<variant>/filter_quality/<tar>.parquet: the kept documents with the measures behind the
-     verdicts (language, words, share of letters, of mathematics, of slides …), so that a threshold can change
-     without reading anything again; the ledger's detail names the measure that dropped a document, and its
-     footer holds what the diversity before and after each filter is computed from (analysis/yield_report.py).
-The perplexity filter (Run 22) has a small n-gram model trained first, on a sample of what the other rules
-keep, by whichever task comes first: it follows from the documents alone, so that all make the same one.
+Out: $DATA/corpus/<variant>/filter_quality/<tar>.parquet: the kept documents with all measures that the rules
+     use (language, words, shares of letters, mathematics, slides …), so that thresholds can be studied
+     without measuring again. The ledger's detail names the measure that dropped a document; the ledger's
+     footer holds n-gram counts for the diversity before and after each filter (analysis/yield_report.py).
+The perplexity filter (Run 22) first trains a small n-gram model on a sample of the documents that the other
+rules keep. The first task of an array trains it; the model depends on the documents alone, so every task
+would train the same one.
 """
 
 import sys
@@ -38,36 +39,38 @@ from preprocess.quality.diversity import FOOTER, Diversity, N
 
 BLOCKLIST = CONFIGS / "blocklist.txt"
 
-# On 601 real papers 7 samples of 20 words lose no English one and keep one (English) table of the others; one
-# sample of 600 words does so too at 4 x the time, but a paper may quote a page in another language.
+# Measured on 601 real papers: 7 samples of 20 words drop no English paper and keep one that is mostly an
+# English table. One sample of 600 words does as well but takes 4 times as long, and it fails where a paper
+# quotes a page in another language.
 LANGUAGE_SAMPLES, SAMPLE_WORDS = 7, 20
-LONG_LINE = 20  # characters: shorter lines (`\begin{equation}`, `\]`) repeat in every paper
+LONG_LINE = 20  # characters; shorter lines (`\begin{equation}`, `\]`) repeat in every paper
 
 
 class FilterQualityConfig(Config):
-    """Thresholds; Run 04 switches all rules off."""
+    """Thresholds of the rules; Run 04 switches all rules off."""
 
-    languages: Sequence[str] = ("en",)  # ISO 639-1; []: any
-    min_words: int = Field(50, ge=0)  # of prose; a shorter one is a notice, not a paper
-    # Letters among the prose's visible bytes: papers have 0.6 and more, tables of numbers with a paragraph on
-    # what they show 0.05 and more.
+    languages: Sequence[str] = ("en",)  # ISO 639-1 codes; [] keeps every language
+    min_words: int = Field(50, ge=0)  # of prose; a shorter text is a notice, not a paper
+    # Share of letters in the visible bytes of the prose. Papers have at least 0.6; tables of numbers with one
+    # paragraph of text have at least 0.05.
     min_letter_share: float = Field(0.04, ge=0, le=1)
-    max_repetition: float = Field(0.5, ge=0, le=1)  # share of the text in lines that stood before; 1: off
-    max_slide_share: float = Field(0.5, ge=0, le=1)  # share of the text on slides; 1: off
-    # Listed words among all. A study of such language quotes some; text of that kind has many.
+    max_repetition: float = Field(0.5, ge=0, le=1)  # share of the text in repeated lines; 1 switches it off
+    max_slide_share: float = Field(0.5, ge=0, le=1)  # share of the text on slides; 1 switches it off
+    # Share of the words that are in configs/blocklist.txt. A study of offensive language quotes some of them;
+    # offensive text has many.
     max_blocked_share: float = Field(0.01, ge=0, le=1)
-    # Bounds of what the n-gram model needs for a byte, as percentiles over documents; 0 and 100: off.
+    # Bounds on the n-gram model's bits per byte, as percentiles over documents; 0 and 100 switch them off.
     min_perplexity_percentile: float = Field(0, ge=0, lt=50)
     max_perplexity_percentile: float = Field(100, gt=50, le=100)
 
     def judges_perplexity(self) -> bool:
-        """Whether a model is needed at all."""
+        """Whether a perplexity rule is on, so that the n-gram model is needed."""
         return self.min_perplexity_percentile > 0 or self.max_perplexity_percentile < 100
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What the verdicts rest on; the fields are columns of the shard."""
+    """The measures that the rules use. The fields are columns of the shard; schema.py explains them."""
 
     language: str
     language_score: float
@@ -80,7 +83,7 @@ class Measures:
     ngram_bits_per_byte: float | None = None
 
 
-# In this order: a document meets the first that applies.
+# In the order of the rules: a document is dropped by the first rule that applies.
 REASONS = (
     *("too_short", "language", "few_letters", "repetitive", "slides", "blocklist"),
     *("low_perplexity", "high_perplexity"),
@@ -88,7 +91,7 @@ REASONS = (
 
 
 def measure(text: str) -> tuple[Measures, np.ndarray]:
-    """(measures of a clean document, hashes of the word n-grams of its prose)."""
+    """(measures of a clean document, hashes of the word n-grams of its prose: uint64 [n-grams])."""
     with_commands, n_math = split_prose(text)
     prose = strip_commands(with_commands).encode()
     letters = letters_of(prose)
@@ -110,7 +113,7 @@ def measure(text: str) -> tuple[Measures, np.ndarray]:
 
 @cache
 def _blocked_words() -> tuple[np.ndarray, np.ndarray]:
-    """(hashes of the listed words, which values of the hashes' low 16 bits occur among them)."""
+    """(hashes of the listed words: uint64 [words], which low 16 bits occur among them: bool [65536])."""
     lines = BLOCKLIST.read_text(encoding="utf-8").splitlines()
     blocked = np.concatenate([word_hashes(line) for line in lines if not line.startswith("#")])
     low_bits = np.zeros(1 << 16, np.bool_)
@@ -119,29 +122,30 @@ def _blocked_words() -> tuple[np.ndarray, np.ndarray]:
 
 
 def blocked_share(words: np.ndarray) -> float:
-    """Share of the listed words among a document's (their hashes)."""
+    """Share of a document's words that are listed. `words`: their hashes, uint64 [words]."""
     blocked, low_bits = _blocked_words()
-    likely = words[low_bits[words & np.uint64(0xFFFF)]]  # one in a thousand
+    likely = words[low_bits[words & np.uint64(0xFFFF)]]  # one word in a thousand; only these are compared
     return float(np.isin(likely, blocked).sum() / max(len(words), 1))
 
 
 @cache
 def _detector() -> LangDetector:
-    # By itself the detector reads 80 characters of what it is given.
+    # Without this setting the detector reads only the first 80 characters.
     return LangDetector(LangDetectConfig(max_input_length=None))
 
 
 def detect_language(letters: bytes, starts: np.ndarray, lengths: np.ndarray) -> tuple[str, float]:
-    """(ISO 639-1 code, its share of the votes) of a document's words; ("", 0) where there are none.
+    """(ISO 639-1 code, its share of the votes) of a document; ("", 0) if it has no words.
 
-    Samples from all over the document vote with their scores.
+    `letters`, `starts`, `lengths`: the document's words as `find_words` gives them. Samples from all parts of
+    the document vote, each with its score.
     """
     votes: defaultdict[str, float] = defaultdict(float)
     for k in range(LANGUAGE_SAMPLES if len(starts) else 0):
         middle = (2 * k + 1) * len(starts) // (2 * LANGUAGE_SAMPLES)
         words = slice(max(0, middle - SAMPLE_WORDS // 2), middle + SAMPLE_WORDS // 2)
         sample = b" ".join(letters[s : s + n] for s, n in zip(starts[words], lengths[words], strict=True))
-        # "lite" is the bundled model; the default one would be downloaded at run time.
+        # "lite" is the model in the package; the default model would be downloaded at run time.
         best = _detector().detect(sample.decode("utf-8", "replace"), model="lite", k=1)[0]
         votes[str(best["lang"])] += float(best["score"])
     if not votes:
@@ -151,13 +155,13 @@ def detect_language(letters: bytes, starts: np.ndarray, lengths: np.ndarray) -> 
 
 
 def repetition(text: str) -> float:
-    """Share of the characters of long lines that stand in a line seen before."""
+    """Share of the characters in long lines that belong to a repetition of an earlier line."""
     lines = [line for line in text.split("\n") if len(line) >= LONG_LINE]
     return 1 - sum(map(len, set(lines))) / max(sum(map(len, lines)), 1) if lines else 0.0
 
 
 def verdict(measures: Measures, config: FilterQualityConfig) -> tuple[str, str]:
-    """(reason to drop or "", the measure behind it)."""
+    """(reason to drop, the measure behind it), both "" if the document stays."""
     m = measures
     if m.n_words < config.min_words:
         return "too_short", f"{m.n_words} words"
@@ -175,7 +179,7 @@ def verdict(measures: Measures, config: FilterQualityConfig) -> tuple[str, str]:
 
 
 def perplexity_verdict(bits_per_byte: float, model: perplexity.NgramModel) -> tuple[str, str]:
-    """(reason to drop or "", the measure behind it): boilerplate is easy to predict, garbage is hard."""
+    """As `verdict`, by the n-gram model: boilerplate is easy to predict, garbage is hard."""
     if bits_per_byte < model.low:
         return "low_perplexity", f"{bits_per_byte:.3f} bits per byte"
     if bits_per_byte > model.high:
@@ -184,7 +188,7 @@ def perplexity_verdict(bits_per_byte: float, model: perplexity.NgramModel) -> tu
 
 
 def filter_shard(unit: Unit, config: FilterQualityConfig, documents: Documents) -> None:
-    """Judge the documents of one shard. `unit.work`: where the n-gram model lies, None without one."""
+    """Measure and keep or drop the documents of one shard. `unit.work`: the n-gram model's file or None."""
     diversity = Diversity()
     model = perplexity.load(unit.work, unit.fingerprint) if unit.work else None
     for row in read_rows(unit.inputs[0]):
@@ -207,7 +211,7 @@ def filter_shard(unit: Unit, config: FilterQualityConfig, documents: Documents) 
 
 
 def sample_windows(unit: Unit, ids: set[str], config: FilterQualityConfig) -> list[tuple[str, bytes]]:
-    """(id, window) of those documents of a shard among `ids` that the other rules keep."""
+    """(id, window of text) of the documents in `ids` that the other rules keep, from one shard."""
     return [
         (row["id"], perplexity.window_of(row["text"].encode()))
         for row in read_rows(unit.inputs[0], ("id", "text"))
@@ -216,7 +220,7 @@ def sample_windows(unit: Unit, ids: set[str], config: FilterQualityConfig) -> li
 
 
 def with_model(units: list[Unit], job: Job, config: FilterQualityConfig, code: str) -> list[Unit]:
-    """The units with where the model lies, after seeing to it that it lies there."""
+    """Train the n-gram model if it is missing; return the units with its file in `work`."""
     path = job.corpus("filter_quality") / perplexity.MODEL_FILE
     made_from = perplexity.fingerprint(units, config.model_dump_json(), code)
 
@@ -224,11 +228,12 @@ def with_model(units: list[Unit], job: Job, config: FilterQualityConfig, code: s
         ids = perplexity.sampled_documents(units)
         tasks = [(unit, ids[unit.name], config) for unit in units if unit.name in ids]
         sample = [pair for pairs in run_tasks(sample_windows, tasks, job.workers) for pair in pairs]
-        print(f"filter_quality: n-gram model of {len(sample):,} of {sum(map(len, ids.values())):,} documents")
+        n_sampled = sum(map(len, ids.values()))
+        print(f"filter_quality: n-gram model from {len(sample):,} of {n_sampled:,} sampled documents")
         percentiles = config.min_perplexity_percentile, config.max_perplexity_percentile
         return perplexity.train(sample, percentiles)
 
-    perplexity.make_unless_there(path, made_from, job.shard[0], make)
+    perplexity.train_if_missing(path, made_from, job.shard[0], make)
     return [replace(unit, fingerprint=made_from, work=path) for unit in units]
 
 

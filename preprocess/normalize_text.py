@@ -1,12 +1,12 @@
-"""From flattened LaTeX to clean text: prose and mathematics as written, and nothing that only TeX reads.
+"""From flattened LaTeX to clean text: keep prose and mathematics as written, remove what only TeX needs.
 
     python preprocess/normalize_text.py --data data
 
 In:  extract_latex's shards.
-Out: $DATA/corpus/<variant>/normalize_text/<tar>.parquet. A document is its title, its abstract (both from the
-     metadata) and its body, paragraphs apart by one empty line. Comments, preamble, conditionals, the
-     author's macros, layout, drawings and the bibliography are resolved or removed; what each of them cost in
-     bytes stands in the ledger. Mathematics, sections, theorems, tables, citations, notes stay as written.
+Out: $DATA/corpus/<variant>/normalize_text/<tar>.parquet. A document is its title and abstract (from the
+     metadata) and its body; one empty line separates paragraphs. The stage resolves or removes comments,
+     preamble, conditionals, the author's macros, layout, drawings and the bibliography; the ledger says how
+     many bytes each of them took. Mathematics, sections, theorems, tables, citations and notes stay.
 """
 
 import json
@@ -45,22 +45,22 @@ _CONTROL_CHARACTERS = bytes(code for code in (*range(0x20), 0x7F) if code not in
 _BLANK, _LINE_END = ord(" "), ord("\n")
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _PARAGRAPH_IN_ABSTRACT = re.compile(r"\n(?:[ \t]*\n|[ \t]{2,})\s*")  # arXiv indents a new paragraph by two
-# SentencePiece writes a space as U+2581: a literal one would decode to a space.
+# SentencePiece writes a space as U+2581, so a literal U+2581 would decode to a space.
 _SPACE_MARK, _NEXT_BLOCK = "\u2581", "\u2582"
-# Controls beyond ASCII, the byte order mark, what is no character: they print nothing.
+# Characters that print nothing: control characters beyond ASCII, the byte order mark, U+FFFE and U+FFFF.
 _UNPRINTED = re.compile(rb"\xc2[\x80-\x9f]|\xef(?:\xbb\xbf|\xbf[\xbe\xbf])")
 
 
 class NormalizeTextConfig(Config):
-    r"""What becomes of the parts of a paper.
+    r"""Which parts of a paper to keep.
 
-    Citations, references and footnotes have no option, they stay where they stand: a model that is to write
-    LaTeX has to see `\cite` and `\ref`, and a note is prose like any other.
+    Citations, references and footnotes always stay: a model that writes LaTeX has to see `\cite` and `\ref`,
+    and a footnote is prose.
     """
 
-    raw: bool = False  # Run 01: the flattened LaTeX as it is, without title and abstract in front
-    authors: bool = False  # Run 05: cleaned as in the authors' release
-    expand_macros: bool = True  # Run 02 switches it off
+    raw: bool = False  # Run 01: keep the flattened LaTeX unchanged, without title and abstract in front
+    authors: bool = False  # Run 05: clean as the authors' release does
+    expand_macros: bool = True  # False in Run 02
     figures: Literal["keep", "captions", "drop"] = "captions"
     tables: Literal["keep", "captions", "drop"] = "keep"
     algorithms: Literal["keep", "captions", "drop"] = "keep"
@@ -69,19 +69,19 @@ class NormalizeTextConfig(Config):
 
 @dataclass(frozen=True)
 class Normalized:
-    """A clean document. `removed`: bytes by cause, signed; `facts`: for the extraction record."""
+    """A clean document and what cleaning did to it."""
 
     text: str
-    removed: Counter[str]
-    facts: dict[str, Any]
+    removed: Counter[str]  # bytes by cause; negative if bytes were added
+    facts: dict[str, Any]  # further entries of the extraction record
 
 
 def normalize_document(
     text: bytes, title: str, abstract: str, config: NormalizeTextConfig
 ) -> Normalized | Dropped:
-    """Clean text of a flattened paper (UTF-8, LF line ends)."""
+    """Clean a flattened paper (UTF-8 with LF line ends); drop it if no letter is left."""
     removed: Counter[str] = Counter()
-    plain = text.translate(None, _CONTROL_CHARACTERS)  # hereafter NUL is free to mark what is held apart
+    plain = text.translate(None, _CONTROL_CHARACTERS)  # NUL is now free: Held marks verbatim text with it
     removed["control_characters"] = len(text) - len(plain)
     if config.raw:
         return Normalized(_tidy_unicode(plain, removed), removed, {})
@@ -120,13 +120,13 @@ def normalize_document(
 
 
 def _split_document(text: bytes, removed: Counter[str]) -> tuple[bytes, bytes]:
-    """(preamble, body) of a text without comments."""
+    """(preamble, body) of a text without comments; counts the bytes outside the body as removed."""
     preamble = b""
-    at = text.find(BEGIN_DOCUMENT)  # as nearly always: ten times as fast as the pattern
+    at = text.find(BEGIN_DOCUMENT)  # nearly always there; ten times as fast as the pattern
     if opening := _BEGIN_DOCUMENT.search(text, max(at, 0)):
         preamble, text = text[: opening.start()], text[opening.end() :]
         removed["preamble"] += opening.end()
-    end = text.rfind(b"\\end{document}")  # flattening left nothing behind the first one
+    end = text.rfind(b"\\end{document}")  # there is at most one: flattening cuts the text after the first
     if end < 0 and (closing := _END_DOCUMENT.search(text)):
         end = closing.start()
     if end >= 0:
@@ -136,20 +136,20 @@ def _split_document(text: bytes, removed: Counter[str]) -> tuple[bytes, bytes]:
 
 
 def _tidy_abstract(abstract: str) -> str:
-    """An abstract from the metadata: paragraphs apart by an empty line, lines without indentation."""
+    """An abstract from the metadata with an empty line between paragraphs and no indentation."""
     paragraphs = _PARAGRAPH_IN_ABSTRACT.split(abstract.strip())
     return "\n\n".join("\n".join(line.strip() for line in part.split("\n")) for part in paragraphs)
 
 
 def tidy_blanks(text: bytes, removed: Counter[str]) -> bytes:
-    """One blank for several, none at the ends of lines, one empty line between paragraphs."""
-    # As arrays: a Python object a line costs three times as much.
+    """Keep one blank of several, none at either end of a line, and one empty line between paragraphs."""
+    # Arrays of bytes take a third of the time that a Python object per line takes.
     codes = np.frombuffer(text.replace(b"\t", b" ").strip(), np.uint8)
     blank, line_end = codes == _BLANK, codes == _LINE_END
     kept = np.ones(len(codes), bool)
     kept[1:] = ~(blank[1:] & (blank[:-1] | line_end[:-1]))
     codes = codes[kept]
-    # At most one blank is left anywhere, and none begins a line.
+    # Now no two blanks follow each other and no line begins with one. Next: blanks at line ends, empty lines.
     blank, line_end = codes == _BLANK, codes == _LINE_END
     kept = np.ones(len(codes), bool)
     kept[:-1] = ~(blank[:-1] & line_end[1:])
@@ -160,9 +160,9 @@ def tidy_blanks(text: bytes, removed: Counter[str]) -> bytes:
 
 
 def _tidy_unicode(text: bytes, removed: Counter[str]) -> str:
-    """The text in NFC, without characters that print nothing and with U+2582 for each U+2581.
+    """The text in Unicode form NFC, without characters that print nothing, and with U+2582 for each U+2581.
 
-    The ledger counts the marks taken out and the ones put in under two causes of opposite sign.
+    The ledger counts the replaced marks and their substitutes under two causes of opposite sign.
     """
     if text.isascii():
         return text.decode()

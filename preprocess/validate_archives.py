@@ -2,12 +2,12 @@
 
     python preprocess/validate_archives.py --src /scratch/arxiv/src --data data
 
-In:  SRC/arXiv_src_*.tar and SRC/arXiv_src_manifest.xml, as arXiv's bucket has them.
-Out: $DATA/corpus/<variant>/validate_archives/<tar>.parquet, a row for each whole item that may hold TeX
-     (where its bytes lie in the tar, of what kind they are), a ledger row with a verdict for every item, and
-     beside the ledger _TARS.json: the tars that the manifest lists and are not here, and the other way round.
-A tar whose size or md5 is not the manifest's is quarantined: all its items are dropped as `damaged_tar`,
-unless `salvage=true` keeps those that are whole in themselves. One that ends too early has a row of its own.
+In:  SRC/arXiv_src_*.tar and SRC/arXiv_src_manifest.xml, as in arXiv's bucket.
+Out: $DATA/corpus/<variant>/validate_archives/<tar>.parquet, a row for each complete item that may hold TeX
+     (its place in the tar and its file type); a ledger row with a verdict for every item; and _TARS.json
+     beside the ledger: the tars that only the manifest has, and the tars that only SRC has.
+If a tar's size or md5 differs from the manifest, the stage drops all its items as `damaged_tar`; with
+`salvage=true` it keeps the undamaged ones. A tar that ends too early gets a ledger row of its own.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from preprocess.pipeline.stage import ShardStage, Unit, run, write_json
 
 MANIFEST = "arXiv_src_manifest.xml"
 TARS = "_TARS.json"
-# Content that holds no TeX, and the reason to drop it.
+# File types that hold no TeX, and the reason in the ledger.
 _NO_TEX = {
     "empty": "empty",
     "pdf": "pdf_only",
@@ -42,31 +42,31 @@ _NO_TEX = {
 
 
 class ValidateArchivesConfig(Config):
-    """How to treat damage."""
+    """What to do with damaged and with large files."""
 
-    salvage: bool = False  # keep the whole items of a tar that is not as the manifest says
-    max_item_bytes: int = MAX_BYTES  # packed or inflated
+    salvage: bool = False  # keep the undamaged items of a tar that differs from the manifest
+    max_item_bytes: int = MAX_BYTES  # of one item, both as stored and decompressed
 
 
 @dataclass(frozen=True)
-class Listed:
-    """What the manifest says of a tar."""
+class ManifestEntry:
+    """What the manifest says about a tar."""
 
     md5: str
-    size: int
+    size: int  # bytes
     num_items: int
 
 
-def read_manifest(path: Path) -> dict[str, Listed]:
-    """Tars by file name. Raises UserError where the manifest is missing or is none."""
+def read_manifest(path: Path) -> dict[str, ManifestEntry]:
+    """The manifest's entries by file name. Raises UserError if the file is missing or is not a manifest."""
     if not path.is_file():
         raise UserError(f"{path}: no manifest; fetch src/{MANIFEST} from the bucket that the tars come from")
     text = path.read_bytes()
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise UserError(f"{path}: holds a DTD, which arXiv's manifest does not; refused")
+        raise UserError(f"{path}: refused: it holds a DTD and arXiv's manifest has none; fetch it again")
     try:
         return {
-            PurePosixPath(entry.findtext("filename", "")).name: Listed(
+            PurePosixPath(entry.findtext("filename", "")).name: ManifestEntry(
                 md5=entry.findtext("md5sum", "").strip(),
                 size=int(entry.findtext("size", "")),
                 num_items=int(entry.findtext("num_items", "")),
@@ -77,30 +77,30 @@ def read_manifest(path: Path) -> dict[str, Listed]:
         raise UserError(f"{path}: not a manifest as arXiv writes it ({error}); fetch it again") from None
 
 
-def find_archives(src: Path) -> tuple[list[Path], dict[str, Listed]]:
-    """(tars in `src` by name, the manifest). Raises UserError where either is missing."""
+def find_archives(src: Path) -> tuple[list[Path], dict[str, ManifestEntry]]:
+    """(tars in `src` in the order of their names, the manifest). Raises UserError if either is missing."""
     if not src.is_dir():
-        raise UserError(f"{src}: no such folder; SRC= names the folder of arXiv's bulk archives")
+        raise UserError(f"{src}: no such folder; set SRC= to the folder of arXiv's bulk archives")
     tars = sorted(src.glob("*.tar"))
     if not tars:
-        raise UserError(f"{src}: holds no .tar; SRC= names the folder of arXiv's bulk archives")
+        raise UserError(f"{src}: holds no .tar; set SRC= to the folder of arXiv's bulk archives")
     return tars, read_manifest(src / MANIFEST)
 
 
-def tar_damage(path: Path, listed: Listed | None) -> str:
-    """A sentence on how a tar differs from its manifest entry, "" if it does not (or is not listed)."""
-    if listed is None:
+def tar_damage(path: Path, entry: ManifestEntry | None) -> str:
+    """How a tar differs from its manifest entry; "" if it does not differ or has no entry."""
+    if entry is None:
         return ""
     size = path.stat().st_size
-    if size != listed.size:
-        return f"{size} bytes, the manifest says {listed.size}"
+    if size != entry.size:
+        return f"{size} bytes, the manifest says {entry.size}"
     with path.open("rb") as file:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    return "" if md5 == listed.md5 else f"md5 {md5}, the manifest says {listed.md5}"
+    return "" if md5 == entry.md5 else f"md5 {md5}, the manifest says {entry.md5}"
 
 
 def judge_item(data: bytes, max_bytes: int) -> tuple[str, str]:
-    """(kind, reason to drop or "") of an item, by its content: the name decides nothing."""
+    """(file type, reason to drop or "") of an item. Its content decides, not its name."""
     kind = kind_of(data)
     if kind == "gzip":
         inflated, damage = inflate(memoryview(data), max_bytes)
@@ -114,33 +114,36 @@ def judge_item(data: bytes, max_bytes: int) -> tuple[str, str]:
 
 
 def items(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Items of a bulk tar in order, folders apart; ends at the first damaged header.
+    """(header, content) of each item of a bulk tar except folders, in order, up to the first damaged header.
 
-    Nothing is read of what is no regular file or has more than `max_bytes`. Raises tarfile.ReadError where
-    the tar ends without the empty blocks that end a whole one.
+    The content is empty if the item is not a regular file or has more than `max_bytes`. Raises
+    tarfile.ReadError if the tar lacks the empty blocks at its end.
     """
     with tarfile.open(path, "r:") as tar:
         while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header: memory would grow
+            tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header, so memory would grow
             if member.isdir():
                 continue
-            tar.fileobj.seek(member.offset_data)  # the tar's own bytes: never through a link
+            tar.fileobj.seek(member.offset_data)  # read the tar's own bytes; a link is never followed
             readable = member.isreg() and member.size <= max_bytes
             yield member, tar.fileobj.read(member.size) if readable else b""
-        tar.fileobj.seek(tar.offset)  # tarfile takes a damaged header for the end
+        tar.fileobj.seek(tar.offset)  # tarfile stops at a damaged header as if the tar ended there
         if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("no end-of-archive mark")
 
 
 def validate_tar(unit: Unit, config: ValidateArchivesConfig, documents: Documents) -> None:
-    """Verdicts for the items of one tar, and for the tar itself where it ends too early."""
-    path, listed = unit.work
-    damage = tar_damage(path, listed)
+    """Keep or drop each item of one tar; add a row for the tar itself if it ends too early.
+
+    `unit.work`: (path of the tar, its manifest entry or None).
+    """
+    path, entry = unit.work
+    damage = tar_damage(path, entry)
     quarantined = damage if not config.salvage else ""
     try:
         _judge_items(unit.name, items(path, config.max_item_bytes), quarantined, config, documents)
     except tarfile.TarError as error:
-        of = f" of {listed.num_items}" if listed else ""
+        of = f" of {entry.num_items}" if entry else ""
         sentence = f"{error}; {documents.counts.total()}{of} items found{damage and f'; {damage}'}"
         documents.drop(f"@{path.name}", "damaged_tar" if quarantined else "truncated_archive", 0, sentence)
 
@@ -152,7 +155,7 @@ def _judge_items(
     config: ValidateArchivesConfig,
     documents: Documents,
 ) -> None:
-    """Verdicts for items. `quarantined`: why none of them is to be trusted, "" if they are."""
+    """Keep or drop each of `members`. `quarantined`: why none of them can be trusted, "" if they can."""
     seen: set[str] = set()
     for member, data in members:
         paper_id = from_member_stem(PurePosixPath(member.name).stem)
@@ -187,7 +190,7 @@ def _judge_items(
 
 
 def _key(paper_id: str | None, member: tarfile.TarInfo, seen: set[str]) -> str:
-    """What an item is called in the ledger: its paper's id, with its name and place where that is taken."""
+    """An item's id in the ledger: its paper's id, and its name and offset too if that id is taken."""
     named = f"{paper_id or ''}@{member.name}"
     key = next(key for key in (paper_id, named, f"{named}@{member.offset}") if key and key not in seen)
     seen.add(key)
@@ -221,11 +224,14 @@ def main() -> None:
     run(stage, job, config, units)
 
 
-def report_completeness(here: set[str], manifest: dict[str, Listed]) -> dict[str, list[str]]:
-    """Say and return which tars the manifest lists and are not here, and the other way round."""
+def report_completeness(here: set[str], manifest: dict[str, ManifestEntry]) -> dict[str, list[str]]:
+    """Print and return which tars only the manifest has and which only the folder has.
+
+    `here`: file names of the tars in the folder. The result is the content of _TARS.json.
+    """
     missing, unlisted = sorted(manifest.keys() - here), sorted(here - manifest.keys())
     print(f"validate_archives: {len(here)} tars here, {len(manifest)} in the manifest")
-    for names, what in ((missing, "listed but not here"), (unlisted, "here but not listed (not verifiable)")):
+    for names, what in ((missing, "listed but not here"), (unlisted, "here but not listed, so unchecked")):
         if names:
             more = ", …" if len(names) > 3 else ""
             print(f"validate_archives: {len(names)} {what}: {', '.join(names[:3])}{more}")

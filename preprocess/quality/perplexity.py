@@ -1,9 +1,10 @@
 """A small n-gram model of the corpus itself, and how well it predicts each document.
 
-It counts n-grams of bytes, formulas and prose alike, in a window of the middle of sampled documents. Each
-half of the documents has its own model, trained on the other half: no document is predicted by a model that
-has read it, so that one in the sample is judged like any other. Which shards, documents and half are taken
-follows from hashes of their names: neither order nor division of the work changes the model.
+The model counts n-grams of bytes, in formulas as in prose, in the middle of each sampled document. The
+documents fall into two halves, and each half is judged by a model of the other half. So no model judges a
+document that it was trained on, and sampled documents are judged like all others. Hashes of names decide
+which shards and documents are sampled and which half a document is in, so the model depends neither on the
+order nor on the division of the work.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,12 +20,12 @@ from preprocess.pipeline.stage import Unit
 
 MODEL_FILE = "_NGRAMS.npz"  # beside the shards of the stage
 ORDER = 5
-WINDOW_BYTES = 1 << 14  # less than half of the median paper, and scored in 2 ms
-# 33 MB of text, whose 3 million different 5-grams a table of 2^22 mostly tells apart, from shards so few that
-# a task of an array reads at most 10 GB before it begins.
+WINDOW_BYTES = 1 << 14  # less than half of the median paper; scoring it takes 2 ms
+# Together at most 33 MB of text with 3 million different 5-grams, which mostly fall into different slots of a
+# table of 2^22. The number of shards is limited so that a task of an array reads at most 10 GB first.
 SAMPLE_SHARDS, SAMPLE_DOCUMENTS = 256, 2048
 _SLOT_BITS = 22
-# Weight of the shorter context, in counts (Dirichlet smoothing): of 1, 3, 10 and 30 it predicts papers best.
+# Weight of the shorter context, in counts (Dirichlet smoothing). Of 1, 3, 10 and 30, 30 predicts papers best.
 _PRIOR = 30.0
 _SIZES = [1 << min(8 * order, _SLOT_BITS) for order in range(1, ORDER + 1)]
 _FIRST_SLOT = np.cumsum([0, *_SIZES[:-1]])
@@ -33,14 +34,18 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing
 
 @dataclass(frozen=True)
 class NgramModel:
-    """Counts of each half, and the bounds between which a document is kept, in bits per byte."""
+    """The n-gram counts of each half, and the bounds between which a document is kept."""
 
     counts: np.ndarray  # uint32 [2, slots]
-    low: float
+    low: float  # bits per byte
     high: float
 
     def bits_per_byte(self, window: bytes, half: int) -> float:
-        """How many bits the model needs for a byte of `window`, a document's of `half`."""
+        """Mean bits per byte of `window`, the text of a document in `half` (0 or 1).
+
+        Interpolates orders 1 to ORDER: p_k = (count(context + byte) + prior * p_(k-1)) / (count(context) +
+        prior), p_0 = 1/256. A window of ORDER bytes or fewer has 0 bits.
+        """
         slots = _slots(window)
         if slots.shape[1] < 2:
             return 0.0
@@ -50,20 +55,20 @@ class NgramModel:
         seen_context = np.full_like(p, total)
         for slot in slots:
             seen = counts[slot].astype(np.float64)
-            # Two n-grams may share a slot: then the longer one seems more frequent than its beginning.
+            # If two n-grams share a slot, one may seem more frequent than its own context: limit p to 1.
             p = np.minimum((seen[1:] + _PRIOR * p) / (seen_context + _PRIOR), 1)
             seen_context = seen[:-1]
         return float(-np.log2(p).mean())
 
 
 def window_of(text: bytes) -> bytes:
-    """The middle of a document."""
+    """The middle WINDOW_BYTES of a document, or all of a shorter one."""
     start = max(0, (len(text) - WINDOW_BYTES) // 2)
     return text[start : start + WINDOW_BYTES]
 
 
 def half_of(paper_id: str) -> int:
-    """0 or 1."""
+    """The half, 0 or 1, that a document is in, by a hash of its id."""
     return _rank(paper_id) & 1
 
 
@@ -72,7 +77,10 @@ def _rank(name: str) -> int:
 
 
 def _slots(window: bytes) -> np.ndarray:
-    """Where the n-gram of each order that ends at each byte is counted: int64 [ORDER, bytes - ORDER + 1]."""
+    """Slots of the n-grams of each order that end at each byte: int64 [ORDER, bytes - ORDER + 1].
+
+    Short n-grams have a slot of their own; longer ones are hashed into 2^22 slots of their order.
+    """
     data = np.frombuffer(window, np.uint8).astype(np.uint64)
     n = max(0, len(data) - ORDER + 1)
     slots = np.empty((ORDER, n), np.int64)
@@ -85,7 +93,7 @@ def _slots(window: bytes) -> np.ndarray:
 
 
 def train(sample: Iterable[tuple[str, bytes]], percentiles: tuple[float, float]) -> NgramModel:
-    """The model of (id, window) pairs; the bounds are percentiles of how it predicts them."""
+    """Train on (id, window) pairs; the bounds are percentiles of the pairs' own bits per byte."""
     pairs = sorted(sample)
     counts = np.zeros((2, sum(_SIZES)), np.uint32)
     for paper_id, window in pairs:
@@ -97,7 +105,7 @@ def train(sample: Iterable[tuple[str, bytes]], percentiles: tuple[float, float])
 
 
 def sampled_documents(units: Sequence[Unit]) -> dict[str, set[str]]:
-    """Ids of the documents to train on, by shard."""
+    """Ids of the documents to train on, by the name of their shard."""
     chosen = sorted(units, key=lambda unit: _rank(unit.name))[:SAMPLE_SHARDS]
     ranked = [
         (_rank(row["id"]), row["id"], unit.name)
@@ -111,15 +119,16 @@ def sampled_documents(units: Sequence[Unit]) -> dict[str, set[str]]:
 
 
 def fingerprint(units: Sequence[Unit], *recipe: str) -> str:
-    """Hash of what the model follows from: all documents of the stage before, and `recipe`."""
+    """Hash of everything that the model depends on: all documents of the stage before, and `recipe`."""
     parts = [*recipe, *(f"{unit.name} {content_hash(unit.inputs[0])}" for unit in units)]
     return xxhash.xxh3_128_hexdigest("\0".join(parts).encode())
 
 
-def make_unless_there(path: Path, made_from: str, task: int, make: Callable[[], NgramModel]) -> None:
-    """Write the model to `path` unless the one there was `made_from` the same.
+def train_if_missing(path: Path, made_from: str, task: int, make: Callable[[], NgramModel]) -> None:
+    """Call `make` and write its model to `path`, unless the model there has the same hash `made_from`.
 
-    Tasks of an array that begin at the same time each write the same file aside and rename it.
+    Tasks of an array that start together all train the same model; each writes a temporary file of its own
+    (named by `task`) and renames it.
     """
     if path.is_file():
         with np.load(path) as saved:
@@ -127,7 +136,7 @@ def make_unless_there(path: Path, made_from: str, task: int, make: Callable[[], 
                 return
     model = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{task}.tmp")  # a killed task's is overwritten by its next try
+    temporary = path.with_name(f".{path.name}.{task}.tmp")  # the next try of a killed task overwrites it
     try:
         with temporary.open("wb") as file:
             used = np.flatnonzero(model.counts)
@@ -140,7 +149,7 @@ def make_unless_there(path: Path, made_from: str, task: int, make: Callable[[], 
 
 @cache
 def load(path: Path, made_from: str) -> NgramModel:
-    """The model at `path`; `made_from` keeps an older one from being taken from the cache."""
+    """Read the model at `path`. `made_from`: its hash, so that the cache never returns an older model."""
     with np.load(path) as saved:
         assert str(saved["made_from"]) == made_from, path
         counts = np.zeros((2, sum(_SIZES)), np.uint32)

@@ -29,8 +29,8 @@ def test_good_inputs_pass(raw: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("src", "says"),
     [
-        ("nowhere", r"nowhere: no such folder; SRC= names the folder of arXiv's bulk archives"),
-        ("empty", r"empty: holds no \.tar; SRC= names the folder"),
+        ("nowhere", r"nowhere: no such folder; set SRC= to the folder of arXiv's bulk archives"),
+        ("empty", r"empty: holds no \.tar; set SRC= to the folder"),
         (
             "no_manifest",
             r"no_manifest/arXiv_src_manifest\.xml: no manifest; fetch src/arXiv_src_manifest\.xml",
