@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import oracles
+from tests.support import PATIENCE_S, oracles
 
 if TYPE_CHECKING:
     from tests.support.slurm import Cluster
@@ -103,7 +103,7 @@ def run_script(*args: object, check: bool = True, **env: str) -> "subprocess.Com
         env=os.environ | env,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     if check and done.returncode:
         raise AssertionError(f"{args} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")

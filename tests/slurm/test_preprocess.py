@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import PATIENCE_S
 from tests.support.slurm import Cluster, awkward_checkout, job_log, wait_until
 
 pytestmark = pytest.mark.slurm
@@ -21,10 +22,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with a small sample, preprocessed by make in data/one."""
     checkout = awkward_checkout(tmp_path_factory.mktemp("slurm"))
     sample = [sys.executable, "preprocess/sample_corpus.py", "--papers", "60", "--out", "data/one/raw"]
-    subprocess.run(sample, cwd=checkout, env=plain_env(), check=True, capture_output=True, timeout=120)
+    subprocess.run(sample, cwd=checkout, env=plain_env(), check=True, capture_output=True, timeout=PATIENCE_S)
     # -o: the environment is there, and not to be installed into.
     make = ["make", "-o", ".venv/.installed", "preprocess", "DATA=data/one", "SCALE=demo", "WORKERS=1"]
-    made = subprocess.run(make, cwd=checkout, env=plain_env(), capture_output=True, text=True, timeout=300)
+    made = subprocess.run(
+        make, cwd=checkout, env=plain_env(), capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert made.returncode == 0, made.stdout + made.stderr
     return checkout
 

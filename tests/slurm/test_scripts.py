@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.support import PATIENCE_S
 
 SCRIPTS = sorted((ROOT / "slurm").glob("*.sh"))
 TRAIN = [path for path in SCRIPTS if path.name.startswith("train_")]
@@ -17,7 +18,13 @@ TRAIN = [path for path in SCRIPTS if path.name.startswith("train_")]
 def bash(script: Path, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "ARXIV_"))}
     command = [shutil.which("bash") or "bash", str(script), *arguments]
-    return subprocess.run(command, env=plain | env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command,
+        env=plain | env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -28,7 +35,9 @@ def test_is_short(path: Path) -> None:
 def test_shellcheck_is_clean() -> None:
     shellcheck = shutil.which("shellcheck", path=f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}")
     assert shellcheck, "requirements-dev.txt installs it: run make setup"
-    done = subprocess.run([shellcheck, "-x", *SCRIPTS], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [shellcheck, "-x", *SCRIPTS], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -82,7 +91,7 @@ class TestRefusals:
         script = ROOT / "slurm" / "train_run20.sh"
         env = {**os.environ, "SLURM_JOB_ID": "1"}
         done = subprocess.run(
-            ["bash", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
+            ["bash", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE_S
         )
         assert done.returncode == 2
         assert "call sbatch in the root of the checkout" in done.stderr

@@ -6,6 +6,7 @@ package, which depends on 350 MB of TeX, one Perl script is taken and nothing is
 
 import json
 import re
+import resource
 import shutil
 import subprocess
 import tarfile
@@ -16,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.latex.lexer import VERBATIM, live_events
+from tests.support import PATIENCE_S
 
 _LATEXPAND = "./usr/share/texlive/texmf-dist/scripts/latexpand/latexpand"
 _FOUND = re.compile(r"Found (?:input for )?file: (.*)")
 _PANDOC_HEAP = "-M1g"  # some papers make it grow without end
-PANDOC_TIMEOUT_S = 60
+PANDOC_CPU_S = 60  # of the processor: the same papers are read on a busy machine
 
 
 def missing(program: str, required: bool) -> str:
@@ -65,7 +67,7 @@ def files_of_latexpand(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    done = subprocess.run([*command, "--verbose", main], cwd=folder, capture_output=True, timeout=60)
+    done = subprocess.run([*command, "--verbose", main], cwd=folder, capture_output=True, timeout=PATIENCE_S)
     said = done.stderr.decode("utf-8", "replace")
     return {Path(line).as_posix() for line in _FOUND.findall(said)} & set(files)
 
@@ -135,15 +137,12 @@ def _without_name(blocks: list[Any]) -> list[Any]:
 
 def read_with_pandoc(command: list[str], text: bytes) -> PandocBody | None:
     """The body that pandoc reads in a flattened paper, None where it cannot read it."""
-    try:
-        done = subprocess.run(
-            [*command, "+RTS", _PANDOC_HEAP, "-RTS", "-f", "latex", "-t", "json"],
-            input=text,
-            capture_output=True,
-            timeout=PANDOC_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        return None
+    done = subprocess.run(
+        [*command, "+RTS", _PANDOC_HEAP, "-RTS", "-f", "latex", "-t", "json"],
+        input=text,
+        capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (PANDOC_CPU_S, PANDOC_CPU_S)),
+    )
     return PandocBody(json.loads(done.stdout)) if done.returncode == 0 else None
 
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.support import PATIENCE_S
 
-CLIENT_TIMEOUT_S = 30  # of sbatch, scontrol, scancel
-PATIENCE_S = 240  # a job that takes 20 s alone, on a machine with much else to do
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE"}
 FOLDERS = ("analysis", "configs", "preprocess", "slurm", "train")
 
@@ -41,7 +40,7 @@ class Cluster:
             env=self.env | env,
             capture_output=True,
             text=True,
-            timeout=CLIENT_TIMEOUT_S,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -57,25 +56,25 @@ class Cluster:
         done = [task for task in tasks if task["JobState"] == "COMPLETED"]
         return next((task for task in tasks if task not in done), tasks[0])
 
-    def wait(self, number: str, timeout_s: float = PATIENCE_S, state: set[str] = ENDED) -> dict[str, str]:
+    def wait(self, number: str, state: set[str] = ENDED) -> dict[str, str]:
         """The job once it is in one of these states. Raises TimeoutError."""
-        wait_until(lambda: self.job(number)["JobState"] in state, timeout_s)
+        wait_until(lambda: self.job(number)["JobState"] in state)
         return self.job(number)
 
-    def finish(self, number: str, cwd: Path, timeout_s: float = PATIENCE_S) -> str:
+    def finish(self, number: str, cwd: Path) -> str:
         """The log of a job that must complete."""
-        job = self.wait(number, timeout_s)
+        job = self.wait(number)
         log = job_log(number, cwd)
         assert job["JobState"] == "COMPLETED", f"job {number} is {job['JobState']}:\n{log[-4000:]}"
         return log
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Ask again and again. Raises TimeoutError."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not so after {timeout_s} s")
+            raise TimeoutError(f"not so after {PATIENCE_S} s")
         time.sleep(0.3)
 
 
@@ -94,12 +93,12 @@ def dev_cluster() -> Iterator[Cluster]:
     script = ROOT / "slurm" / "devcluster.sh"
     try:
         started = subprocess.run(
-            [script, "start"], env=cluster.env, capture_output=True, text=True, timeout=300
+            [script, "start"], env=cluster.env, capture_output=True, text=True, timeout=PATIENCE_S
         )
         assert started.returncode == 0, started.stderr
         yield cluster
     finally:
-        subprocess.run([script, "stop"], env=cluster.env, check=True, timeout=60)
+        subprocess.run([script, "stop"], env=cluster.env, check=True, timeout=PATIENCE_S)
         shutil.rmtree(folder)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from preprocess.pipeline import schema
 from tests.conftest import ROOT
+from tests.support import PATIENCE_S
 from tests.support.corpus import PROSE, document, run_stage, write_done, write_shard
 
 FORMULAS = r"\begin{equation} \alpha_{1} + \frac{\beta}{2} \leq \int_0^1 f(x)\,dx \end{equation}" + "\n\n"
@@ -36,7 +37,7 @@ def kill_when(appears: str, data: Path, stage: str, *flags: str) -> None:
     """Start a stage and send SIGKILL as soon as a file that matches a pattern is there."""
     command = [sys.executable, f"preprocess/{stage}.py", "--data", str(data), "--workers", "1", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while process.poll() is None and not list(data.glob(appears)) and time.monotonic() < deadline:
         time.sleep(0.001)
     process.kill()

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from configs.loader import CONFIGS
 from preprocess.tokenizer.huggingface import write_hf_files
 from preprocess.train_tokenizer import TrainTokenizerConfig, train_model
+from tests.support import PATIENCE_S
 
 ROOT = CONFIGS.parent
 # The demo model on short sequences: a step takes a tenth of a second.
@@ -126,9 +127,7 @@ def pretrain(
     return torchrun(pretrain_command(data, out, *arguments, **values), processes)
 
 
-def torchrun(
-    script_and_arguments: list[str], processes: int = 2, timeout: int = 120
-) -> "subprocess.CompletedProcess[str]":
+def torchrun(script_and_arguments: list[str], processes: int = 2) -> "subprocess.CompletedProcess[str]":
     """Run a script in some processes with pinned threads; one process runs without torchrun."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     return subprocess.run(
@@ -137,7 +136,7 @@ def torchrun(
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},  # workers lie in tests/
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=PATIENCE_S,
     )
 
 

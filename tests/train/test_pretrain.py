@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from configs.loader import UserError
+from tests.support import PATIENCE_S
 from tests.support.training import (
     KEEP_ALL,
     ROOT,
@@ -168,7 +169,7 @@ def kill_at_step(step: int, corpus: Path, out: Path) -> None:
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = out / "log.0.jsonl"
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + PATIENCE_S
         while not (log.is_file() and f'"train", "step": {step},' in log.read_text()):
             assert running.poll() is None, "training ended before it could be killed"
             assert time.monotonic() < until

@@ -13,6 +13,7 @@ import pytest
 from configs.loader import UserError
 from configs.lock import FileLock
 from tests.conftest import ROOT
+from tests.support import PATIENCE_S
 from tests.support.training import pretrain_command, pretrain_here, read_rows, write_corpus
 
 # Ends only when it is told to.
@@ -61,7 +62,7 @@ def test_the_ranks_save_and_leave(corpus: Path, tmp_path: Path, number: int, to_
     ranks = psutil.Process(launcher.pid).children()
     assert len(ranks) == 2
     (os.killpg if to_group else os.kill)(launcher.pid, number)
-    _, alive = psutil.wait_procs(ranks, timeout=120)
+    _, alive = psutil.wait_procs(ranks, timeout=PATIENCE_S)
     assert not alive
     said = launcher.communicate()[0]
     events = [row["event"] for row in read_rows(tmp_path, "event")]

@@ -13,6 +13,7 @@ import pytest
 from configs.loader import UserError
 from preprocess.pipeline.shard import read_rows
 from tests.conftest import ROOT
+from tests.support import PATIENCE_S
 from tests.support.corpus import PROSE, document, ledger, run_stage, write_shard
 from tests.support.slurm import wait_until
 
@@ -61,11 +62,11 @@ def test_a_stopped_stage_says_one_sentence_and_goes_on(
         os.killpg(stage.pid, number)  # as a terminal does at Ctrl-C
     else:
         stage.send_signal(number)
-    _, said = stage.communicate(timeout=60)
+    _, said = stage.communicate(timeout=PATIENCE_S)
     assert stage.returncode == 128 + number
     assert "Traceback" not in said
     assert f"stopped ({number.name}): what is finished is kept; the same command goes on" in said
-    assert not psutil.wait_procs(workers, timeout=60)[1]
+    assert not psutil.wait_procs(workers, timeout=PATIENCE_S)[1]
     n_finished = len(finished(data))
     assert 0 < n_finished < N_SHARDS
     assert f"{n_finished} of {N_SHARDS} shards are finished" in run_stage("filter_quality", "--data", data)
@@ -76,14 +77,14 @@ def test_a_stopped_stage_says_one_sentence_and_goes_on(
 def test_workers_end_with_a_killed_stage(stage: "subprocess.Popen[str]") -> None:
     workers = children(stage)
     stage.kill()
-    _, alive = psutil.wait_procs(workers, timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=PATIENCE_S)
     assert not alive
 
 
 def test_a_second_start_is_refused_and_disturbs_nothing(data: Path, stage: "subprocess.Popen[str]") -> None:
     with pytest.raises(UserError, match=rf"process {stage.pid} on \S+ runs filter_quality of corpus 'main'"):
         run_stage("filter_quality", "--data", data)
-    _, said = stage.communicate(timeout=120)
+    _, said = stage.communicate(timeout=PATIENCE_S)
     assert stage.returncode == 0, said
     assert len(ledger(data, "filter_quality")) == 60 * N_SHARDS
     assert "are finished" in run_stage("filter_quality", "--data", data)  # the lock went with its holder

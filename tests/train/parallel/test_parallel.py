@@ -27,7 +27,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("strategies")
     for processes in (1, 2):
         cases = [case[:-2] for case in (REFERENCE, *FP32, *BF16) if case.endswith(f"_{processes}")]
-        done = torchrun(["tests/support/parallel_worker.py", str(out), *cases], processes, timeout=400)
+        done = torchrun(["tests/support/parallel_worker.py", str(out), *cases], processes)
         assert done.returncode == 0, done.stderr
     return out
 
