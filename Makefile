@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-tokenizer bench-train bench-loader bench-corpus bench-duplicates prove-resume
+.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-corpus bench-duplicates prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -103,6 +103,9 @@ status: setup  ## the runs, their state and when they end
 
 bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: speed from archive to clean text, beside other cleaners
 	$(PY) -m benchmarks.preprocessing --peers $(VENV)-bench/bin/python
+
+bench-growth: setup  ## how the time of cleaning grows with the size of inputs made to be hard
+	$(PY) -m benchmarks.growth
 
 bench-train: setup  ## SCALE=mini VARIANT=: training speed beside transformers' Trainer; share of the corpus ever seen
 	$(PY) -m benchmarks.training --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"

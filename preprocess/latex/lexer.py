@@ -13,10 +13,15 @@ VERBATIM_ENVIRONMENTS = tuple(
     verbatimtab boxedverbatim spverbatim filecontents filecontents*
     """.split()
 )
+# A longer name that a paper defines is left out of patterns: `trie` and the compiler of patterns recurse once
+# for each letter of a name, and Python allows 1,000 levels.
+MAX_NAME_BYTES = 64
 # Definitions of further ones: the name is the last group.
 _VERBATIM_DEFINERS = (b"lstnewenvironment", b"DefineVerbatimEnvironment", b"newtcblisting", b"excludecomment")
 _DEFINES_VERBATIM = re.compile(
-    rb"\\(" + b"|".join(_VERBATIM_DEFINERS) + rb")\s*(?:\[[^\[\]]*+\])?\s*\{([A-Za-z]+)\}"
+    rb"\\("
+    + b"|".join(_VERBATIM_DEFINERS)
+    + rb")\s*+(?:\[[^\[\]]*+\])?+\s*+\{([A-Za-z]{1,%d})\}" % MAX_NAME_BYTES
 )
 _OPAQUE_NAMES = (b"verb", b"lstinline", b"mintinline", b"url", b"path", b"nolinkurl", b"href")
 _GROUP_ON_A_LINE = rb"\{[^{}\n]*+(?:\{[^{}\n]*+\}[^{}\n]*+)*+\}"
@@ -117,7 +122,7 @@ def live_events(text: bytes, pattern: re.Pattern[bytes]) -> Iterator[Event]:
     at, unclosed = 0, set[bytes]()
     while match := _next_live(text, at, pattern):
         kind, (start, end) = match.lastgroup or "", match.span()
-        if _is_commented(text, max(at, text.rfind(b"\n", at, start) + 1), start):
+        if begins_comment(text, max(at, text.rfind(b"\n", at, start) + 1), start):
             line_end = text.find(b"\n", start)
             if line_end < 0:
                 return
@@ -140,11 +145,11 @@ def _environment_end(text: bytes, opening: re.Match[bytes], unclosed: set[bytes]
     return found + len(closer)
 
 
-def _is_commented(text: bytes, line: int, at: int) -> bool:
-    """Whether a comment begins in [line, at), where nothing is verbatim."""
-    sign = text.find(b"%", line, at)
+def begins_comment(text: bytes, start: int, end: int) -> bool:
+    """Whether a comment begins in [start, end), where nothing is verbatim."""
+    sign = text.find(b"%", start, end)
     while sign >= 0 and escaped(text, sign):
-        sign = text.find(b"%", sign + 1, at)
+        sign = text.find(b"%", sign + 1, end)
     return sign >= 0
 
 
@@ -207,13 +212,18 @@ class Groups:
 
     def group(self, at: int) -> tuple[bytes, int] | None:
         """(content, offset behind) of the `{group}` that follows `at`, blanks and one line end apart."""
+        span = self.group_span(at)
+        return (self.text[span[0] : span[1] - 1], span[1]) if span else None
+
+    def group_span(self, at: int) -> tuple[int, int] | None:
+        """(offset of the content, offset behind) of the group that `group` gives, which is not copied."""
         if shallow := _SHALLOW_ARGUMENT.match(self.text, at, at + _LOCAL_BYTES):
-            return shallow[1], shallow.end()
+            return shallow.start(1), shallow.end()
         brace = _TO_BRACE.match(self.text, at)
         if brace is None:
             return None
         end = self.end(brace.end() - 1)
-        return (self.text[brace.end() : end - 1], end) if end > 0 else None
+        return (brace.end(), end) if end > 0 else None
 
     def argument(self, at: int) -> tuple[bytes, int] | None:
         """(content, offset behind) of the argument that follows `at`: a group, a command, one character."""

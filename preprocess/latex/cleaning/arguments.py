@@ -10,7 +10,7 @@ from preprocess.latex.lexer import Groups
 NO_VALUE = b"-NoValue-"  # as xparse writes an optional argument that is not there
 TRUE, FALSE = b"\\BooleanTrue", b"\\BooleanFalse"
 _SPACE = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?")
-_EXPL_REGION = re.compile(rb"\\ExplSyntaxOn(?![A-Za-z@])(.*?)\\ExplSyntaxOff(?![A-Za-z@])", re.DOTALL)
+_EXPL_SWITCH = re.compile(rb"\\ExplSyntaxO(n|ff)(?![A-Za-z@])")
 _EXPL_TOKEN = re.compile(rb"(\\[A-Za-z@_:]++)[ \t\n]*+|(\\.)|([ \t\n]++)|(~)", re.DOTALL)
 _LETTER = re.compile(rb"[+!>]?\s*([mosvOdDrRt])")
 
@@ -21,7 +21,14 @@ def expl_regions(text: bytes) -> list[tuple[int, int]]:
     r"""(start, end) of each `\ExplSyntaxOn … \ExplSyntaxOff`."""
     if b"\\ExplSyntaxOff" not in text:
         return []
-    return [match.span() for match in _EXPL_REGION.finditer(text)]
+    regions, start = [], -1
+    for switch in _EXPL_SWITCH.finditer(text):
+        if switch[1] == b"n":
+            start = switch.start() if start < 0 else start
+        elif start >= 0:
+            regions.append((start, switch.end()))
+            start = -1
+    return regions
 
 
 def as_latex(body: bytes) -> bytes:
@@ -40,8 +47,9 @@ def _expl_token(match: re.Match[bytes]) -> bytes:
 
 def read_letters(signature: bytes) -> tuple[Letter, ...] | None:
     """The arguments that xparse's letters ask for; None where one is of another kind (`e`, `b`, `g`)."""
+    signature = signature.rstrip()
     groups, at, letters = Groups(signature), 0, []
-    while at < len(signature.rstrip()):
+    while at < len(signature):
         match = _LETTER.match(signature, _SPACE.match(signature, at).end())  # type: ignore[union-attr]
         if match is None:
             return None

@@ -4,17 +4,23 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from preprocess.latex.cleaning.rewriter import Rewriter
-from preprocess.latex.lexer import BEGIN_DOCUMENT, escaped
+import numpy as np
 
-_SWITCH = re.compile(rb"\\newif\s*\\if([A-Za-z@]+)")
-_ALIAS = re.compile(rb"\\let\s*\\if([A-Za-z@]+)\s*=?\s*\\if(true|false)(?![A-Za-z@])")
+from preprocess.latex.cleaning.rewriter import Rewriter
+from preprocess.latex.lexer import BEGIN_DOCUMENT, MAX_NAME_BYTES, escaped, trie
+
+_NAME = rb"([A-Za-z@]{1,%d}+)(?![A-Za-z@])" % MAX_NAME_BYTES
+_SWITCH = re.compile(rb"\\newif\s*\\if" + _NAME)
+_ALIAS = re.compile(rb"\\let\s*\\if" + _NAME + rb"\s*+=?+\s*+\\if(true|false)(?![A-Za-z@])")
 # TeX's own, and those that packages made with \newif: only what is listed here has a \fi. `\iff` and
 # `\ifthenelse` have none, nor have the many \if… commands of packages that take arguments.
 _PRIMITIVE = (
     rb"if(?:true|false|x|num|dim|odd|cat|case|mode|vmode|hmode|mmode|inner|void|hbox|vbox|eof|defined|csname"
     rb"|fontchar|incsname|pdf|PDFTeX|LuaTeX|XeTeX|xetex|luatex|@twocolumn|@twoside|@filesw)?"
 )
+
+
+_Braces = tuple[np.ndarray, np.ndarray]  # offsets of `{` and of `}`, ascending
 
 
 @dataclass
@@ -53,12 +59,14 @@ def resolve_conditionals(text: bytes, removed: Counter[str]) -> bytes:
 
 def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
     """What to leave out. A branch not taken contains all that is cut within it."""
-    own = b"|".join(map(re.escape, sorted(switches, key=lambda name: (-len(name), name)))) or b"(?!)"
+    named = trie(switches) or b"(?!)"
+    set_to = trie({name + value for name in switches for value in (b"true", b"false")}) or b"(?!)"
     token = re.compile(
-        rb"\\(?:(?P<declared>(?:newif|let|def|global\s*\\let)\s*\\if[A-Za-z@]+(?:\s*=?\s*\\if(?:true|false))?)"
-        rb"|(?P<opened>" + _PRIMITIVE + rb"|if(?:" + own + rb"))"
-        rb"|(?P<set>" + own + rb")(?P<to>true|false)|(?P<other>else)|(?P<closed>fi))(?![A-Za-z@])"
+        rb"\\(?:(?P<declared>(?:newif|let|def|global\s*\\let)\s*\\if[A-Za-z@]+(?:\s*+=?+\s*+\\if(?:true|false))?)"
+        rb"|(?P<opened>" + _PRIMITIVE + rb"|if" + named + rb")"
+        rb"|(?P<set>" + set_to + rb")|(?P<other>else)|(?P<closed>fi))(?![A-Za-z@])"
     )
+    braces = _brace_offsets(text)
     values = dict.fromkeys(switches, False)  # what \newif says until something sets it
     body = text.find(BEGIN_DOCUMENT)
     depth = counted = 0  # of braces, up to where they are counted: a group of the preamble is a macro's body
@@ -94,7 +102,7 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
             if top.switch is not None and not skipped:
                 deferred.append((top, start, end))
             elif top.value is not None and not skipped:
-                cuts += _cuts_of(text, top, start, end)
+                cuts += _cuts_of(braces, top, start, end)
         elif match["declared"] is not None and not skipped:
             if alias := _ALIAS.match(text, start):
                 values[alias[1]] = alias[2] == b"true"
@@ -102,15 +110,16 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
                 cuts.append((start, end))
         elif match["set"] is not None and not skipped:
             if not is_in_macro:
-                values[match["set"]] = match["to"] == b"true"
+                is_true = match["set"].endswith(b"true")
+                values[match["set"].removesuffix(b"true" if is_true else b"false")] = is_true
             cuts.append((start, end))
     for top, start, end in deferred:
         top.value = (in_body or values).get(top.switch or b"")
-        cuts += _cuts_of(text, top, start, end)
+        cuts += _cuts_of(braces, top, start, end)
     return cuts
 
 
-def _cuts_of(text: bytes, branch: _Open, fi_start: int, fi_end: int) -> list[tuple[int, int]]:
+def _cuts_of(braces: _Braces, branch: _Open, fi_start: int, fi_end: int) -> list[tuple[int, int]]:
     r"""The cuts that decide one conditional; none where they would tear a group (`\def\hide{\iffalse}`)."""
     if branch.value:
         kept_until = branch.else_start if branch.else_start >= 0 else fi_start
@@ -119,10 +128,16 @@ def _cuts_of(text: bytes, branch: _Open, fi_start: int, fi_end: int) -> list[tup
         spans = [(branch.start, branch.else_end), (fi_start, fi_end)]
     else:
         spans = [(branch.start, fi_end)]
-    return [] if any(_tears(text, *span) for span in spans) else spans
+    return [] if any(_tears(braces, *span) for span in spans) else spans
 
 
-def _tears(text: bytes, start: int, end: int) -> bool:
+def _brace_offsets(text: bytes) -> _Braces:
+    codes = np.frombuffer(text, np.uint8)
+    return np.flatnonzero(codes == ord("{")), np.flatnonzero(codes == ord("}"))
+
+
+def _tears(braces: _Braces, start: int, end: int) -> bool:
     """Whether a span closes a group that it does not open, or the other way round."""
-    opened, closed = text.find(b"{", start, end), text.find(b"}", start, end)
-    return text.count(b"{", start, end) != text.count(b"}", start, end) or closed < opened
+    # Offsets that are looked up, not a text that is read: spans of nested conditionals lie inside each other.
+    opened, closed = (offsets[slice(*np.searchsorted(offsets, (start, end)))] for offsets in braces)
+    return len(opened) != len(closed) or (len(opened) > 0 and bool(closed[0] < opened[0]))

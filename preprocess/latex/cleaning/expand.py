@@ -6,6 +6,7 @@ a macro bomb ends with the rest unexpanded and counted.
 """
 
 import re
+from bisect import bisect
 from collections import Counter
 
 from preprocess.latex.cleaning.arguments import NO_VALUE, expl_regions
@@ -64,7 +65,8 @@ class Expander:
         groups, at, regions = Groups(text), 0, expl_regions(text)
         for match in DEFINITION.finditer(text):
             if match.start() >= at and (definition := read_definition(groups, match, self.macros)):
-                is_expl = any(start < match.start() < end for start, end in regions)
+                before = bisect(regions, (match.start(),)) - 1  # the last region that begins before it
+                is_expl = before >= 0 and match.start() < regions[before][1]
                 self._set(from_expl(definition[0]) if is_expl else definition[0])
                 at = definition[1]
 
@@ -230,6 +232,7 @@ class Expander:
                 return None
             given = fill_body(macro, Groups(behind), 0)
             if given is None:
+                self._work_budget -= len(behind)
                 return None
             body, used = given
             new, taken, n_read = carry_out(body, behind[used:], self._step, needs_tex)

@@ -6,13 +6,15 @@ attempt, and the use stays as it is.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from preprocess.latex.cleaning.arguments import FALSE, NO_VALUE, TRUE
 from preprocess.latex.lexer import Groups
 
 MAX_STEPS = 200  # of one use; the longest chain of look-aheads that was met has 30
+MAX_STEPS_OF_NAME = 20  # of these, for a name between \csname and \endcsname, which may hold another
 MAX_BYTES = 20_000  # that a body may grow to
 WINDOW = 2000  # bytes behind the use that may be looked at
 _TOKEN = re.compile(rb"\\(?:[A-Za-z@]+|.)", re.DOTALL)
@@ -22,7 +24,7 @@ _CONDITIONAL = re.compile(
     rb"|(else)|(fi)|(or))(?![A-Za-z@])"
 )
 _COMPARED = re.compile(rb"\s*(-?\d+)\s*([<>=])\s*(-?\d+)\s?")
-_ADVANCE = re.compile(rb"\\[A-Za-z@]+\s*(?:by)?\s*-?(?:\d+|\\[A-Za-z@]+)\s?")
+_ADVANCE = re.compile(rb"\\[A-Za-z@]+\s*+(?:by)?+\s*+-?(?:\d+|\\[A-Za-z@]+)\s?")
 _DROPPED = frozenset(rb"\protect \relax \noexpand \expandafter \m@th \long \global".split())
 # Two-way choices by what the first argument (or the first two) is.
 _BY_VALUE = (b"\\IfNoValue", b"\\IfValue", b"\\IfBoolean", b"\\IfBlank", b"\\tl@novalue@if@n")
@@ -57,7 +59,11 @@ class GivenUp(Exception):
 
 
 def carry_out(
-    body: bytes, behind: bytes, expand: Expand, needs_tex: Callable[[bytes], bool]
+    body: bytes,
+    behind: bytes,
+    expand: Expand,
+    needs_tex: Callable[[bytes], bool],
+    steps: Iterator[int] | None = None,
 ) -> tuple[bytes, int, int]:
     """(what a body prints, bytes taken of the text `behind` the use, bytes read); raises GivenUp.
 
@@ -65,7 +71,8 @@ def carry_out(
     """
     text, boundary, taken, at, n_read = body + behind, len(body), 0, 0, 0
     out: list[bytes] = []
-    for _ in range(MAX_STEPS):
+    steps = steps or iter(range(MAX_STEPS))
+    for _ in steps:
         token = _TOKEN.search(text, at, max(boundary, at))
         if token is None or token.start() >= boundary:
             out.append(text[at:boundary])
@@ -73,7 +80,7 @@ def carry_out(
         start, end, name = token.start(), token.end(), token[0]
         out.append(text[at:start])
         groups = Groups(text)
-        step = _step(groups, start, end, name, boundary, expand)
+        step = _step(groups, start, end, name, boundary, expand, steps)
         if step is None:
             if needs_tex(name) and not name.startswith(b"\\operator@font"):
                 raise GivenUp
@@ -93,7 +100,9 @@ def carry_out(
     raise GivenUp
 
 
-def _step(groups: Groups, start: int, end: int, name: bytes, boundary: int, expand: Expand) -> Step | None:
+def _step(
+    groups: Groups, start: int, end: int, name: bytes, boundary: int, expand: Expand, steps: Iterator[int]
+) -> Step | None:
     text = groups.text
     if name in _DROPPED:
         return Step(b"", _BLANKS.match(text, end, max(end, boundary)).end())  # type: ignore[union-attr]
@@ -117,7 +126,7 @@ def _step(groups: Groups, start: int, end: int, name: bytes, boundary: int, expa
         return tested
     if name == b"\\csname":
         close = text.find(b"\\endcsname", end)
-        inner = _plain(text[end:close].lstrip(), expand) if close >= 0 else b""
+        inner = _plain(text[end:close].lstrip(), expand, steps) if close >= 0 else b""
         if not re.fullmatch(rb"[A-Za-z@]+", inner):
             raise GivenUp
         return Step(b"\\" + inner + b" ", close + len(b"\\endcsname"))
@@ -264,7 +273,7 @@ def _same_tokens(text: bytes, expand: Expand | None) -> tuple[bool, bytes]:
     return one == other or {one, other} <= _EMPTY_NAMES, text
 
 
-def _plain(text: bytes, expand: Expand) -> bytes:
+def _plain(text: bytes, expand: Expand, steps: Iterator[int]) -> bytes:
     """`text` with its macros expanded; raises GivenUp where commands are left."""
-    out, _, _ = carry_out(text, b"", expand, lambda name: True)
+    out, _, _ = carry_out(text, b"", expand, lambda name: True, islice(steps, MAX_STEPS_OF_NAME))
     return out

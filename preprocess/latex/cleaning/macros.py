@@ -29,9 +29,9 @@ DEFINITION = re.compile(
 )
 _NAME = re.compile(rb"\*?\s*(?:\{\s*\\([A-Za-z@]+|[^\s])\s*\}|\\([A-Za-z@]+|[^\s]))")
 _COUNT = re.compile(rb"\s*\[\s*([0-9])\s*\]")
-_PARAMETERS = re.compile(rb"\s*((?:#[1-9])*)\s*(?=\{)")
+_PARAMETERS = re.compile(rb"\s*+((?:#[1-9])*+)\s*+(?=\{)")
 _TARGET = re.compile(rb"\s*=?[ \t]?\\([A-Za-z@]+|[^\s])")
-_SIGNATURE = re.compile(rb"\s*\{\s*(?:O\s*\{([^{}]*)\})?\s*((?:m\s*)*)\}")
+_SIGNATURE = re.compile(rb"\s*\{\s*+(?:O\s*+\{([^{}]*+)\})?+\s*+((?:m\s*+)*+)\}")
 _NEEDS_TEX = re.compile(
     rb"\\(?:(?!operator@font(?![A-Za-z@]))[A-Za-z]*@|csname|expandafter|futurelet|catcode|(?:re|provide)?newcommand|[egx]?def(?![A-Za-z])"
     rb"|let(?![A-Za-z])|if[a-z]*(?<!\\iff)(?![A-Za-z])|fi(?![A-Za-z])|else(?![A-Za-z])|begingroup|aftergroup|afterassignment|loop(?![A-Za-z])|advance"
@@ -39,7 +39,7 @@ _NEEDS_TEX = re.compile(
 )
 # Parts of a body that print nothing: character codes, active characters, writing to a file, `\@` after a dot.
 _SILENT = re.compile(
-    rb"\\catcode\s*`\\?(?:\^\^.|.)\s*=?\s*\d+\s?|\\def[^\\A-Za-z\s#{}]\{[^{}]*\}|\\@(?![A-Za-z@])"
+    rb"\\catcode\s*+`\\?+(?:\^\^.|.)\s*+=?+\s*+\d+\s?|\\def[^\\A-Za-z\s#{}]\{[^{}]*\}|\\@(?![A-Za-z@])"
     rb"|(?:\\immediate\s*)?\\write\s*(?:-?\d+|\\[A-Za-z@]+)\s*" + SHALLOW_GROUP,
     re.DOTALL,
 )

@@ -7,6 +7,7 @@ table. `environments.py` finds the commands in the pass that finds all other lay
 """
 
 import re
+from bisect import insort
 from collections import Counter
 from typing import NamedTuple
 
@@ -120,18 +121,18 @@ def without_command(groups: Groups, start: int, end: int, name: bytes) -> list[E
     option = groups.optional(end)
     end = option[1] if option else end
     for _ in range(_WITH_GROUPS.get(name, 1)):
-        group = groups.group(end)
-        if group is None:
+        argument = groups.group_span(end)
+        if argument is None:
             return []
-        end = group[1]
+        end = argument[1]
     if name not in _COLOURED:
         return [Edit(start, end, None)]
-    printed = groups.group(end)
+    printed = groups.group_span(end)
     if printed is None:
         return []
     content, behind = printed
     # Two edits: what lies between them is looked at like any other text.
-    return [Edit(start, behind - 1 - len(content), b""), Edit(behind - 1, behind, b"")]
+    return [Edit(start, content, b""), Edit(behind - 1, behind, b"")]
 
 
 class ProseLayout:
@@ -150,8 +151,7 @@ class ProseLayout:
             for edit in edits[:1]:
                 self._apply(edit)
             for edit in edits[1:]:
-                self._waiting.append(edit)
-                self._waiting.sort(reverse=True, key=lambda waiting: waiting.start)
+                insort(self._waiting, edit, key=lambda waiting: -waiting.start)
 
     def meet_last_break(self, start: int, end: int) -> None:
         r"""Remove the `\\` in [start, end) that ends a paragraph, unless it is in a formula or ends a row."""

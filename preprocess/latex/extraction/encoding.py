@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from preprocess.latex.lexer import escaped
+from preprocess.latex.lexer import begins_comment
 
 _DECLARATION = re.compile(
     rb"\\(?:usepackage\s*\[([\w-]+)\]\s*\{inputenc\}|inputencoding\s*\{([\w-]+)\}|begin\s*\{CJK\*?\}(?:\[\w*\])?\s*\{(\w+)\})"
@@ -52,11 +52,14 @@ class Decoded:
 
 def declared_codec(raw: bytes) -> str | None:
     """The codec that a preamble names, None where it names none that is known."""
+    at, in_comment = 0, False
     for match in _DECLARATION.finditer(raw):
-        line = max(raw.rfind(b"\n", 0, match.start()), raw.rfind(b"\r", 0, match.start())) + 1
-        sign = raw.find(b"%", line, match.start())
-        if sign >= 0 and not escaped(raw, sign):
-            continue  # commented out
+        start = match.start()
+        line_end = max(raw.rfind(b"\n", at, start), raw.rfind(b"\r", at, start))
+        in_comment = (in_comment and line_end < 0) or begins_comment(raw, max(at, line_end + 1), start)
+        at = start  # so that each byte is looked at once, however long the line
+        if in_comment:
+            continue
         name = next(group for group in match.groups() if group).decode("ascii", "replace").strip().lower()
         codec = _CODECS.get(name, name.replace(" ", "-"))
         try:
@@ -90,7 +93,7 @@ def to_utf8(raw: bytes, main: bytes = b"") -> Decoded:
             text = decoded
     if b"\r" in text:
         # `\r\r\n` comes from a conversion applied twice: it is one line end, not an empty line.
-        ended = re.sub(rb"\r+\n", b"\n", text).replace(b"\r", b"\n")
+        ended = re.sub(rb"(?<!\r)\r++\n", b"\n", text).replace(b"\r", b"\n")
         removed["line_ends"] = len(text) - len(ended)
         text = ended
     return Decoded(text, codec, removed)

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from preprocess.latex.extraction import includes
 from preprocess.latex.extraction.archive import kind_of
@@ -25,7 +25,7 @@ MAX_PACKAGE_BYTES = 64 << 10  # a larger style file is a publisher's, not the au
 _OPAQUE = (*VERBATIM_ENVIRONMENTS, b"comment")
 _COMMANDS = (
     includes.STANDARD + rb"|(?P<bibliography>bibliography\s*\{[^{}]*\})"
-    rb"|(?P<package>(?:usepackage|RequirePackage)\s*(?:\[[^\[\]]*+\])?\s*\{(?P<packages>[^{}\\#]*)\})"
+    rb"|(?P<package>(?:usepackage|RequirePackage)\s*+(?:\[[^\[\]]*+\])?+\s*+\{(?P<packages>[^{}\\#]*)\})"
     rb"|(?P<begin_document>begin\s*\{document\})"
     rb"|(?P<end_document>end\s*\{document\})"
     rb"|(?P<endinput>endinput(?![A-Za-z@])(?!\s*\\(?:fi|else)(?![A-Za-z@])))"  # in a conditional: TeX knows
@@ -225,7 +225,7 @@ class Flattener:
             result.flags.add("include_budget")
             return None
         if kind == "bibliography":
-            path = self._bibliography()
+            path = self._bibliography
             if path is None:
                 return None
         else:
@@ -266,7 +266,9 @@ class Flattener:
                 return self._by_lower_case[path]
         return None
 
+    @cached_property
     def _bibliography(self) -> str | None:
+        """The paper's .bbl: the one named like the main file, else the only one."""
         own = posixpath.splitext(self.main)[0] + ".bbl"
         if own in self.members:
             return own

@@ -5,12 +5,12 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 
-from preprocess.latex.lexer import trie
+from preprocess.latex.lexer import MAX_NAME_BYTES, trie
 
 MAX_INCLUDES = 20_000  # that are looked at in a paper; an archive has as many members at most
 
 # `\input{\path/to/file}`: the macro is some folder; what is behind it is looked for from the root.
-_FILE = rb"\s*\{\s*\"?(?:\\[A-Za-z@]+\s*/?)?(?P<%b>[^{}\"%%\\#\n]*?)\"?\s*\}"
+_FILE = rb"\s*+\{\s*+\"?+(?:\\[A-Za-z@]++\s*+/?+)?+(?P<%b>[^{}\"%%\\#\n]*+)\"?+\s*+\}"
 
 # As alternatives behind a backslash, with groups named for what they hold.
 STANDARD = (
@@ -34,7 +34,7 @@ _ANY = re.compile(
     + STANDARD
     + rb"|(?P<own>(?!"
     + _NO_TEXT
-    + rb")(?P<own_name>[A-Za-z@]+)"
+    + rb")(?P<own_name>[A-Za-z@]{1,%d})" % MAX_NAME_BYTES
     + _OWN_ARGUMENTS
     + rb"))"
 )

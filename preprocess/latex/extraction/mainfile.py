@@ -69,7 +69,7 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     """The paper among the members of an archive."""
     named = [path for path in members if posixpath.basename(path).upper().startswith("00README")]
     readme = {path: readable(members[path]) for path in named}
-    ignored = said_by(readme, "ignore")
+    ignored = set(said_by(readme, "ignore"))
     possible = [
         path
         for path, content in members.items()
@@ -124,12 +124,14 @@ def _roots(source: Source, live: Mapping[str, bytes]) -> set[str]:
 
 def _templates(sources: Mapping[str, Source]) -> set[str]:
     r"""The parents of subfiles that include none of them: a preamble to compile parts with, not the paper."""
-    found = set()
+    found, parts_of = set[str](), dict[str, set[str]]()
     for source in sources.values():
         if b"{subfiles}" in source.text and (parent := _PARENT.search(source.text)):
             folder = posixpath.dirname(source.path)
             path = resolve(parent[1].decode("utf-8", "replace").strip(), (folder,), sources)
-            if path and source.path not in closure(path, sources):
+            if path and path not in parts_of:
+                parts_of[path] = closure(path, sources)
+            if path and source.path not in parts_of[path]:
                 found.add(path)
     return found
 

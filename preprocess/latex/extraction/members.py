@@ -18,8 +18,8 @@ NOT_TEX_SUFFIXES = tuple(
 _STYLE_SUFFIXES = (".sty", ".cls", ".clo", ".bst", ".def", ".cfg", ".fd", ".ist", ".ldf")
 _FIGURE_SUFFIXES = tuple(".eps .ps .epsi .epsf .pdf .png .jpg .jpeg .gif .svg .pstricks .tikz .pgf".split())
 # Lines and YAML keys of a 00README.
-_LINE = re.compile(r"(?m)^\s*(\S+)\s+(toplevelfile|ignore)\b")
-_KEY = re.compile(r"(?m)^\s*(filename|usage):[ \t]*[\"']?([^\s\"']+)")
+_LINE = re.compile(r"(?m)^[^\S\n]*(\S+)\s+(toplevelfile|ignore)\b")
+_KEY = re.compile(r"(?m)^[^\S\n]*(filename|usage):[ \t]*[\"']?([^\s\"']+)")
 # arXiv's folder of ancillary files; a Mac's shadow files.
 _ANCILLARY = re.compile(r"(?:^|/)(?:anc|__MACOSX|\.git)(?:/|$)|(?:^|/)\._")
 
@@ -63,7 +63,7 @@ def _directives(readme: str) -> list[tuple[str, str]]:
     except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
         pass
     said = [(name, use.removesuffix("file")) for name, use in _LINE.findall(readme)]
-    for source in re.split(r"(?m)^\s*-\s", readme):
+    for source in re.split(r"(?m)^[^\S\n]*-\s", readme):
         keys = dict(_KEY.findall(source))
         if "filename" in keys:
             said.append((keys["filename"], keys.get("usage", "")))

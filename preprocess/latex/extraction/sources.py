@@ -11,11 +11,11 @@ from itertools import islice
 from preprocess.latex.extraction.includes import MAX_INCLUDES, included_names
 
 MAX_LOOKED_AT = 16 << 20  # bytes of one file; a longer one is no paper
-_CLASS = re.compile(rb"\\document(class|style)(?![A-Za-z@])\s*(?:\[[^\[\]]*+\])?\s*\{?\s*([\w./-]*)")
+_CLASS = re.compile(rb"\\document(class|style)(?![A-Za-z@])\s*+(?:\[[^\[\]]*+\])?+\s*+\{?+\s*+([\w./-]*)")
 _BEGIN_DOCUMENT = re.compile(rb"\\begin\s*\{document\}")
 _PLAIN = re.compile(
     rb"\\(?:magnification|bye|nopagenumbers|enddocument|topmatter|headline|footline|end\s*\Z|vfill\\eject"
-    rb"|input\s*\{?\s*(?:amstex|amsppt|harvmac|phyzzx|epsf|eplain|jnl|macros|lanlmac|tcilatex))(?![a-z])"
+    rb"|input\s*+\{?+\s*+(?:amstex|amsppt|harvmac|phyzzx|epsf|eplain|jnl|macros|lanlmac|tcilatex))(?![a-z])"
 )
 _COMMENT_BEFORE = re.compile(rb"(?<!\\)(?:\\\\)*%")
 
