@@ -1,44 +1,29 @@
-"""The one reader of training logs.
+"""The one reader of this project's training logs.
 
 In: a run's own logs, `<root>/<scale>/<run>/seed<k>/log.<restart>.jsonl`, or its published one,
 `<root>/<scale>/<run>/seed<k>.jsonl.gz`. Out: pandas frames of the history that led to the final weights.
 
 A log is a header row and then rows of kind train, perf, val, val_own or event. `val` rows measure the
 validation set that all runs share, `val_own` rows that of the run's own corpus where it is another. A restart
-goes on from a checkpoint, so what earlier restarts logged beyond that checkpoint never reached the weights:
-those rows are void. A published log is the restarts one after the other, each behind its header, and is read
-by the same rules.
+continues from a checkpoint, so what earlier restarts logged beyond it never reached the weights:
+those rows are void. A published log is the restarts one after the other, each behind its header, and the same
+rules read it.
 """
 
-import gzip
-import json
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
+from analysis.readers.log_frames import make_frame
+from analysis.readers.log_rows import COLUMNS, Row, Segment, Wanted, read_segments
 from configs.script import UserError
 
-Row = dict[str, Any]
+__all__ = ["COLUMNS", "Row", "Run", "RunLog", "Segment", "find_runs", "needed_by_figures", "read_run"]
 
-COMMON = ("step", "tokens_seen", "time_utc", "wall_s")
-VALIDATION = ("domain", "loss_nats", "perplexity", "bits_per_byte", "n_tokens", "n_bytes")
-# Columns that a frame always has, whether or not the log holds such rows; a log may hold more.
-COLUMNS = {
-    "train": (*COMMON, "loss_nats", "lr", "grad_norm", "clipped", "skipped", "span_hash"),
-    "perf": (
-        *(*COMMON, "tokens_per_s", "step_s", "data_wait_s", "exchange_s", "checkpoint_s"),
-        *("mfu", "mem_peak_gib", "read_mib", "watts"),
-    ),
-    "val": (*COMMON, *VALIDATION),
-    "val_own": (*COMMON, *VALIDATION),
-    "event": (*COMMON, "event"),
-}
-TEXT = {"kind", "time_utc", "domain", "span_hash", "event"}
 _RESTART = re.compile(r"log\.(\d+)\.jsonl")
 
 
@@ -51,21 +36,6 @@ class Run(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.scale}/{self.run}/seed{self.seed}"
-
-
-@dataclass
-class Segment:
-    """What one start of the trainer logged: its header and its rows in the order of writing."""
-
-    header: Row
-    rows: list[Row] = field(default_factory=list)
-
-    def began_after(self) -> int | None:
-        """The step that this start went on from, 0 or less for a fresh one; None if it logged nothing."""
-        for row in self.rows:
-            if row["kind"] == "event" and row["event"] == "resume":
-                return int(row["step"])
-        return int(self.rows[0]["step"]) - 1 if self.rows else None
 
 
 @dataclass(frozen=True)
@@ -118,96 +88,32 @@ def _restart_index(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def read_run(run: Run, files: Sequence[Path]) -> RunLog:
-    """The history in a run's log files, restarts in order. Raises UserError naming a damaged line."""
+def needed_by_figures(kind: str, column: str) -> bool:
+    """The columns of training and throughput that figures show; those of other kinds are read in full."""
+    columns = {
+        "train": ("step", "tokens_seen", "loss_nats", "lr", "grad_norm", "clipped", "skipped"),
+        "perf": ("step", "tokens_seen", "tokens_per_s"),
+    }
+    return column in columns.get(kind, ()) or (kind == "train" and column.startswith("loss_nats/"))
+
+
+def read_run(run: Run, files: Sequence[Path], wanted: Wanted | None = None) -> RunLog:
+    """The history in a run's log files, restarts in order. Raises UserError naming a damaged line.
+
+    wanted: the columns to read of the kinds that it knows, which makes long logs fast to read; the segments
+    then hold the rows of other kinds only. Default: every column of every row.
+    """
     notes: list[str] = []
-    segments = [segment for path in files for segment in _read_segments(path, notes)]
+    segments = [segment for path in files for segment in read_segments(path, notes, wanted)]
     if not segments:
         raise UserError(f"{files[0]}: holds no header row, so nothing was trained; delete it")
     for later, segment in enumerate(segments):
         began_after = segment.began_after()
         if began_after is not None:
             for earlier in segments[:later]:
-                earlier.rows = [row for row in earlier.rows if row["step"] <= began_after]
-    frames = {kind: _frame(segments, kind) for kind in COLUMNS}
+                earlier.forget_beyond(began_after)
+    frames = {kind: make_frame(segments, kind, wanted) for kind in COLUMNS}
     repeated = frames["train"]["step"][frames["train"]["step"].duplicated()]
     if len(repeated):
         notes.append(f"{run}: step {repeated.iloc[0]} is logged twice in one history ({len(repeated)} such)")
     return RunLog(run, segments, notes, **frames)
-
-
-def _read_segments(path: Path, notes: list[str]) -> list[Segment]:
-    segments: list[Segment] = []
-    for line_number, row in _read_rows(path, notes):
-        if row["kind"] == "header":
-            segments.append(Segment(row))
-        elif segments:
-            segments[-1].rows.append(row)
-        else:
-            raise UserError(f"{path}:{line_number}: a {row['kind']} row before any header: its head is lost")
-    return segments
-
-
-def _read_rows(path: Path, notes: list[str]) -> Iterator[tuple[int, Row]]:
-    try:
-        content = path.read_bytes()
-        lines = (gzip.decompress(content) if path.suffix == ".gz" else content).split(b"\n")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path}: damaged ({error}); publish it again: make publish-logs") from None
-    for line_number, line in enumerate(lines, start=1):
-        if not line:
-            continue
-        try:
-            row = json.loads(line)
-            problem = _problem(row)
-        except ValueError as error:  # JSON and UTF-8
-            if line_number == len(lines):  # no newline behind it: the process was killed while it wrote
-                notes.append(f"{path}:{line_number}: the last line is torn and left out")
-                return
-            problem = f"not JSON ({error})"
-        if problem:
-            raise UserError(f"{path}:{line_number}: {problem}; restore the file or delete the line")
-        yield line_number, row
-
-
-def _problem(row: Any) -> str | None:
-    """What is wrong with a row, None if nothing is."""
-    if not isinstance(row, dict):
-        return "not an object"
-    kind = row.get("kind")
-    if kind == "header":
-        return None
-    if kind not in COLUMNS:
-        return f"kind {kind!r} is none of header, {', '.join(COLUMNS)}"
-    if type(row.get("step")) is not int:
-        return f"step is {row.get('step')!r}, a whole number is expected"
-    if kind == "event":
-        return None if isinstance(row.get("event"), str) else "an event row without a name"
-    for key, value in row.items():
-        if _is_number(kind, key) and not isinstance(value, int | float | None):
-            return f"{key} is {value!r}, a number is expected"
-    return None
-
-
-def _is_number(kind: str, column: str) -> bool:
-    """Whether a column holds numbers; of columns that this reader does not know, those of a domain do."""
-    return (column in COLUMNS[kind] and column not in TEXT) or "/" in column
-
-
-def _frame(segments: Sequence[Segment], kind: str) -> pd.DataFrame:
-    rows = [
-        {"restart": index, **row}
-        for index, segment in enumerate(segments)
-        for row in segment.rows
-        if row["kind"] == kind
-    ]
-    frame = pd.DataFrame(rows, columns=None if rows else ["restart", *COLUMNS[kind]]).drop(
-        columns="kind", errors="ignore"
-    )
-    for column in COLUMNS[kind]:
-        if column not in frame:
-            frame[column] = None
-    for column in map(str, frame.columns):
-        if _is_number(kind, column):
-            frame[column] = pd.to_numeric(frame[column])  # null becomes NaN, also where there is nothing else
-    return frame.sort_values("step", kind="stable", ignore_index=True)
