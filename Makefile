@@ -98,8 +98,8 @@ why: setup  ## ID= DATA= VARIANT=: one paper's path through every stage
 publish-logs: setup  ## SCALE=: compact the logs of finished runs into logs/
 	$(PY) analysis/publish_logs.py --scale "$$SCALE"
 
-status: setup  ## the runs, their state and when they end
-	@$(PY) analysis/status.py
+status: setup  ## WATCH=1: the runs, their state and when they end; with WATCH again every 5 s
+	@$(PY) analysis/status.py $(if $(WATCH),--watch)
 
 bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: speed from archive to clean text, beside other cleaners
 	$(PY) -m benchmarks.preprocessing --peers $(VENV)-bench/bin/python

@@ -1,8 +1,10 @@
 """The state of all runs, from their logs.
 
-    python analysis/status.py [--scale full|mini|demo] [--logs DIR]
+    python analysis/status.py [--scale full|mini|demo] [--logs DIR] [--watch [SECONDS]]
 
-In: $ARXIV_RUNS (or --logs). Out: a table on the console, and this user's Slurm queue where there is one.
+In: $ARXIV_RUNS (or --logs). Out: a table on the console, and this user's Slurm queue where there is one;
+with --watch again and again, until Ctrl-C. `trend` is the training loss from the first step to the last,
+`data wait` the share of the time in which a step waited for its batch, `saved` the newest checkpoint.
 
     done      the run's folder holds DONE
     stopping  it holds STOP, the trainer has not saved and left yet
@@ -17,9 +19,12 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
@@ -29,10 +34,16 @@ from configs.loader import UserError, default_runs_root, read_yaml, run_main
 
 # Validation and checkpoints write no rows while they run: a quiet minute is not yet a sign of trouble.
 QUIET_S, QUIET_STEPS = 300.0, 20
+WATCH_S = 5.0
+CLEAR = "\x1b[H\x1b[J"  # of a terminal: to the upper left corner, and erase what follows
 HEADER = (
-    *("run", "state", "step", "tokens", "of total", "loss", "val loss", "tokens/s", "restarts"),
-    *("last row", "ETA"),
+    *("run", "state", "step", "tokens", "of total", "trend", "loss", "val loss", "tokens/s", "data wait"),
+    *("saved", "restarts", "last row", "ETA"),
 )
+MISSING = "–"
+TREND_WIDTH = 12  # characters
+LEFT = (HEADER.index("run"), HEADER.index("state"), HEADER.index("trend"))
+BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def state(log: RunLog, folder: Path, age_s: float) -> str:
@@ -55,30 +66,55 @@ def describe(log: RunLog, folder: Path, now: datetime) -> tuple[str, ...]:
     times = [row["time_utc"] for segment in log.segments for row in segment.rows[-1:] if "time_utc" in row]
     last = datetime.fromisoformat(times[-1]) if times else datetime.fromtimestamp(written, UTC)
     age_s = max((now - last).total_seconds(), 0.0)
-    doing = state(log, folder, age_s)
-    restarts = str(len(log.segments) - 1)
-    if log.train.empty:
-        return (str(log.run), doing, "0", "–", "–", "–", "–", "–", restarts, ago(age_s), "–")
+    shown = dict.fromkeys(HEADER, MISSING) | {
+        "run": str(log.run),
+        "state": state(log, folder, age_s),
+        "step": "0",
+        "restarts": str(len(log.segments) - 1),
+        "last row": ago(age_s),
+    }
+    if not log.train.empty:
+        shown |= progress(log, folder)
+    if shown["state"] != "running":
+        shown["ETA"] = MISSING
+    return tuple(shown.values())
+
+
+def progress(log: RunLog, folder: Path) -> dict[str, str]:
+    """What the newest rows say, by the name of its column."""
     row = log.train.iloc[-1]
-    validated = overall_validation(log.val)["loss_nats"].tail(1)
-    speed = (
-        log.perf["tokens_per_s"].tail(5).median()
-    )  # of the newest rows: the first steps compile and warm up
+    shown = {
+        "step": f"{row['step']:,}",
+        "tokens": f"{row['tokens_seen'] / 1e6:,.1f} M",
+        "trend": sparkline(log.train["loss_nats"].to_numpy(float)),
+        "loss": f"{row['loss_nats']:.3f}",
+    }
+    for nats in overall_validation(log.val)["loss_nats"].tail(1):
+        shown["val loss"] = f"{nats:.3f}"
+    for saved in log.event.loc[log.event["event"] == "checkpoint", "step"].tail(1):
+        shown["saved"] = f"{saved:,}"
     total = tokens_total(folder)
-    left_s = (total - row["tokens_seen"]) / speed if total else math.nan
-    return (
-        str(log.run),
-        doing,
-        f"{row['step']:,}",
-        f"{row['tokens_seen'] / 1e6:,.1f} M",
-        f"{row['tokens_seen'] / total:.0%}" if total else "–",
-        f"{row['loss_nats']:.3f}",
-        *([f"{nats:.3f}" for nats in validated] or ["–"]),
-        "–" if math.isnan(speed) else f"{speed:,.0f}",
-        restarts,
-        ago(age_s),
-        span(left_s) if doing == "running" and not math.isnan(left_s) else "–",
-    )
+    if total:
+        shown["of total"] = f"{row['tokens_seen'] / total:.0%}"
+    newest = log.perf.tail(5)  # the first steps compile and warm up
+    if len(newest):
+        speed = newest["tokens_per_s"].median()
+        shown["tokens/s"] = f"{speed:,.0f}"
+        shown["data wait"] = f"{newest['data_wait_s'].sum() / newest['step_s'].sum():.1%}"
+        if total:
+            shown["ETA"] = span((total - row["tokens_seen"]) / speed)
+    return shown
+
+
+def sparkline(values: np.ndarray) -> str:
+    """Means of at most TREND_WIDTH equal parts of a curve as blocks of a height between its extremes."""
+    parts = np.array_split(values, min(TREND_WIDTH, len(values)))
+    known = [part[np.isfinite(part)] for part in parts]
+    means = np.array([part.mean() for part in known if len(part)])
+    if not len(means):
+        return MISSING
+    reach = np.ptp(means) or 1.0
+    return "".join(BLOCKS[round(height * (len(BLOCKS) - 1))] for height in (means - means.min()) / reach)
 
 
 def tokens_total(folder: Path) -> int | None:
@@ -107,7 +143,7 @@ def span(seconds: float) -> str:
 def table(rows: Sequence[Sequence[str]]) -> str:
     """The rows in aligned columns, words to the left and numbers to the right."""
     columns = [
-        [f"{cell:{'<' if i < 2 else '>'}{max(map(len, column))}}" for cell in column]
+        [f"{cell:{'<' if i in LEFT else '>'}{max(map(len, column))}}" for cell in column]
         for i, column in enumerate(zip(*rows, strict=True))
     ]
     return "\n".join("  ".join(cells) for cells in zip(*columns, strict=True))
@@ -131,19 +167,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--scale", help="full, mini or demo (default: all)")
     parser.add_argument("--logs", type=Path, default=default_runs_root(), help="root of runs ($ARXIV_RUNS)")
+    parser.add_argument(
+        "--watch",
+        type=float,
+        nargs="?",
+        const=WATCH_S,
+        metavar="SECONDS",
+        help=f"show it again after so many seconds (default: {WATCH_S:g})",
+    )
     args = parser.parse_args()
+    if args.watch is None:
+        print(overview(args.logs, args.scale))
+        return
+    if args.watch <= 0:
+        raise UserError(f"--watch {args.watch:g}: more than 0 seconds")
+    try:
+        while True:
+            text = overview(args.logs, args.scale)
+            print(
+                f"{CLEAR if sys.stdout.isatty() else ''}{datetime.now(UTC):%F %T} UTC\n\n{text}", flush=True
+            )
+            time.sleep(args.watch)
+    except KeyboardInterrupt:  # how a user ends it
+        print()
 
+
+def overview(root: Path, scale: str | None) -> str:
+    """The table, what is wrong with logs, and the queue."""
     rows: list[Sequence[str]] = [HEADER]
     problems: list[str] = []
-    for run, files in find_runs([args.logs], args.scale).items():
+    for run, files in find_runs([root], scale).items():
         rows.append(_row(run, files, problems))
-    if len(rows) == 1:
-        print(f"{args.logs}: no runs here; `make demo` trains a small one")
-    else:
-        print(table(rows))
-    print(*problems, sep="\n", end="\n" if problems else "")
+    nothing = f"{root}: no runs here; `make demo` trains a small one"
+    parts = [nothing if len(rows) == 1 else table(rows), *problems]
     if jobs := queue():
-        print(f"\n{jobs}")
+        parts += ["", jobs]
+    return "\n".join(parts)
 
 
 def _row(run: Run, files: list[Path], problems: list[str]) -> Sequence[str]:
@@ -153,7 +212,7 @@ def _row(run: Run, files: list[Path], problems: list[str]) -> Sequence[str]:
         return describe(log, files[0].parent, datetime.now(UTC))
     except UserError as error:  # one damaged log must not hide the other runs
         problems.append(str(error))
-        return (str(run), "damaged log", *["–"] * (len(HEADER) - 2))
+        return (str(run), "damaged log", *[MISSING] * (len(HEADER) - 2))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
 """`make status`: what a run is doing, told from its files."""
 
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.readers.run_logs import Run, find_runs, read_run
-from analysis.status import HEADER, describe, span
-from tests.conftest import run_script
+from analysis.status import HEADER, describe, span, sparkline
+from tests.conftest import ROOT, run_script
+from tests.support import PATIENCE_S
 from tests.support.analysis_logs import Row, event, header, history, interrupted_run, write
 
 RUN = Run("demo", "run20", 0)
@@ -68,6 +73,37 @@ def test_a_damaged_log_does_not_hide_the_others(tmp_path: Path) -> None:
     assert "demo/run23/seed0  damaged log" in shown
     assert "log.0.jsonl:2: step is None" in shown
     assert "demo/run20/seed0  silent" in shown
+
+
+def test_watching_shows_new_rows_until_ctrl_c(tmp_path: Path) -> None:
+    log = tmp_path / "demo/run20/seed0/log.0.jsonl"
+    write(log, [header(), *history(1, 100)])
+    command = [sys.executable, "analysis/status.py", "--logs", str(tmp_path), "--watch", "0.1"]
+    watching = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert watching.stdout is not None
+    lines = iter(watching.stdout.readline, "")
+    assert "  100  " in next(line for line in lines if line.startswith("demo/run20"))
+    write(log, [header(), *history(1, 110)])
+    assert any("  110  " in line for line in lines)
+    watching.send_signal(signal.SIGINT)
+    _, errors = watching.communicate(timeout=PATIENCE_S)
+    assert (watching.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([8.0, 7, 6, 5, 4, 3, 2, 1], "█▇▆▅▄▃▂▁"),
+        ([3.0, 3.0], "▁▁"),
+        ([float("nan")] * 3, "–"),
+        ([*[2.0] * 600, *[1.0] * 600], "██████▁▁▁▁▁▁"),
+    ],
+    ids=["falling", "flat", "never finite", "long"],
+)
+def test_the_trend_is_a_curve_of_blocks(values: list[float], shown: str) -> None:
+    assert sparkline(np.array(values)) == shown
 
 
 def test_no_runs_names_the_remedy(tmp_path: Path) -> None:
