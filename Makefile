@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-corpus bench-duplicates prove-resume
+.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-corpus bench-duplicates prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -88,6 +88,9 @@ ladder: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= SEEDS= JOBS= 
 
 figures: setup  ## SCALE=: the six figures from logs
 	$(PY) analysis/plot_runs.py --scale "$$SCALE"
+
+step-time: setup  ## SCALE= RUNS_LIST=run20,run08: where the time of training runs went
+	@$(PY) analysis/step_time.py --scale "$$SCALE" $(if $(RUNS_LIST),--runs "$(RUNS_LIST)")
 
 yield-report: setup  ## DATA= VARIANT=: what each stage kept and dropped, with the laws checked
 	$(PY) analysis/yield_report.py --data "$$DATA" --variant "$$VARIANT"

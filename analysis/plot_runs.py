@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from analysis.figures import style
 from analysis.figures.training import RUNS, Logs, gradient_norm, together, training_loss, validation
-from analysis.readers.run_logs import RunLog, find_runs, read_run
+from analysis.readers.run_logs import RunLog, choose_scale, find_runs, read_run
 from configs.script import UserError, default_runs_root, run_main
 
 if TYPE_CHECKING:
@@ -77,16 +77,6 @@ def remedy(run: str, scale: str) -> str:
         f"torchrun --nproc_per_node 2 train/pretrain.py configs/runs/{run}.yaml --scale {scale} "
         f"(on Slurm: SCALE={scale} sbatch slurm/train_{run}.sh)"
     )
-
-
-def choose_scale(found: Sequence[str], asked: str | None, roots: Sequence[Path]) -> str:
-    """The scale to draw: the one asked for, else the only one there is."""
-    if asked or len(found) == 1:
-        return asked or found[0]
-    where = " and ".join(map(str, roots))
-    if found:
-        raise UserError(f"{where} hold logs of the scales {', '.join(found)}: choose one with --scale")
-    raise UserError(f"{where}: no logs here; `make demo` trains a small model and writes some")
 
 
 def main() -> int:

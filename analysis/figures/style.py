@@ -137,7 +137,7 @@ def legend(axes: Axes, above: bool = False) -> None:
                 axes.legend(loc="upper right", borderaxespad=0.2, handlelength=1.6)
 
 
-def figure_legend(figure: Figure, axes: Axes) -> None:
+def figure_legend(figure: Figure, axes: Axes, columns: int = LEGEND_COLUMNS) -> None:
     """The legend of one panel in rows below the subtitle, for all panels of a figure."""
     handles, labels = axes.get_legend_handles_labels()
     with mpl.rc_context(RC):
@@ -146,7 +146,7 @@ def figure_legend(figure: Figure, axes: Axes) -> None:
             labels,
             loc="upper left",
             bbox_to_anchor=(0.06 / WIDTH_IN, 1 - 0.55 / figure.get_size_inches()[1]),
-            ncols=LEGEND_COLUMNS,
+            ncols=columns,
             handlelength=2.4,
             columnspacing=1.6,
             borderaxespad=0,

@@ -22,7 +22,18 @@ from analysis.readers.log_frames import make_frame
 from analysis.readers.log_rows import COLUMNS, Row, Segment, Wanted, read_segments
 from configs.script import UserError
 
-__all__ = ["COLUMNS", "Row", "Run", "RunLog", "Segment", "find_runs", "needed_by_figures", "read_run"]
+__all__ = [
+    "COLUMNS",
+    "Row",
+    "Run",
+    "RunLog",
+    "Segment",
+    "choose_scale",
+    "find_runs",
+    "needed_by_figures",
+    "read_run",
+    "read_runs",
+]
 
 _RESTART = re.compile(r"log\.(\d+)\.jsonl")
 
@@ -117,3 +128,29 @@ def read_run(run: Run, files: Sequence[Path], wanted: Wanted | None = None) -> R
     if len(repeated):
         notes.append(f"{run}: step {repeated.iloc[0]} is logged twice in one history ({len(repeated)} such)")
     return RunLog(run, segments, notes, **frames)
+
+
+def choose_scale(found: Sequence[str], asked: str | None, roots: Sequence[Path]) -> str:
+    """The scale to read: the one asked for, else the only one there is. Raises UserError."""
+    if asked or len(found) == 1:
+        return asked or found[0]
+    where = " and ".join(map(str, roots))
+    if found:
+        raise UserError(f"{where} hold logs of the scales {', '.join(found)}: choose one with --scale")
+    raise UserError(f"{where}: no logs here; `make demo` trains a small model and writes some")
+
+
+def read_runs(roots: Sequence[Path], scale: str | None, runs: Sequence[str] | None) -> list[RunLog]:
+    """The logs of some runs (None: all) of one scale, every seed. Raises UserError where a run has none."""
+    found = find_runs(roots)
+    scale = choose_scale(sorted({run.scale for run in found}), scale, roots)
+    of_scale = {run: files for run, files in found.items() if run.scale == scale}
+    names = sorted({run.run for run in of_scale})
+    missing = [name for name in runs or [] if name not in names]
+    if missing or not names:
+        where = " and ".join(map(str, roots))
+        raise UserError(
+            f"{where}: no logs of {', '.join(missing) or 'any run'} at scale {scale}, "
+            f"only of {', '.join(names) or 'other scales'}"
+        )
+    return [read_run(run, files) for run, files in of_scale.items() if run.run in (runs or names)]
