@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from configs.loader import Config, run_main
 from preprocess.latex.authors_cleaning import clean_as_authors
-from preprocess.latex.cleaning.comments import Held, strip_comments
+from preprocess.latex.cleaning.comments import Placeholders, strip_comments
 from preprocess.latex.cleaning.conditionals import resolve_conditionals
 from preprocess.latex.cleaning.environments import tidy_environments
 from preprocess.latex.cleaning.expand import Expander
@@ -81,15 +81,15 @@ def normalize_document(
 ) -> Normalized | Dropped:
     """Clean a flattened paper (UTF-8 with LF line ends); drop it if no letter is left."""
     removed: Counter[str] = Counter()
-    plain = text.translate(None, _CONTROL_CHARACTERS)  # NUL is now free: Held marks verbatim text with it
+    plain = text.translate(None, _CONTROL_CHARACTERS)  # NUL is now free: it marks Placeholders
     removed["control_characters"] = len(text) - len(plain)
     if config.raw:
         return Normalized(_tidy_unicode(plain, removed), removed, {})
     if config.authors:
         plain = clean_as_authors(plain, removed)
         return Normalized(_tidy_unicode(plain, removed), removed, {})
-    held = Held(removed)
-    plain = strip_comments(plain, held, removed)
+    verbatim = Placeholders(removed)
+    plain = strip_comments(plain, verbatim, removed)
     plain = resolve_conditionals(plain, removed)
     preamble, plain = _split_document(plain, removed)
     expander = Expander(len(plain), removed)
@@ -105,7 +105,7 @@ def normalize_document(
         bool(title and abstract),
         removed,
     )
-    plain = held.release(tidy_blanks(plain, removed))
+    plain = verbatim.restore(tidy_blanks(plain, removed))
     if not _LETTER.search(plain):
         return Dropped("no_document_body", f"{len(text)} bytes of LaTeX leave no text", len(text))
     head = f"{' '.join(title.split())}\n\n{_tidy_abstract(abstract)}\n\n".lstrip().encode("utf-8", "replace")

@@ -1,11 +1,11 @@
-r"""The cleaning of the paper's own release, as it works once its coroutines are awaited (Run 05).
+r"""Clean as the paper's own release does once its coroutines are awaited (Run 05).
 
-Written from what that code was seen to do, each behaviour a test in test_authors_cleaning.py: a
-submission of one file is dropped, because it is no tar; the .tex files of a tar are joined in its order,
-whatever includes what; a comment is all that follows a percent sign, also that of `5\%`; figures go; and
-white space of any length becomes one blank, so that no paragraph is left. Of the rest of that release,
-categories matched by substring are an error that is not repeated here, duplicates are kept by Run 03, and
-papers cut to 768 tokens are Run 10.
+This follows what that code was observed to do; test_authors_cleaning.py has a test for each behaviour. A
+submission of one file is dropped, because it is not a tar. The .tex files of a tar are joined in the order of
+the tar, whatever includes what. Everything behind a percent sign is a comment, also behind that of `5\%`.
+Figures are removed. White space of any length becomes one blank, so no paragraphs remain. Of the release's
+other behaviours, matching categories by substring is a mistake that is not repeated here, keeping duplicates
+is Run 03, and cutting papers to 768 tokens is Run 10.
 """
 
 import re
@@ -31,12 +31,12 @@ class Joined:
 
 
 def is_read_by_authors(kind: str) -> bool:
-    """Whether an item of this kind (see ITEMS in schema.py) is a tar, zipped or not."""
+    """Whether the release reads an item of this kind (see ITEMS in schema.py): a tar, gzipped or not."""
     return kind in ("tar", "tar.gz")
 
 
 def join_tex_files(files: Mapping[str, memoryview]) -> Joined | Dropped:
-    """All .tex files in the order of the tar."""
+    """Join all .tex files in the order of `files`; dropped with reason no_tex_source where there is none."""
     texts, removed = [], Counter[str]()
     names = [name for name in files if name.lower().endswith(TEX_SUFFIXES)]
     for name in names:
@@ -50,7 +50,7 @@ def join_tex_files(files: Mapping[str, memoryview]) -> Joined | Dropped:
 
 
 def clean_as_authors(text: bytes, removed: Counter[str]) -> bytes:
-    """`text` without what follows percent signs, without figures and paragraphs; `removed` is added to."""
+    """Remove what follows percent signs, figures and paragraph breaks; `removed` counts bytes by cause."""
     before = len(text)
     text = _COMMENT.sub(b"", text)
     removed["comments"] += before - len(text)
@@ -69,7 +69,8 @@ def _without_figures(text: bytes) -> bytes:
     kept, position = [], 0
     last_closing = {name: text.rfind(b"\\end{" + name + b"}") for name in (b"figure", b"figure*")}
     for opening in _FIGURE.finditer(text):
-        # What is never closed is not searched for again and again: the release is quadratic there.
+        # The end of a figure that is never closed is not searched for again; the release takes quadratic
+        # time.
         if position <= opening.start() < last_closing[opening[1]]:
             kept.append(text[position : opening.start()])
             closing = b"\\end{" + opening[1] + b"}"

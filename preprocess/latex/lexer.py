@@ -1,7 +1,7 @@
-r"""Reading TeX without a token list: where comments, verbatim text and groups begin and end.
+r"""Find where comments, verbatim text and groups of TeX begin and end, without making a list of tokens.
 
-All text is UTF-8 bytes: every character that means something to TeX is ASCII. Nothing here takes more than
-linear time, whatever the input: a closer that was not found once is not looked for again.
+All text is UTF-8 bytes, because every character with a meaning in TeX is ASCII. Every function takes linear
+time for any input; for instance, a closing command that was not found is not searched for again.
 """
 
 import re
@@ -16,7 +16,7 @@ VERBATIM_ENVIRONMENTS = tuple(
 # A longer name that a paper defines is left out of patterns: `trie` and the compiler of patterns recurse once
 # for each letter of a name, and Python allows 1,000 levels.
 MAX_NAME_BYTES = 64
-# Definitions of further ones: the name is the last group.
+# Commands by which a paper defines further ones; the last group is the name.
 _VERBATIM_DEFINERS = (b"lstnewenvironment", b"DefineVerbatimEnvironment", b"newtcblisting", b"excludecomment")
 _DEFINES_VERBATIM = re.compile(
     rb"\\("
@@ -28,7 +28,7 @@ _GROUP_ON_A_LINE = rb"\{[^{}\n]*+(?:\{[^{}\n]*+\}[^{}\n]*+)*+\}"
 _MARKED = rb"(?:\[[^\[\]\n]*+\])?(?:(?P<%b>[^\sA-Za-z*\[{])[^\n]*?(?P=%b)|" + _GROUP_ON_A_LINE + rb")"
 
 _BRACE = re.compile(rb"\\[{}\\]|[{}]")
-# A group with at most two levels of groups in it, as nearly all are.
+# A group that contains at most two levels of groups, as nearly all do.
 _FLAT = rb"\{[^{}\\]*+(?:\\.[^{}\\]*+)*+\}"
 _NESTED = rb"\{[^{}\\]*+(?:(?:\\.|" + _FLAT + rb")[^{}\\]*+)*+\}"
 SHALLOW_GROUP = rb"\{([^{}\\]*+(?:(?:\\.|" + _NESTED + rb")[^{}\\]*+)*+)\}"
@@ -38,22 +38,25 @@ _TO_BRACE = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\{")
 _TO_BRACKET = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\[")
 _IN_BRACKET = re.compile(rb"\\[\\\]{}]|[\]{}]")
 COMMAND = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
-# A command, a parameter of a macro, text held apart, or one character in UTF-8; not behind an empty line.
+# A command, a parameter of a macro, a placeholder of verbatim text, or one character in UTF-8, if no empty
+# line precedes it.
 _TOKEN = re.compile(
     rb"[ \t]*+(?:\n[ \t]*+)?(\\(?:[A-Za-z@]+|[^\n])|#\d|\0\d+\0|[\xc2-\xf4][\x80-\xbf]+|[^\s}])", re.DOTALL
 )
-_GUARDED_BYTES = 2  # three and four let little less through, and cost as much
+_GUARDED_BYTES = 2  # three or four filter hardly better and cost more
 _MAX_OPTION = 2000  # bytes of an `[option]`
-_LOCAL_BYTES = 4000  # of a group that is matched as a whole
-_LOCAL_BRACES = 500  # looked at one by one before the whole text is paired up
-
+_LOCAL_BYTES = 4000  # longest group that one regular expression matches
+_LOCAL_BRACES = 500  # braces that are counted for one group before all braces of the text are paired
 
 BACKSLASH = 0x5C
 BEGIN_DOCUMENT = b"\\begin{document}"
 
 
 def trie(names: Iterable[bytes]) -> bytes:
-    """A pattern for the longest of `names` that looks at each character once, however many there are."""
+    """A pattern for the longest of `names` that reads each character once, however many names there are.
+
+    Empty where there are no names. Names must be at most MAX_NAME_BYTES long.
+    """
     root: dict[int, dict] = {}
     for name in names:
         node = root
@@ -69,12 +72,12 @@ def _trie_node(node: dict[int, dict]) -> bytes:
         return b""
     if len(branches) == 1 and -1 not in node:
         return branches[0]
-    # Possessive: after a whole name comes its end, never a shorter name.
+    # Possessive: once the longest name has matched, a shorter one is never tried.
     return b"(?:" + b"|".join(branches) + (b")?+" if -1 in node else b")")
 
 
 def _guard(names: Collection[bytes]) -> bytes:
-    """A lookahead for what the first bytes of `names` can be: most other commands end here, cheaply."""
+    """A lookahead for the first bytes that `names` can have; it rejects most other commands cheaply."""
     letters = ({name[n : n + 1] for name in names} for n in range(_GUARDED_BYTES))
     classes = (b"[" + b"".join(map(re.escape, sorted(of_place))) + b"]" for of_place in letters)
     return rb"(?=" + b"".join(classes) + rb")"
@@ -83,9 +86,9 @@ def _guard(names: Collection[bytes]) -> bytes:
 def opaque_pattern(
     environments: Collection[bytes], others: bytes = rb"(?!)", names: Iterable[bytes] = ()
 ) -> re.Pattern[bytes]:
-    """What `live_events` looks for: verbatim text, and `others` with their named groups.
+    """The pattern for `live_events`: verbatim text, and `others`, alternatives with named groups.
 
-    `names`: how the commands of `others` begin. At most backslashes a look at these decides.
+    `names`: first letters of the commands in `others`; at most backslashes these alone rule out a match.
     """
     beginnings = {*_OPAQUE_NAMES, *names, *(b"begin{" + name + b"}" for name in environments)}
     return re.compile(
@@ -102,7 +105,7 @@ VERBATIM = opaque_pattern((*VERBATIM_ENVIRONMENTS, b"comment"))
 
 
 def verbatim_environments(text: bytes) -> tuple[bytes, ...]:
-    """Names of verbatim environments that the paper defines itself, before its body where it has one."""
+    """Names of verbatim environments that the paper defines in its preamble (anywhere without a body)."""
     body = text.find(BEGIN_DOCUMENT)
     preamble = text[:body] if body >= 0 else text
     if not any(definer in preamble for definer in _VERBATIM_DEFINERS):
@@ -110,16 +113,18 @@ def verbatim_environments(text: bytes) -> tuple[bytes, ...]:
     return tuple(sorted({match[2] for match in _DEFINES_VERBATIM.finditer(preamble)}))
 
 
+# (kind, start, end, match), as `live_events` describes it.
 Event = tuple[str, int, int, re.Match[bytes]]
 
 
 def live_events(text: bytes, pattern: re.Pattern[bytes]) -> Iterator[Event]:
-    r"""(kind, start, end, match) of what is live, in order: nothing inside a comment or verbatim text.
+    r"""(kind, start, end, match) of each match of `pattern` outside comments and verbatim text, in order.
 
     Kinds: `verb`, `url`, `verbatim` (the whole environment; one that is never closed is not verbatim) and the
-    named groups that were given to `opaque_pattern`. Comments are looked for only on lines with one of these.
+    named groups of the `others` given to `opaque_pattern`.
     """
     at, unclosed = 0, set[bytes]()
+    # Comments are searched for only on lines with a match.
     while match := _next_live(text, at, pattern):
         kind, (start, end) = match.lastgroup or "", match.span()
         if begins_comment(text, max(at, text.rfind(b"\n", at, start) + 1), start):
@@ -136,7 +141,7 @@ def live_events(text: bytes, pattern: re.Pattern[bytes]) -> Iterator[Event]:
 
 
 def _environment_end(text: bytes, opening: re.Match[bytes], unclosed: set[bytes]) -> int:
-    """Offset behind a verbatim environment; behind its opening where it is never closed."""
+    """The offset behind a verbatim environment, or behind its \\begin where it is never closed."""
     closer = b"\\end{" + opening["environment"] + b"}"
     found = -1 if closer in unclosed else text.find(closer, opening.end())
     if found < 0:
@@ -154,6 +159,7 @@ def begins_comment(text: bytes, start: int, end: int) -> bool:
 
 
 def _next_live(text: bytes, at: int, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+    r"""The next match whose backslash is not the second one of `\\`."""
     while match := pattern.search(text, at):
         if not escaped(text, match.start()):
             return match
@@ -162,7 +168,7 @@ def _next_live(text: bytes, at: int, pattern: re.Pattern[bytes]) -> re.Match[byt
 
 
 def escaped(text: bytes, at: int) -> bool:
-    r"""Whether an odd number of backslashes stands before `at`: `\\%` is a line break and a comment."""
+    r"""Whether an odd number of backslashes precedes `at`. (`\\%` is a line break and a comment.)"""
     start = at
     while start and text[start - 1] == BACKSLASH:
         start -= 1
@@ -170,19 +176,19 @@ def escaped(text: bytes, at: int) -> bool:
 
 
 class Groups:
-    r"""Finds the arguments of commands in one text.
+    """Finds the arguments of commands in one text; methods return None where there is no such argument.
 
-    A closing brace is looked for locally at first; when it is far, the whole text is paired up once, so that
-    unclosed and deeply nested groups cost no more than linear time.
+    A closing brace is first searched for nearby. If it is far away, all braces of the text are paired once,
+    so that unclosed and deeply nested groups take linear time in total.
     """
 
     def __init__(self, text: bytes) -> None:
         self.text = text
         self._pairs: dict[int, int] | None = None
-        self._bare = (0, 0)  # a stretch without `]`, `{` and `}`
+        self._bare = (0, 0)  # a span known to hold no `]`, `{` and `}`
 
     def end(self, start: int) -> int:
-        """Offset behind the group that opens at `start`, -1 if it is never closed."""
+        """The offset behind the group that opens at `start`; -1 if it is never closed."""
         if shallow := _SHALLOW_GROUP.match(self.text, start, start + _LOCAL_BYTES):
             return shallow.end()
         if self._pairs is None:
@@ -211,12 +217,12 @@ class Groups:
         return pairs
 
     def group(self, at: int) -> tuple[bytes, int] | None:
-        """(content, offset behind) of the `{group}` that follows `at`, blanks and one line end apart."""
+        """(content, offset behind) of the `{group}` at `at`, after blanks and one line end at most."""
         span = self.group_span(at)
         return (self.text[span[0] : span[1] - 1], span[1]) if span else None
 
     def group_span(self, at: int) -> tuple[int, int] | None:
-        """(offset of the content, offset behind) of the group that `group` gives, which is not copied."""
+        """(offset of the content, offset behind) of the group that `group` returns, without copying it."""
         if shallow := _SHALLOW_ARGUMENT.match(self.text, at, at + _LOCAL_BYTES):
             return shallow.start(1), shallow.end()
         brace = _TO_BRACE.match(self.text, at)
@@ -226,7 +232,7 @@ class Groups:
         return (brace.end(), end) if end > 0 else None
 
     def argument(self, at: int) -> tuple[bytes, int] | None:
-        """(content, offset behind) of the argument that follows `at`: a group, a command, one character."""
+        """(content, offset behind) of the argument at `at`: a group, a command or one character."""
         if shallow := _SHALLOW_ARGUMENT.match(self.text, at, at + _LOCAL_BYTES):
             return shallow[1], shallow.end()
         token = _TOKEN.match(self.text, at)
@@ -238,7 +244,7 @@ class Groups:
         return token[1], token.end()
 
     def optional(self, at: int) -> tuple[bytes, int] | None:
-        """(content, offset behind) of the `[option]` that follows `at`; braces in it are balanced."""
+        """(content, offset behind) of the `[option]` at `at`, whose braces are balanced."""
         bracket = _TO_BRACKET.match(self.text, at)
         if bracket is None:
             return None
@@ -246,7 +252,7 @@ class Groups:
         while mark := self._bracket_or_brace(position, start + _MAX_OPTION):
             if mark[0] == b"]":
                 return self.text[start : mark.start()], mark.end()
-            if len(mark[0]) == 2:  # a written brace
+            if len(mark[0]) == 2:  # an escaped brace or bracket
                 position = mark.end()
                 continue
             position = self.end(mark.start()) if mark[0] == b"{" else -1
@@ -255,7 +261,7 @@ class Groups:
         return None
 
     def _bracket_or_brace(self, at: int, limit: int) -> re.Match[bytes] | None:
-        """The next `]` or brace in [at, limit). A stretch without any is not looked through again."""
+        """The next `]` or brace in [at, limit). A span without any is not searched again."""
         start, end = self._bare
         start, at = (start, end) if start <= at < end else (at, at)
         mark = _IN_BRACKET.search(self.text, at, limit)

@@ -1,4 +1,7 @@
-"""Telling prose from mathematics in clean LaTeX: a few passes in C, linear for any input."""
+"""Separate prose from mathematics in clean LaTeX, find words, and measure the share of slides.
+
+All functions make a few passes in C and take linear time for any input.
+"""
 
 import re
 
@@ -8,8 +11,9 @@ _ENVIRONMENT = (
     r"(?:equation|align|alignat|flalign|gather|multline|eqnarray|displaymath|math|IEEEeqnarray|dmath|subequations"
     r"|xalignat|xxalignat)\*?"
 )
-# What is mathematics, a pass each: a pattern that begins with fixed characters is searched for several times
-# as fast as one of alternatives. Possessive repeats never go back: what is not closed costs no more.
+# The forms of mathematics, one pass each: a pattern with a fixed beginning is found several times as fast as
+# alternatives are. Possessive repeats never backtrack, so an unclosed formula costs no more than a closed
+# one.
 _MATHEMATICS = (
     re.compile(r"\\begin\{(" + _ENVIRONMENT + r")\}(?:[^\\]++|\\(?!end\{\1\}))*+(?:\\end\{\1\})?"),
     re.compile(r"\\\[(?:[^\\]++|\\(?!\]))*+(?:\\\])?"),
@@ -17,44 +21,44 @@ _MATHEMATICS = (
     re.compile(r"\$(?:\$[^$\0]*+(?:\$\$)?|[^$\0]*+\$?)"),
 )
 _COMMAND = re.compile(r"\\(?:begin|end)\{[^{}]*\}|\\[A-Za-z@]+\*?|\\.", re.DOTALL)
-# U+0080–U+00BF and U+2000–U+207F in UTF-8: no letters, but for three (ª, µ, º).
+# U+0080–U+00BF and U+2000–U+207F in UTF-8: punctuation, apart from three letters (ª, µ, º).
 _PUNCTUATION = re.compile(rb"\xc2[\x80-\xbf]|\xe2[\x80\x81][\x80-\xbf]")
 _LETTERS_ONLY = bytes(code if code >= 0x80 or chr(code).isalpha() else 0x20 for code in range(256))
 
 
 def split_prose(text: str) -> tuple[str, int]:
-    r"""(text without its mathematics, characters of mathematics with their delimiters).
+    r"""Split `text` into (prose, number of characters in formulas and their delimiters).
 
-    A formula that is not closed within its paragraph ($) or at all counts as mathematics up to there. In the
-    prose `\\` and `\$` are blanks.
+    A formula that is not closed counts as mathematics up to the end of its paragraph ($, $$) or of the text.
+    In the prose a blank stands for each formula, for `\\` and for `\$`.
     """
-    # Clean text holds no NUL: it marks where a paragraph ends, beyond which no `$` reaches.
+    # Clean text holds no NUL, so NUL can mark the end of a paragraph, where a `$` formula ends at the latest.
     text = text.replace("\\\\", "  ").replace("\\$", "  ").replace("\n\n", "\0\0")
     n_math = 0
     for pattern in _MATHEMATICS:
         rest, n_formulas = pattern.subn(" ", text)
-        n_math += len(text) - len(rest) + n_formulas  # a blank stands for each
+        n_math += len(text) - len(rest) + n_formulas  # each was replaced by a blank
         text = rest
     return text.replace("\0\0", "\n\n"), n_math
 
 
 def strip_commands(prose: str) -> str:
-    """Prose without command names, braces and alignment marks; arguments stay."""
+    """`prose` with a blank for each command name, brace, `~` and `&`; arguments stay."""
     prose = _COMMAND.sub(" ", prose)
-    for mark in "{}~&":  # four passes of `replace` cost a tenth of four more alternatives in the pattern
+    for mark in "{}~&":  # four passes of `replace` take a tenth of the time of four more alternatives
         prose = prose.replace(mark, " ")
     return prose
 
 
 def letters_of(prose: bytes) -> bytes:
-    """Stripped prose in UTF-8 with a blank for every byte that is not a letter's."""
+    """Stripped prose (UTF-8) with a blank for each byte that is not part of a letter."""
     if not prose.isascii():
         prose = _PUNCTUATION.sub(b" ", prose)
     return prose.translate(_LETTERS_ONLY)
 
 
 def find_words(letters: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """(first byte, length in bytes) of each run of two or more letters: int64 [words] each."""
+    """(offset, length in bytes) of each run of two or more letters in `letters`: two int64 arrays [words]."""
     inside = np.zeros(len(letters) + 2, np.bool_)
     inside[1:-1] = np.frombuffer(letters, np.uint8) != ord(" ")
     borders = np.flatnonzero(inside[1:] != inside[:-1])
@@ -63,14 +67,15 @@ def find_words(letters: bytes) -> tuple[np.ndarray, np.ndarray]:
     return starts[long], lengths[long]
 
 
-# Where a slide begins: beamer, seminar, slides, powerdot; and beamer's older \frame{\frametitle{…} …}.
+# The beginning of a slide in beamer, seminar, slides and powerdot; also beamer's older \frame{\frametitle{…}
+# …}.
 _SLIDE = re.compile(r"\\begin\{(frame|slide)\*?\}|\\frame\s*(?:<[^<>]*>\s*)?\{\s*\\frametitle")
 
 
 def slide_share(text: str) -> float:
-    r"""Share of a text on slides: from `\begin{frame}` to its end, from an old `\frame` to the next slide.
+    r"""Share (0 to 1) of the characters on slides; one that begins with `\frame` ends where the next begins.
 
-    A frame without an end before the next begins is no slide but a text that mentions one.
+    A `\begin{frame}` without its end before the next slide counts nothing: such a text only mentions frames.
     """
     openings = list(_SLIDE.finditer(text))
     limits = [*(following.start() for following in openings), len(text)][1:]

@@ -1,13 +1,13 @@
-r"""Arguments of macros beyond LaTeX's plain form: letters of \NewDocumentCommand, text between delimiters.
+r"""Read arguments of other forms than LaTeX's own: those of \NewDocumentCommand, and delimited ones of \def.
 
-Also the bodies of definitions between \ExplSyntaxOn and \ExplSyntaxOff, rewritten as ordinary LaTeX.
+Also rewrites the bodies of definitions between \ExplSyntaxOn and \ExplSyntaxOff as ordinary LaTeX.
 """
 
 import re
 
 from preprocess.latex.lexer import Groups
 
-NO_VALUE = b"-NoValue-"  # as xparse writes an optional argument that is not there
+NO_VALUE = b"-NoValue-"  # xparse's value for an optional argument that is not given
 TRUE, FALSE = b"\\BooleanTrue", b"\\BooleanFalse"
 _SPACE = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?")
 _EXPL_SWITCH = re.compile(rb"\\ExplSyntaxO(n|ff)(?![A-Za-z@])")
@@ -18,7 +18,7 @@ Letter = tuple[bytes, bytes, bytes, bytes]  # letter, opening, closing, default
 
 
 def expl_regions(text: bytes) -> list[tuple[int, int]]:
-    r"""(start, end) of each `\ExplSyntaxOn … \ExplSyntaxOff`."""
+    r"""(start, end) of each `\ExplSyntaxOn … \ExplSyntaxOff`, in ascending order."""
     if b"\\ExplSyntaxOff" not in text:
         return []
     regions, start = [], -1
@@ -32,7 +32,7 @@ def expl_regions(text: bytes) -> list[tuple[int, int]]:
 
 
 def as_latex(body: bytes) -> bytes:
-    """A body from such a region in ordinary LaTeX: blanks gone, `~` a blank, `@` for `_` and `:` in names."""
+    """A body from such a region as ordinary LaTeX: no blanks but for `~`; `@` for `_` and `:` in names."""
     return _EXPL_TOKEN.sub(_expl_token, body)
 
 
@@ -46,7 +46,7 @@ def _expl_token(match: re.Match[bytes]) -> bytes:
 
 
 def read_letters(signature: bytes) -> tuple[Letter, ...] | None:
-    """The arguments that xparse's letters ask for; None where one is of another kind (`e`, `b`, `g`)."""
+    """The arguments that an xparse signature (`s O{x} m`) asks for; None if one is of kind e, b or g."""
     signature = signature.rstrip()
     groups, at, letters = Groups(signature), 0, []
     while at < len(signature):
@@ -68,7 +68,7 @@ def read_letters(signature: bytes) -> tuple[Letter, ...] | None:
 
 
 def read_arguments(groups: Groups, at: int, letters: tuple[Letter, ...]) -> tuple[list[bytes], int] | None:
-    """(arguments, offset behind them) of a use; None where one is missing."""
+    """(arguments, offset behind them) of a use that ends at `at`; None where one is missing."""
     text, arguments = groups.text, list[bytes]()
     for letter, opening, closing, default in letters:
         if letter in b"mv":
@@ -92,6 +92,7 @@ def read_arguments(groups: Groups, at: int, letters: tuple[Letter, ...]) -> tupl
 
 
 def _delimited(groups: Groups, at: int, opening: bytes, closing: bytes) -> tuple[bytes, int] | None:
+    """(content, offset behind) of an argument between two characters."""
     if opening == b"[":
         return groups.optional(at)
     start = _SPACE.match(groups.text, at).end()  # type: ignore[union-attr]
@@ -101,7 +102,7 @@ def _delimited(groups: Groups, at: int, opening: bytes, closing: bytes) -> tuple
 
 
 def _until(groups: Groups, at: int, delimiter: bytes) -> tuple[bytes, int] | None:
-    """(text before the `delimiter` that stands outside braces, offset behind the delimiter)."""
+    """(text before the next `delimiter` outside braces, offset behind the delimiter), or None."""
     text, position = groups.text, at
     while position < len(text):
         if text.startswith(delimiter, position):
@@ -119,7 +120,7 @@ def _until(groups: Groups, at: int, delimiter: bytes) -> tuple[bytes, int] | Non
 
 
 def read_delimited(groups: Groups, at: int, parameters: bytes) -> tuple[list[bytes], int] | None:
-    """(arguments, offset behind them) of a use of a macro with the parameter text `parameters`."""
+    """(arguments, offset behind them) of a use of a \\def macro with the parameter text `parameters`."""
     pieces = re.split(rb"#[1-9]", parameters)
     if not groups.text.startswith(pieces[0], at):
         return None

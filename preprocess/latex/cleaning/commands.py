@@ -1,7 +1,8 @@
-r"""Where some of many commands stand in a text, without a stop at each backslash.
+"""Find the uses of many commands in a text at once.
 
-A paper uses a hundred macros of its own; a pattern of their names takes longer to compile than most papers to
-read. Instead the first eight letters of all commands are read at once, as one number each.
+A paper uses a hundred macros of its own, and a regular expression of their names takes longer to compile than
+most papers take to read. Instead numpy reads the first eight letters of all commands at once, as one 64-bit
+number for each command.
 """
 
 from collections.abc import Collection, Iterable
@@ -12,11 +13,11 @@ from preprocess.latex.lexer import COMMAND
 
 _KEY_BYTES = 8
 _TABLE_BITS = 16
-_HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 by the golden ratio: Fibonacci hashing (Knuth, TAOCP 6.4)
+_HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing (Knuth, TAOCP 6.4)
 _SHIFT = np.uint64(64 - _TABLE_BITS)
 _ONE, _SEVEN = np.uint64(1), np.uint64(7)
 
-Command = tuple[int, bytes]  # offset of its backslash, the command with it
+Command = tuple[int, bytes]  # offset of the backslash, the command with its backslash
 
 
 def _in_each_byte(value: int) -> np.uint64:
@@ -29,7 +30,7 @@ _AT = _in_each_byte(ord("@"))
 
 
 class CommandIndex:
-    r"""The commands of one text: backslashes, and the letters (with `@`) or the one character behind them."""
+    r"""The commands of a text: each backslash with the letters (including `@`) or the character behind it."""
 
     def __init__(self, text: bytes) -> None:
         padded = text + bytes(_KEY_BYTES + 1)
@@ -39,12 +40,12 @@ class CommandIndex:
         self._keys = _keys(self._behind[self._backslashes])
 
     def find(self, names: Collection[bytes], environments: Collection[bytes] = ()) -> list[Command]:
-        r"""Where `names` stand, which come with their backslash; it may be the second one of `\\`.
+        r"""The uses of `names` (with backslash), ascending. The backslash may be the second one of `\\`.
 
-        `environments`: at these, and at others that begin alike, `\begin` and `\end` count; at all where
-        there are none.
+        `environments`: `\begin` and `\end` are found only before names that begin like one of these, or
+        before all names if there are none here.
         """
-        # A name that fills its key may go on: it is read again where it stands.
+        # A name that fills its key may be longer, so such a use is read again from the text.
         wanted = _words(name[1:] for name in names)
         by_key = {
             key: name if len(name) <= _KEY_BYTES else b""
@@ -62,7 +63,7 @@ class CommandIndex:
         return commands
 
     def _choose_environments(self, chosen: np.ndarray, environments: Iterable[bytes]) -> None:
-        r"""Take back the choice of `\begin` and `\end` before all names but `environments`."""
+        r"""Unset `chosen` for each `\begin` and `\end` before a name that is none of `environments`."""
         wanted = np.append(_keys(_words(environments)), _words((b" ", b"\t", b"\n")))
         for edge in (b"begin", b"end"):
             at = np.flatnonzero(chosen & (self._keys == _key(edge)))
@@ -76,25 +77,26 @@ def _key(name: bytes) -> int:
 
 
 def _words(names: Iterable[bytes]) -> np.ndarray:
-    """The first eight bytes of each, zeros behind a shorter one."""
+    """The first eight bytes of each name as a number, padded with zeros: uint64 (n,)."""
     return np.frombuffer(b"".join([name[:_KEY_BYTES].ljust(_KEY_BYTES, b"\0") for name in names]), "<u8")
 
 
 def _are_among(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Which of `keys` (n,) are wanted; of the others one in some hundreds passes as well."""
+    """Whether each of `keys` (n,) is wanted: bool (n,). One in hundreds of the others is True as well."""
     table = np.zeros(1 << _TABLE_BITS, np.bool_)
     table[wanted * _HASH >> _SHIFT] = True
     return np.asarray(table[keys * _HASH >> _SHIFT])
 
 
 def _keys(words: np.ndarray) -> np.ndarray:
-    """Eight bytes each (n,) -> the name that they begin with, the bytes behind it zero."""
-    # All eight bytes of a word are compared at once, the results in their top bits (Lamport 1975).
+    """The command name at the start of each eight bytes, zeros behind it: uint64 (n,) to uint64 (n,)."""
+    # The eight bytes of a word are compared at once, with results in their top bits: L. Lamport, Multiple
+    # byte processing with full-word instructions, Communications of the ACM 18 (1975).
     lower = (words | _LOWER) & _LOW_BITS
     is_letter = (lower + _FROM_A) & ~(lower + _BEHIND_Z) & ~words
     differs = words ^ _AT
     is_at = ~(((differs & _LOW_BITS) + _LOW_BITS) | differs)
     behind = ~(is_letter | is_at) & _TOP_BIT
-    first = behind & (~behind + _ONE)  # 0 where all eight belong to the name
+    first = behind & (~behind + _ONE)  # 0 where all eight bytes belong to the name
     keys: np.ndarray = words & ((first >> _SEVEN) - _ONE)
     return np.where(keys == 0, words & np.uint64(0xFF), keys)

@@ -1,4 +1,4 @@
-"""Comments go; verbatim text is held apart under marks that no later pass looks into."""
+"""Remove comments, and replace verbatim text by placeholders that no later pass reads."""
 
 import re
 from collections import Counter
@@ -14,8 +14,8 @@ from preprocess.latex.lexer import (
     verbatim_environments,
 )
 
-# An unescaped `%` with its line end and the blanks of the next line, which TeX skips; lines that are nothing
-# but comments go along. A blank line after it stays: it ends the paragraph.
+# An unescaped `%` with its line end and the blanks of the next line, which TeX skips, together with following
+# lines that hold only a comment. An empty line after it stays, because it ends the paragraph.
 _COMMENT = re.compile(
     rb"%(?:(?<!\\%)|(?<=\\\\%))[^\n]*+(?:\n[ \t]*+%[^\n]*+)*+(?:\n[ \t]*+(?!\n))?", re.DOTALL
 )
@@ -23,21 +23,27 @@ _EXCLUDED = re.compile(rb"\\excludecomment\s*\{([A-Za-z]+)\}")
 _MARK = re.compile(rb"\0(\d+)\0")
 
 
-class Held:
-    """Verbatim pieces of a document, by the number in their mark. Needs a text without NUL."""
+class Placeholders:
+    """Stores the verbatim text of a document and gives placeholders (a number between NULs) for it.
+
+    The document must not contain NUL.
+    """
 
     def __init__(self, removed: Counter[str]) -> None:
         self._pieces: list[bytes] = []
         self._removed = removed
 
-    def hold(self, piece: bytes) -> bytes:
-        """The mark that stands for `piece` from now on."""
+    def store(self, piece: bytes) -> bytes:
+        """Store `piece`; returns its placeholder."""
         mark = b"\0%d\0" % len(self._pieces)
         self._pieces.append(piece)
         return mark
 
-    def release(self, text: bytes) -> bytes:
-        """`text` with the pieces back; one whose mark was removed stays in the balance as removed."""
+    def restore(self, text: bytes) -> bytes:
+        """`text` with the stored pieces in place of their placeholders.
+
+        A piece whose placeholder was removed stays counted as removed.
+        """
         return _MARK.sub(self._piece, text) if self._pieces else text
 
     def _piece(self, mark: re.Match[bytes]) -> bytes:
@@ -46,8 +52,8 @@ class Held:
         return piece
 
 
-def strip_comments(text: bytes, held: Held, removed: Counter[str]) -> bytes:
-    """`text` without comments and `comment` environments, its verbatim text held apart."""
+def strip_comments(text: bytes, verbatim: Placeholders, removed: Counter[str]) -> bytes:
+    """`text` without comments and `comment` environments, with its verbatim text stored in `verbatim`."""
     own = verbatim_environments(text)
     pattern = opaque_pattern((*VERBATIM_ENVIRONMENTS, b"comment", *own)) if own else VERBATIM
     excluded = {b"comment", b"filecontents", b"filecontents*", *(_EXCLUDED.findall(text) if own else ())}
@@ -56,13 +62,13 @@ def strip_comments(text: bytes, held: Held, removed: Counter[str]) -> bytes:
         _cut_comments(out, at, start)
         at = end
         if kind == "verb":
-            out.replace(start, end, held.hold(text[start:end]), "verbatim")
+            out.replace(start, end, verbatim.store(text[start:end]), "verbatim")
         elif kind == "verbatim":
             environment = match["environment"]
             if environment in excluded:
                 out.cut(start, end, "comment_environments")
             else:
-                out.replace(start, end, held.hold(text[start:end]), "verbatim")
+                out.replace(start, end, verbatim.store(text[start:end]), "verbatim")
     _cut_comments(out, at, len(text))
     return out.finish()
 

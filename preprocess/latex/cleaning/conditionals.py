@@ -1,4 +1,4 @@
-r"""`\iffalse`, `\iftrue` and the paper's own `\newif` switches are decided; other conditionals stay."""
+r"""Decide `\iffalse`, `\iftrue` and the paper's own `\newif` switches; other conditionals stay."""
 
 import re
 from collections import Counter
@@ -12,8 +12,8 @@ from preprocess.latex.lexer import BEGIN_DOCUMENT, MAX_NAME_BYTES, escaped, trie
 _NAME = rb"([A-Za-z@]{1,%d}+)(?![A-Za-z@])" % MAX_NAME_BYTES
 _SWITCH = re.compile(rb"\\newif\s*\\if" + _NAME)
 _ALIAS = re.compile(rb"\\let\s*\\if" + _NAME + rb"\s*+=?+\s*+\\if(true|false)(?![A-Za-z@])")
-# TeX's own, and those that packages made with \newif: only what is listed here has a \fi. `\iff` and
-# `\ifthenelse` have none, nor have the many \if… commands of packages that take arguments.
+# Conditionals of TeX, and those that packages define with \newif. Only these have a \fi: `\iff`,
+# `\ifthenelse` and the many \if… commands of packages that take arguments have none.
 _PRIMITIVE = (
     rb"if(?:true|false|x|num|dim|odd|cat|case|mode|vmode|hmode|mmode|inner|void|hbox|vbox|eof|defined|csname"
     rb"|fontchar|incsname|pdf|PDFTeX|LuaTeX|XeTeX|xetex|luatex|@twocolumn|@twoside|@filesw)?"
@@ -25,10 +25,10 @@ _Braces = tuple[np.ndarray, np.ndarray]  # offsets of `{` and of `}`, ascending
 
 @dataclass
 class _Open:
-    """A conditional whose `\\fi` has not come. `value`: None where only TeX knows.
+    """A conditional whose `\\fi` has not been reached. `value`: None where only TeX can decide.
 
-    `switch`: the one that it asks where it stands in a macro's body: what counts is the value where the macro
-    is used.
+    `switch`: the switch that it tests, if it is in a macro's body: then the value where the macro is used
+    counts.
     """
 
     start: int
@@ -40,8 +40,9 @@ class _Open:
 
 
 def resolve_conditionals(text: bytes, removed: Counter[str]) -> bytes:
-    """`text` with the branches that are not taken cut out, for conditionals whose value is known."""
-    # Looking for a fixed string is ten times faster than for a pattern, and most papers have none of these.
+    """`text` without the branches that are not taken, for conditionals whose value is known."""
+    # A search for a fixed string is ten times as fast as one for a pattern, and most papers have none of
+    # these.
     if b"\\if" not in text:
         return text
     switches = set(_SWITCH.findall(text)) if b"\\newif" in text else set()
@@ -58,7 +59,7 @@ def resolve_conditionals(text: bytes, removed: Counter[str]) -> bytes:
 
 
 def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
-    """What to leave out. A branch not taken contains all that is cut within it."""
+    """(start, end) of each span to remove. Within a branch that is not taken nothing is decided."""
     named = trie(switches) or b"(?!)"
     set_to = trie({name + value for name in switches for value in (b"true", b"false")}) or b"(?!)"
     token = re.compile(
@@ -67,14 +68,14 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
         rb"|(?P<set>" + set_to + rb")|(?P<other>else)|(?P<closed>fi))(?![A-Za-z@])"
     )
     braces = _brace_offsets(text)
-    values = dict.fromkeys(switches, False)  # what \newif says until something sets it
+    values = dict.fromkeys(switches, False)  # \newif sets a switch to false
     body = text.find(BEGIN_DOCUMENT)
-    depth = counted = 0  # of braces, up to where they are counted: a group of the preamble is a macro's body
-    in_body: dict[bytes, bool] | None = None  # the values with which the paper's body begins
+    depth = counted = 0  # depth of braces up to offset `counted`: a group in the preamble is a macro's body
+    in_body: dict[bytes, bool] | None = None  # the values at the beginning of the paper's body
     deferred: list[tuple[_Open, int, int]] = []
     cuts: list[tuple[int, int]] = []
     stack: list[_Open] = []
-    skipped = 0  # how many of the open conditionals are in a branch that is not taken
+    skipped = 0  # number of open conditionals that are in a branch that is not taken
     for match in token.finditer(text):
         start, end = match.span()
         if text[start - 1 : start] == b"\\" and escaped(text, start):
@@ -120,7 +121,7 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
 
 
 def _cuts_of(braces: _Braces, branch: _Open, fi_start: int, fi_end: int) -> list[tuple[int, int]]:
-    r"""The cuts that decide one conditional; none where they would tear a group (`\def\hide{\iffalse}`)."""
+    r"""The spans to remove for a conditional; none if a group would lose a brace (`\def\hide{\iffalse}`)."""
     if branch.value:
         kept_until = branch.else_start if branch.else_start >= 0 else fi_start
         spans = [(branch.start, branch.end), (kept_until, fi_end)]
@@ -128,16 +129,17 @@ def _cuts_of(braces: _Braces, branch: _Open, fi_start: int, fi_end: int) -> list
         spans = [(branch.start, branch.else_end), (fi_start, fi_end)]
     else:
         spans = [(branch.start, fi_end)]
-    return [] if any(_tears(braces, *span) for span in spans) else spans
+    return [] if any(_splits_group(braces, *span) for span in spans) else spans
 
 
 def _brace_offsets(text: bytes) -> _Braces:
+    """The offsets of `{` and of `}` in `text`: two int64 arrays."""
     codes = np.frombuffer(text, np.uint8)
     return np.flatnonzero(codes == ord("{")), np.flatnonzero(codes == ord("}"))
 
 
-def _tears(braces: _Braces, start: int, end: int) -> bool:
-    """Whether a span closes a group that it does not open, or the other way round."""
-    # Offsets that are looked up, not a text that is read: spans of nested conditionals lie inside each other.
+def _splits_group(braces: _Braces, start: int, end: int) -> bool:
+    """Whether a span contains one brace of a group without the other."""
+    # Offsets are looked up, because reading the nested spans of nested conditionals takes quadratic time.
     opened, closed = (offsets[slice(*np.searchsorted(offsets, (start, end)))] for offsets in braces)
     return len(opened) != len(closed) or (len(opened) > 0 and bool(closed[0] < opened[0]))

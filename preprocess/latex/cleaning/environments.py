@@ -1,7 +1,7 @@
-r"""What only typesetting needs goes: layout commands, drawings, front matter, the bibliography.
+r"""Remove what only typesetting needs: layout commands, drawings, front matter, the bibliography.
 
-What stays, stays as written: sections, theorems, lists, mathematics, tables, citations, labels. Nothing
-named in this module occurs in mathematics; `prose_layout.py` has the layout that does.
+Sections, theorems, lists, mathematics, tables, citations and labels stay as written. Nothing named in this
+module occurs in mathematics; `prose_layout.py` treats layout commands that do.
 """
 
 import re
@@ -38,7 +38,7 @@ _FRONT_MATTER = tuple(
     """.split()
 )
 
-# Commands that go with their arguments: {group} and [option] as many as there are directly behind.
+# Commands that are removed with their arguments, which are all {groups} and [options] directly behind them.
 _LAYOUT = tuple(
     b"""
     noindent indent vspace newpage clearpage cleardoublepage pagebreak nopagebreak bigskip medskip
@@ -65,9 +65,9 @@ _TITLE = tuple(
     """.split()
 )
 _BIBLIOGRAPHY = rb"bibliography printbibliography nocite addbibresource".split()
-_MAY_HAVE_LENGTH = (b"vskip", b"vspace")  # plain TeX's form has no braces
+_MAY_HAVE_LENGTH = (b"vskip", b"vspace")  # may be followed by a length without braces, as in plain TeX
 
-# TeX's own assignments: \parskip=3pt plus 1pt, \magnification=1200, \baselineskip 12pt.
+# Registers whose assignments are removed: \parskip=3pt plus 1pt, \magnification=1200, \baselineskip 12pt.
 _REGISTERS = frozenset(
     b"""
     parskip parindent baselineskip hsize vsize hoffset voffset textwidth textheight oddsidemargin
@@ -80,8 +80,8 @@ _LENGTHS = frozenset(
     paperwidth paperheight linewidth columnwidth smallskipamount medskipamount bigskipamount maxdimen
     """.split()
 )
-# What follows a register or a skip: 3pt plus 1pt, 0.5\baselineskip; a number or a {group} only behind `=`.
-_BLANK = rb"[ \t]*+(?:\n[ \t]*+)?"  # never an empty line
+# The value of a register or a skip: 3pt plus 1pt, 0.5\baselineskip; a number or a {group} only behind `=`.
+_BLANK = rb"[ \t]*+(?:\n[ \t]*+)?"  # blanks without an empty line
 _LENGTH = re.compile(
     _BLANK + rb"-?(?:[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)"
     rb"|[\d.]*\\" + trie(_REGISTERS | _LENGTHS) + rb"(?![A-Za-z@]))"
@@ -99,7 +99,7 @@ _PICTURE = re.compile(
     rb"\\(?:includegraphics|epsf|psfig|epsfig|plotone|plottwo|special|input|include|pstext|unitlength|psset|tikz"
     rb"|xymatrix|asyinclude|put(?![A-Za-z])|begin\s*\{(?:" + trie(_DRAWINGS) + rb")\})"
 )
-# Plain forms of environments: how they end, and why they go.
+# Environments in plain form: the command that ends each, and the cause under which its bytes are counted.
 _PAIRS = {
     b"topmatter": (b"\\endtopmatter", "front_matter"),
     b"comment": (b"\\endcomment", "comment_environments"),
@@ -107,15 +107,16 @@ _PAIRS = {
 
 
 class _Rules(NamedTuple):
-    """What goes, and a pattern for all of it."""
+    """What to remove."""
 
-    treatment: dict[bytes, tuple[str, str]]  # of environments: how, and the cause that it is counted under
-    commands: dict[bytes, str]  # that go with their arguments, and why
-    pattern: re.Pattern[bytes]
+    treatment: dict[bytes, tuple[str, str]]  # environment: (captions or drop, the ledger's cause)
+    commands: dict[bytes, str]  # command that is removed with its arguments: the ledger's cause
+    pattern: re.Pattern[bytes]  # finds all of them
 
 
 @lru_cache(maxsize=8)
 def _rules(figures: str, tables: str, algorithms: str, bibliography: str, drop_front_matter: bool) -> _Rules:
+    """The rules for the options of `tidy_environments`."""
     treatment = dict.fromkeys(_DRAWINGS, ("drop", "drawings"))
     commands = dict.fromkeys(_LAYOUT, "layout")
     for names, how, cause in (
@@ -131,7 +132,7 @@ def _rules(figures: str, tables: str, algorithms: str, bibliography: str, drop_f
         commands |= dict.fromkeys(_TITLE, "front_matter")
     if bibliography == "drop":
         commands |= dict.fromkeys(_BIBLIOGRAPHY, "bibliography")
-    # One trie without groups, what it finds is looked up: alternatives and groups cost at each backslash.
+    # One trie for all names: alternatives and groups would cost time at each backslash.
     edges = {edge + name + b"}" for edge in (b"begin{", b"end{") for name in treatment}
     words = trie({*edges, *commands, *PROSE_LAYOUT, *_REGISTERS, *_PAIRS}).replace(rb"\{", rb"\s*\{")
     pattern = rb"\\" + words + rb"(?:(?<=\})|(?![A-Za-z@]))|" + LAST_BREAK
@@ -147,17 +148,17 @@ def tidy_environments(
     drop_front_matter: bool,
     removed: Counter[str],
 ) -> bytes:
-    """`text` without what only typesetting needs.
+    """Remove from `text` what only typesetting needs; `removed` counts the bytes by cause.
 
-    `figures`, `tables`, `algorithms` are `keep`, `captions` or `drop`, `bibliography` is `keep` or `drop`. A
-    figure without a picture is text, and stays under `captions`.
+    `figures`, `tables` and `algorithms` are `keep`, `captions` or `drop`; `bibliography` is `keep` or `drop`.
+    With `captions`, a figure without a picture stays, because it consists of text.
     """
     treatment, commands, pattern = _rules(figures, tables, algorithms, bibliography, drop_front_matter)
     groups, out = Groups(text), Rewriter(text, removed)
     layout = ProseLayout(groups, out)
     unclosed: set[bytes] = set()
     kept_ends: set[int] = set()
-    text_until: dict[bytes, int] = {}  # by figure: from its last opening to here there is no picture
+    text_until: dict[bytes, int] = {}  # environment: end of the last one of its name without a picture
     for match in pattern.finditer(text):
         start, end = match.span()
         layout.advance(start)
@@ -174,7 +175,7 @@ def tidy_environments(
         elif name in _REGISTERS:
             equals = _EQUALS.match(text, end)
             if not equals and (text[start - 1 : start] in _FACTOR or _CALCULATED.match(text, start - 1)):
-                continue  # 0.5\hsize, {\textwidth-1cm}: it is used
+                continue  # 0.5\hsize, {\textwidth-1cm}: a value, not an assignment
             if assigned := _LENGTH.match(text, equals.end() if equals else end) or _VALUE.match(text, end):
                 out.cut(start, assigned.end(), "layout")
         elif name in _PAIRS:
@@ -198,26 +199,28 @@ def tidy_environments(
             how, cause = treatment[name]
             close += len(closer)
             if cause == "figures" and how == "captions" and not _PICTURE.search(text, end, close):
-                kept_ends.add(close - len(closer))  # a figure of text: code, inference rules, formulas
+                kept_ends.add(
+                    close - len(closer)
+                )  # a figure that consists of text: code, inference rules, formulas
                 text_until[name] = close
                 continue
             kept = _captions(text, groups, end, close) if how == "captions" else b""
             if kept:
-                removed[cause] -= len(kept)  # what goes of the captions is counted as what it is
+                removed[cause] -= len(kept)  # layout in captions is counted under its own cause
                 kept = drop_prose_layout(kept, removed)
                 removed[cause] += len(kept)
                 new = found + b"\n" + kept + b"\n" + closer
                 out.replace(start, close, new, cause)
             else:
                 out.cut(start, close, cause)
-        elif start not in kept_ends:  # left over from one environment inside another of its name
+        elif start not in kept_ends:  # the end of an outer environment that contained one of the same name
             out.cut(start, end, treatment[found[found.index(b"{") + 1 : -1]][1])
     layout.advance(len(text))
     return out.finish()
 
 
 def _captions(text: bytes, groups: Groups, start: int, end: int) -> bytes:
-    r"""The captions and labels between `start` and `end`, a line each; b"" where there is no caption."""
+    r"""The captions and labels between `start` and `end`, one on each line; b"" where there is no caption."""
     kept, has_caption, at = [], False, start
     while match := _CAPTION.search(text, at, end):
         at = match.end()

@@ -1,8 +1,8 @@
-r"""Uses of the author's macros are replaced by what they stand for, in the order in which TeX meets them.
+r"""Expand the author's macros, in the order in which TeX meets them.
 
-A body is expanded once and kept as a template; a macro inside its own body stays
-(`\renewcommand{\vec}[1]{\mathbf{\vec #1}}`). Output and work are bounded by the size of the document, so that
-a macro bomb ends with the rest unexpanded and counted.
+A body is expanded once and kept as a template. A macro inside its own body stays
+(`\renewcommand{\vec}[1]{\mathbf{\vec #1}}`). Output and work are limited in proportion to the size of the
+document: beyond the limits the remaining uses stay and are counted.
 """
 
 import re
@@ -26,42 +26,46 @@ from preprocess.latex.cleaning.macros import (
     without_silent,
 )
 from preprocess.latex.cleaning.rewriter import Rewriter, ends_in_control_word
-from preprocess.latex.cleaning.templates import Template, fill_body, template_of
+from preprocess.latex.cleaning.templates import Template, fill_body, plain_arguments, template_of
 from preprocess.latex.lexer import BACKSLASH, COMMAND, Groups, escaped
 
-MAX_DEPTH = 25  # of macros in the arguments and bodies of macros
-MAX_USES = 100_000  # at 10 µs each; a book has 10,000
-MAX_FAILURES = 20  # in a row: then a macro is given up for the rest of the paper
+MAX_DEPTH = 25  # nesting of macros in the arguments and bodies of macros
+MAX_USES = 100_000  # of macros in a document, at about 10 µs each; a book has 10,000
+MAX_FAILURES = 20  # failures in a row, after which a macro's uses stay for the rest of the paper
 _EDGE_NAME = re.compile(rb"\s*\{([^{}\\\n]+)\}")
-_MAY_BELONG = (b"*", b"{")  # to a use without arguments: a starred form, an empty group
+_MAY_BELONG = (b"*", b"{")  # first characters that may belong to a use: of a starred form, an empty group
 _EMPTY_GROUP = re.compile(rb"\{\}(?![_^])")
 _DEFINERS = frozenset(b"\\" + name for name in DEFINERS | PREFIXES)
-_DEFINER, _EDGE = Macro(0, None, None), Macro(0, None, None)  # what is no macro, but looked at all the same
+_DEFINER, _EDGE = Macro(0, None, None), Macro(0, None, None)  # commands that are not macros but matter
 
 
 class Expander:
-    """The macros of one document. `replaced` and `left`: uses in it, and those that stay as they were."""
+    """Expands the macros of one document of `n_bytes`.
+
+    `replaced` and `left` count the uses that were expanded and those that stay, `left_names` the latter by
+    name.
+    """
 
     def __init__(self, n_bytes: int, removed: Counter[str]) -> None:
-        # By the command as it is written, `\R`; ends of environments by environment_key.
+        # By the command as it is written (`\R`), or for environments by environment_key.
         self.macros: dict[bytes, Macro] = dict.fromkeys(_DEFINERS, _DEFINER)
         self.replaced = self.left = 0
         self.left_names: Counter[bytes] = Counter()
         self._removed, self._not_counted = removed, Counter[str]()
-        # Times the document, with room for a short one: no paper comes near, a bomb makes 2^30 times.
+        # In bytes, proportional to the document with a minimum for short ones. No real paper comes near.
         self._output_budget = 4 * n_bytes + (1 << 20)
         self._work_budget = 16 * n_bytes + (4 << 20)
         self._templates: dict[bytes, Template | None] = {}
-        self._plain: dict[bytes, bytes] = {}  # expanded bodies of macros without arguments, most of all uses
+        self._plain: dict[bytes, bytes] = {}  # expanded bodies of macros without arguments
         self._depth = self._n_uses = 0
-        self._counts = True  # uses in the document and in arguments there; not those in macros' bodies
-        self._opaque: set[bytes] = set()
-        self._failures: Counter[bytes] = Counter()  # of carrying out such a macro
-        self._in_body = False  # what follows a macro's body is not at hand
+        self._counts = True  # whether uses are counted: in the document and in arguments, not in bodies
+        self._opaque: set[bytes] = set()  # macros without a template: only their uses can be carried out
+        self._failures: Counter[bytes] = Counter()  # of carrying out such a macro, in a row
+        self._in_body = False  # in a macro's body, where the text behind the use is unknown
         self._met_opaque = False
 
     def learn(self, text: bytes) -> None:
-        """Read the definitions in `text` (a preamble)."""
+        """Read the definitions in `text`, usually a preamble."""
         groups, at, regions = Groups(text), 0, expl_regions(text)
         for match in DEFINITION.finditer(text):
             if match.start() >= at and (definition := read_definition(groups, match, self.macros)):
@@ -71,7 +75,7 @@ class Expander:
                 at = definition[1]
 
     def take_expl_regions(self, text: bytes) -> bytes:
-        r"""`text` without `\ExplSyntaxOn … \ExplSyntaxOff`; what is defined there is learned."""
+        r"""`text` without `\ExplSyntaxOn … \ExplSyntaxOff`, after learning the definitions there."""
         out = Rewriter(text, self._removed)
         for start, end in expl_regions(text):
             self.learn(text[start:end])
@@ -79,13 +83,13 @@ class Expander:
         return out.finish()
 
     def expand(self, text: bytes) -> bytes:
-        """`text` with macros expanded and definitions taken in and out."""
+        """`text` with macros expanded; definitions in it are learned and removed."""
         index = CommandIndex(text)
         names, environments = set(), set()
         for name in self.macros:
             if is_environment(name):
                 environments.add(name.partition(b"{")[2])
-            elif len(name) == 2 or not name.endswith(b"*"):  # starred: looked at where the name is found
+            elif len(name) == 2 or not name.endswith(b"*"):  # a starred form is found by its name
                 names.add(name)
         commands = index.find(names, environments)
         definers = [at for at, name in commands if name in _DEFINERS]
@@ -94,13 +98,13 @@ class Expander:
         return self._expand(text, commands) if commands else text
 
     def _expand(self, text: bytes, commands: list[Command] | None = None) -> bytes:
-        """`commands`: all in `text` that may be macros, where that has been looked for already."""
+        """`text` with macros expanded. `commands`: all commands that may be macros, if already known."""
         macros, outermost = self.macros, not self._depth
         self._work_budget -= len(text)
         groups, out = Groups(text), Rewriter(text, self._removed if outermost else self._not_counted)
         if commands is None:
             commands = [(match.start(), match[0]) for match in COMMAND.finditer(text) if match[0] in macros]
-        live = 0  # up to here commands are told apart, which keeps a run of backslashes linear
+        live = 0  # a command ends here: whether the next one is escaped is known, however many backslashes
         for n, (start, name) in enumerate(commands):
             macro = macros.get(name)
             if macro is None or start < max(out.at, live):
@@ -145,6 +149,7 @@ class Expander:
         return out.finish()
 
     def _leave(self, names: list[bytes]) -> None:
+        """Count uses that stay; in a body, note whether one of them needs the text behind it."""
         if self._counts:
             self.left += len(names)
             self.left_names.update(names)
@@ -152,7 +157,7 @@ class Expander:
             self._met_opaque = self._met_opaque or not self._opaque.isdisjoint(names)
 
     def _definition(self, groups: Groups, start: int) -> int | None:
-        """Take in the definition at `start`; the offset behind it, None where it cannot be read."""
+        """Learn the definition at `start`; returns the offset behind it, None where it cannot be read."""
         match = DEFINITION.match(groups.text, start)
         definition = read_definition(groups, match, self.macros) if match else None
         if definition is None:
@@ -165,7 +170,7 @@ class Expander:
             if self.macros.get(name) == macro:
                 continue
             self.macros[name] = macro
-            self._templates.clear()  # others may have the old meaning in them
+            self._templates.clear()  # other macros' templates may contain the old meaning
             self._plain.clear()
             if is_environment(name):
                 self.macros[b"\\begin"] = self.macros[b"\\end"] = _EDGE
@@ -173,47 +178,39 @@ class Expander:
     # ---------------------------------------------------------------- uses
 
     def _use(self, name: bytes, macro: Macro, groups: Groups, at: int) -> tuple[bytes, int, bool] | None:
-        """(what a use stands for, offset behind its arguments, whether macros are left in it).
-
-        None where the use stays.
-        """
+        """Expand a use: (text, offset behind the arguments, whether macros remain); None where it stays."""
         template = self._templates.get(name) or self._template(name, macro)
-        if (template is None or template.leaves) and (carried := self._carried_out(name, macro, groups, at)):
+        if (template is None or template.is_incomplete) and (
+            carried := self._carried_out(name, macro, groups, at)
+        ):
             return carried
         if template is None or template.n_bytes > self._output_budget:
             return None
         if not macro.n_args:
             new = template.literals[0]
             self._output_budget -= len(new)
-            # `\R{}` keeps TeX from eating a blank, which nothing here does.
+            # In `\R{}` the group only keeps TeX from skipping a blank, which is not skipped here.
             if groups.text.startswith(b"{}", at) and (empty := _EMPTY_GROUP.match(groups.text, at)):
                 at = at if ends_in_control_word(new) else empty.end()
-            return new, at, template.leaves
-        arguments: list[bytes] = []
-        if macro.default is not None:
-            given = groups.optional(at)
-            argument, at = given if given else (macro.default, at)
-            arguments.append(argument)
-        while len(arguments) < macro.n_args:
-            given = groups.argument(at)
-            if given is None:
-                return None
-            argument, at = given
-            arguments.append(argument)
+            return new, at, template.is_incomplete
+        given = plain_arguments(macro, groups, at)
+        if given is None:
+            return None
+        arguments, at = given
         for n, argument in enumerate(arguments):
             if b"\\" in argument and self._depth < MAX_DEPTH and self._work_budget > 0:
                 arguments[n] = self._expanded_argument(argument)
         if not template.is_in_order:
             arguments = [arguments[n - 1] if n <= macro.n_args else b"" for n in template.arguments]
         filled = self._filled(template, arguments)
-        return None if filled is None else (filled, at, template.leaves)
+        return None if filled is None else (filled, at, template.is_incomplete)
 
-    # ---------------------------------------------------------------- uses that look ahead or test
+    # ---------------------------------------------------------------- macros that look ahead or test
 
     def _carried_out(
         self, name: bytes, macro: Macro, groups: Groups, at: int
     ) -> tuple[bytes, int, bool] | None:
-        """As `_use`, for a macro without a template; None where only TeX itself can carry it out."""
+        """As `_use`, for a macro without a complete template; None where only TeX can carry it out."""
         if (
             macro.body is None
             or self._in_body
@@ -252,10 +249,10 @@ class Expander:
             self._counts, self._met_opaque = before
 
     def _step(self, groups: Groups, start: int, end: int, name: bytes) -> Step | None:
-        """Carry out the command `name` in [start, end) of a body; None where it is none of the paper's."""
+        """Expand the command `name` in [start, end) of a body; None if it is not a macro of the paper."""
         if (definition := self._definition(groups, start)) is not None:
             if groups.text.count(b"{", 0, start) != groups.text.count(b"}", 0, start):
-                raise GivenUp  # it holds in a group alone
+                raise GivenUp  # the definition is local to a group
             return Step(b"", definition)
         macro = self.macros.get(name)
         if macro is None or macro is _EDGE or macro is _DEFINER:
@@ -264,7 +261,7 @@ class Expander:
             name, end = name + b"*", end + 1
             macro = self.macros[name]
         template = self._templates.get(name) or self._template(name, macro)
-        if template is not None and not template.leaves:
+        if template is not None and not template.is_incomplete:
             used = self._use(name, macro, groups, end)
             return Step(b"", used[1], used[0]) if used else None
         if name not in self._opaque and template is None:
@@ -283,9 +280,9 @@ class Expander:
         return expanded
 
     def _filled(self, template: Template, given: list[bytes]) -> bytes | None:
-        """A body with what is `given` in the order of its places; None beyond the budget."""
+        """The template with the arguments `given`, in the order of their places; None beyond the budget."""
         if template.n_bytes + sum(map(len, given)) > self._output_budget:
-            self._output_budget = -1  # a bomb: all that follows stays
+            self._output_budget = -1  # all following uses stay
             return None
         if template.pattern:
             new = template.pattern % tuple(given)
@@ -302,7 +299,7 @@ class Expander:
         return new
 
     def _template(self, name: bytes, macro: Macro) -> Template | None:
-        """The expanded body; None while it is being expanded (a macro in itself) or where only TeX knows."""
+        """The expanded body; None while it is being expanded, or where only single uses can be."""
         if name in self._templates:
             return self._templates[name]
         body = None if macro.body is None else without_silent(macro.body)
@@ -313,7 +310,7 @@ class Expander:
         if self._depth > MAX_DEPTH or self._work_budget < 0:
             return None
         self._templates[name] = None
-        leaves = False
+        is_incomplete = False
         if not macro.is_primitive and b"\\" in body:
             before = self._counts, self._met_opaque, self._in_body
             self._counts = self._met_opaque = False
@@ -321,16 +318,16 @@ class Expander:
             self._depth += 1
             body = self._expand(body)
             self._depth -= 1
-            leaves = self._met_opaque
-            self._counts, self._met_opaque, self._in_body = before[0], before[1] or leaves, before[2]
+            is_incomplete = self._met_opaque
+            self._counts, self._met_opaque, self._in_body = before[0], before[1] or is_incomplete, before[2]
             self._output_budget -= len(body)
-        expanded = self._templates[name] = template_of(body, macro.n_args, leaves)
-        if not macro.n_args and not leaves and not is_environment(name):
+        expanded = self._templates[name] = template_of(body, macro.n_args, is_incomplete)
+        if not macro.n_args and not is_incomplete and not is_environment(name):
             self._plain[name] = expanded.literals[0]
         return expanded
 
     def _spend(self, n_bytes: int) -> bool:
-        """Whether one more use and its output are within the budgets, which they are taken from."""
+        """Count one more use and `n_bytes` of output; False, without spending, if that exceeds a limit."""
         self._n_uses += 1
         if self._n_uses > MAX_USES or n_bytes > self._output_budget:
             return False

@@ -1,8 +1,8 @@
-r"""Carries out macros whose bodies look ahead or test their arguments, as TeX's gullet does.
+r"""Carry out macros whose bodies look ahead or test their arguments, as the part of TeX called gullet does.
 
-A body is read token by token with the text behind the use at hand: `\@ifnextchar` and `\@ifstar` look there,
-tests of arguments are decided, macros inside are expanded in place. Whatever else only TeX can do ends the
-attempt, and the use stays as it is.
+A body is read token by token together with the text behind the use: `\@ifnextchar` and `\@ifstar` read that
+text, tests of arguments are decided, and macros inside are expanded in place. Anything else that only TeX can
+do raises GivenUp, and the use stays as it is.
 """
 
 import re
@@ -13,10 +13,10 @@ from typing import NamedTuple
 from preprocess.latex.cleaning.arguments import FALSE, NO_VALUE, TRUE
 from preprocess.latex.lexer import Groups
 
-MAX_STEPS = 200  # of one use; the longest chain of look-aheads that was met has 30
-MAX_STEPS_OF_NAME = 20  # of these, for a name between \csname and \endcsname, which may hold another
+MAX_STEPS = 200  # for one use; the longest chain of look-aheads found in a real paper takes 30
+MAX_STEPS_OF_NAME = 20  # of these, for a name between \csname and \endcsname, which may contain another
 MAX_BYTES = 20_000  # that a body may grow to
-WINDOW = 2000  # bytes behind the use that may be looked at
+WINDOW = 2000  # bytes behind the use that may be read
 _TOKEN = re.compile(rb"\\(?:[A-Za-z@]+|.)", re.DOTALL)
 _BLANKS = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?")
 _CONDITIONAL = re.compile(
@@ -26,7 +26,7 @@ _CONDITIONAL = re.compile(
 _COMPARED = re.compile(rb"\s*(-?\d+)\s*([<>=])\s*(-?\d+)\s?")
 _ADVANCE = re.compile(rb"\\[A-Za-z@]+\s*+(?:by)?+\s*+-?(?:\d+|\\[A-Za-z@]+)\s?")
 _DROPPED = frozenset(rb"\protect \relax \noexpand \expandafter \m@th \long \global".split())
-# Two-way choices by what the first argument (or the first two) is.
+# Commands that choose between two branches by their first argument, or by their first two.
 _BY_VALUE = (b"\\IfNoValue", b"\\IfValue", b"\\IfBoolean", b"\\IfBlank", b"\\tl@novalue@if@n")
 _EMPTY_TESTS = {
     b"\\ifstrempty": True, b"\\ifblank": True, b"\\notblank": False, b"\\@ifempty": True, b"\\@ifmtarg": True,
@@ -44,7 +44,7 @@ _SILENT = frozenset((b"\\group@begin@", b"\\group@end@"))
 
 
 class Step(NamedTuple):
-    """What a command becomes: `new` is read again, `done` is not; both stand for the text up to `end`."""
+    """What replaces a command up to offset `end`: `done`, which is final, then `new`, which is read again."""
 
     new: bytes
     end: int
@@ -55,7 +55,7 @@ Expand = Callable[[Groups, int, int, bytes], Step | None]
 
 
 class GivenUp(Exception):
-    """Only TeX itself can go on."""
+    """The use cannot be carried out without TeX, or exceeds a limit."""
 
 
 def carry_out(
@@ -65,9 +65,11 @@ def carry_out(
     needs_tex: Callable[[bytes], bool],
     steps: Iterator[int] | None = None,
 ) -> tuple[bytes, int, int]:
-    """(what a body prints, bytes taken of the text `behind` the use, bytes read); raises GivenUp.
+    """Carry out a body: (what it prints, bytes taken from the text `behind` the use, bytes read).
 
-    `expand` carries out a macro of the paper's (None: it is none).
+    `expand` expands a macro of the paper and returns None for other commands. `needs_tex` tells whether only
+    TeX can carry out a command. `steps` yields once for each step that may still be taken (default:
+    MAX_STEPS). Raises GivenUp where only TeX can go on or no step is left.
     """
     text, boundary, taken, at, n_read = body + behind, len(body), 0, 0, 0
     out: list[bytes] = []
@@ -103,6 +105,7 @@ def carry_out(
 def _step(
     groups: Groups, start: int, end: int, name: bytes, boundary: int, expand: Expand, steps: Iterator[int]
 ) -> Step | None:
+    """Carry out the command `name` in [start, end); `boundary`: where the text behind the use begins."""
     text = groups.text
     if name in _DROPPED:
         return Step(b"", _BLANKS.match(text, end, max(end, boundary)).end())  # type: ignore[union-attr]
@@ -142,7 +145,7 @@ def _step(
 
 
 def _test(groups: Groups, end: int, name: bytes) -> Step | None:
-    """A command of the form `\\test{what}{yes}{no}`."""
+    """Carry out a command of the form `\\test{what}{yes}{no}`; None if `name` is not such a command."""
     for prefix in _BY_VALUE:
         if name.startswith(prefix) and name[len(prefix) :] in (b"TF", b"T", b"F"):
             (value,), end = _arguments(groups, end, 1)
@@ -175,12 +178,14 @@ def _test(groups: Groups, end: int, name: bytes) -> Step | None:
 
 
 def _chosen(groups: Groups, end: int, verdict: bool, kinds: bytes) -> Step:
+    """The branch for `verdict`; `kinds` names the branches that the command has: TF, T or F."""
     branches, end = _arguments(groups, end, len(kinds))
     by_kind = dict(zip(kinds, branches, strict=True))
     return Step(by_kind.get(ord("T") if verdict else ord("F"), b""), end)
 
 
 def _arguments(groups: Groups, at: int, n_arguments: int) -> tuple[list[bytes], int]:
+    """(arguments, offset behind them); raises GivenUp where one is missing."""
     arguments: list[bytes] = []
     for _ in range(n_arguments):
         given = groups.argument(at)
@@ -192,6 +197,7 @@ def _arguments(groups: Groups, at: int, n_arguments: int) -> tuple[list[bytes], 
 
 
 def _is_next(text: bytes, at: int, wanted: bytes) -> bool:
+    """Whether the token `wanted` follows `at`, after blanks."""
     at = _BLANKS.match(text, at).end()  # type: ignore[union-attr]
     wanted = {b"\\bgroup": b"{", b"\\egroup": b"}"}.get(wanted, wanted)
     command = _TOKEN.match(text, at)
@@ -200,7 +206,7 @@ def _is_next(text: bytes, at: int, wanted: bytes) -> bool:
 
 def _conditional(text: bytes, opened: re.Match[bytes], boundary: int, expand: Expand) -> Step:
     if opened[1] is None:
-        raise GivenUp  # \else or \fi of a conditional that the body does not open
+        raise GivenUp  # \else or \fi of a conditional that begins outside the body
     spans, close = _branches(text, opened.end(), boundary)
     kind, first = opened[1], text[opened.end() : spans[0]]
     second = text[spans[1] : close[0]] if spans[1] >= 0 else b""
@@ -241,7 +247,7 @@ _EMPTY_NAMES = frozenset((b"\\empty", b"\\@empty"))
 
 
 def _same_tokens(text: bytes, expand: Expand | None) -> tuple[bool, bytes]:
-    r"""(whether the first two tokens of `text` are the same, what follows them), as \if and \ifx see it."""
+    r"""(whether the first two tokens of `text` are equal, what follows them), as \if and \ifx compare."""
     tokens: list[bytes] = []
     for _ in range(2):
         for _ in range(10):
@@ -274,6 +280,6 @@ def _same_tokens(text: bytes, expand: Expand | None) -> tuple[bool, bytes]:
 
 
 def _plain(text: bytes, expand: Expand, steps: Iterator[int]) -> bytes:
-    """`text` with its macros expanded; raises GivenUp where commands are left."""
+    """`text` with its macros expanded; raises GivenUp where commands remain."""
     out, _, _ = carry_out(text, b"", expand, lambda name: True, islice(steps, MAX_STEPS_OF_NAME))
     return out

@@ -1,7 +1,7 @@
-r"""The author's macros: what each definition says, whichever of TeX's and LaTeX's many forms it has.
+r"""Read the definitions of the author's macros, in all forms that TeX and LaTeX have for them.
 
-A macro that cannot be carried out without TeX (one that typesets, or assigns) is known by its name alone: its
-uses stay as they are and are counted.
+A macro that only TeX can carry out (one that typesets, or assigns) is recorded without a body: its uses stay
+as they are and are counted.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from preprocess.latex.cleaning.arguments import Letter, as_latex, read_letters
 from preprocess.latex.lexer import SHALLOW_GROUP, Groups, escaped, trie
 
-# Commands that define; the star of \newcommand* says nothing about the text.
+# Commands that define macros. The star of \newcommand* does not matter here.
 _NEWCOMMAND = (b"newcommand", b"renewcommand", b"providecommand", b"DeclareRobustCommand")
 _XPARSE = (
     b"NewDocumentCommand", b"RenewDocumentCommand", b"ProvideDocumentCommand", b"DeclareDocumentCommand",
@@ -37,13 +37,14 @@ _NEEDS_TEX = re.compile(
     rb"|let(?![A-Za-z])|if[a-z]*(?<!\\iff)(?![A-Za-z])|fi(?![A-Za-z])|else(?![A-Za-z])|begingroup|aftergroup|afterassignment|loop(?![A-Za-z])|advance"
     rb"|setbox|pgfmath|write(?![A-Za-z])|read(?![A-Za-z])|openin|openout|uppercase|lowercase|obeylines|everypar|the(?=\\))|(?<!\\)##"
 )
-# Parts of a body that print nothing: character codes, active characters, writing to a file, `\@` after a dot.
+# Parts of a body that print nothing: category codes, definitions of active characters, output to a file, and
+# `\@`, which only changes the space behind a full stop.
 _SILENT = re.compile(
     rb"\\catcode\s*+`\\?+(?:\^\^.|.)\s*+=?+\s*+\d+\s?|\\def[^\\A-Za-z\s#{}]\{[^{}]*\}|\\@(?![A-Za-z@])"
     rb"|(?:\\immediate\s*)?\\write\s*(?:-?\d+|\\[A-Za-z@]+)\s*" + SHALLOW_GROUP,
     re.DOTALL,
 )
-# Three of four definitions are as simple as this: read at once, they take a third of the time.
+# Three of four definitions have this simple form; one pattern for all of it reads them three times as fast.
 _SIMPLE = re.compile(
     rb"\\(?:(?P<re>re)?newcommand\*?\s*+(?:\{\s*+\\(?P<braced>[A-Za-z@]++)\s*+\}|\\(?P<named>[A-Za-z@]++))"
     rb"(?:\s*+\[\s*+(?P<count>[0-9])\s*+\])?+|def\s*+\\(?P<defined>[A-Za-z@]++)(?P<parameters>(?:#[1-9])*+))"
@@ -51,7 +52,8 @@ _SIMPLE = re.compile(
     re.DOTALL,
 )
 _SIMPLE_BYTES = 500  # that such a definition may have
-# The text's structure; what an author makes of it is layout, and the passes after this one go by its names.
+# Commands for the structure of a text are never expanded: authors redefine them for their layout, and later
+# passes look for their names.
 _KEPT_COMMANDS = frozenset(
     b"""
     begin end item par section subsection subsubsection paragraph subparagraph chapter part caption
@@ -60,7 +62,7 @@ _KEPT_COMMANDS = frozenset(
     relax
     """.split()
 )
-# What \providecommand leaves alone besides.
+# Further commands that exist in LaTeX, so that \providecommand does not define them.
 _OF_LATEX = frozenset(b"texttt textrm textsf textsc underline url href path mathrm mathbf mathit".split())
 _KEPT_ENVIRONMENTS = frozenset(
     b"""
@@ -71,22 +73,22 @@ _KEPT_ENVIRONMENTS = frozenset(
 
 
 class Macro(NamedTuple):
-    """What a command, or one end of an environment, stands for. `body` is None where it cannot be read."""
+    """The meaning of a command or of one end of an environment. `body`: None where it cannot be read."""
 
     n_args: int
-    default: bytes | None  # of the first argument, which is then optional
+    default: bytes | None  # value of the first argument where that is optional
     body: bytes | None
-    is_primitive: bool = False  # `\let` to a command of TeX: its meaning is not looked up again
-    letters: tuple[Letter, ...] = ()  # its arguments, where \NewDocumentCommand gives them
-    delimited: bytes = b""  # its parameter text, where that has more than parameters
+    is_primitive: bool = False  # defined by `\let` from a command of TeX: the body is not expanded further
+    letters: tuple[Letter, ...] = ()  # the arguments that \NewDocumentCommand specifies
+    delimited: bytes = b""  # the parameter text of \def where it has more than parameters
 
 
 OPAQUE = Macro(0, None, None)
-Definition = tuple[dict[bytes, Macro], int]  # macros by key, offset behind
+Definition = tuple[dict[bytes, Macro], int]  # macros by key, offset behind the definition
 
 
 def defined_names(text: bytes, definers: Iterable[int]) -> set[bytes]:
-    r"""The commands that are defined at some offsets, and `\begin` and `\end` where environments are."""
+    r"""The commands defined at offsets `definers`, and `\begin` and `\end` if environments are defined."""
     names = set()
     for match in (DEFINITION.match(text, at) for at in definers):
         if match is None:
@@ -99,29 +101,29 @@ def defined_names(text: bytes, definers: Iterable[int]) -> set[bytes]:
 
 
 def without_silent(body: bytes) -> bytes:
-    """A body without its parts that print nothing, where only TeX itself could carry these out."""
+    """`body` without parts that print nothing, if it contains something that only TeX can carry out."""
     return _SILENT.sub(b"", body) if needs_tex(body) else body
 
 
 def needs_tex(body: bytes) -> bool:
-    """Whether only TeX itself can carry out a body: it tests, defines, assigns or reads on."""
+    """Whether only TeX can carry out a body, because it tests, defines, assigns or looks ahead."""
     return _NEEDS_TEX.search(body) is not None
 
 
 def environment_key(edge: bytes, name: bytes) -> bytes:
-    r"""The key of one end (`\begin` or `\end`) of an environment."""
+    r"""The key under which one end (`edge`: `\begin` or `\end`) of an environment is stored."""
     return edge + b"{" + name
 
 
 def is_environment(key: bytes) -> bool:
-    """Whether a key is that of one end of an environment."""
+    """Whether a key belongs to one end of an environment."""
     return key.startswith((b"\\begin{", b"\\end{"))
 
 
 def read_definition(groups: Groups, match: re.Match[bytes], known: dict[bytes, Macro]) -> Definition | None:
-    """The macros that a match of DEFINITION defines and the offset behind it; None where it cannot be read.
+    """(macros that a match of DEFINITION defines, offset behind it); None where it cannot be read.
 
-    `known`: the macros before it, which a `let` may copy.
+    `known`: the macros defined before, which a `\\let` may copy.
     """
     definer, at = match[1], match.end()
     if simple := _SIMPLE.match(groups.text, match.start(1) - 1, at + _SIMPLE_BYTES):
@@ -143,7 +145,7 @@ def read_definition(groups: Groups, match: re.Match[bytes], known: dict[bytes, M
         return _named(name, macro), target.end()
     if definer in _DEF:
         parameters = _PARAMETERS.match(groups.text, at)
-        if parameters is None:  # delimited: the body begins at the next brace
+        if parameters is None:  # delimited parameters: the body begins at the next brace
             brace = groups.text.find(b"{", at, at + 200)
             end = groups.end(brace) if brace >= 0 else -1
             if end < 0:
@@ -167,7 +169,7 @@ def read_definition(groups: Groups, match: re.Match[bytes], known: dict[bytes, M
     if body is None:
         return None
     if definer == b"providecommand" and (b"\\" + name in known or name in _OF_LATEX):
-        return {}, body[1]  # what is there already counts
+        return {}, body[1]  # the existing command keeps its meaning
     if definer in _OPERATOR:
         star = b"*" if groups.text[match.end() : match.end() + 1] == b"*" else b""
         return _named(name, Macro(0, None, b"\\operatorname" + star + b"{" + body[0].strip() + b"}")), body[1]
@@ -175,6 +177,7 @@ def read_definition(groups: Groups, match: re.Match[bytes], known: dict[bytes, M
 
 
 def _document_command(groups: Groups, name: bytes, at: int) -> Definition | None:
+    """The rest of a \\NewDocumentCommand whose signature has more than `O{...}` and `m`."""
     signature = groups.group(at)
     body = groups.group(signature[1]) if signature else None
     if signature is None or body is None:
@@ -184,7 +187,7 @@ def _document_command(groups: Groups, name: bytes, at: int) -> Definition | None
 
 
 def from_expl(macros: dict[bytes, Macro]) -> dict[bytes, Macro]:
-    r"""Macros that were defined between \ExplSyntaxOn and \ExplSyntaxOff, their bodies as ordinary LaTeX."""
+    r"""Macros defined between \ExplSyntaxOn and \ExplSyntaxOff, with bodies as ordinary LaTeX."""
     return {
         name: macro._replace(body=None if macro.body is None else as_latex(macro.body).strip())
         for name, macro in macros.items()
@@ -195,24 +198,25 @@ def _defined(
     name: bytes, n_args: int, default: bytes | None, body: bytes, known: dict[bytes, Macro], is_renewed: bool
 ) -> dict[bytes, Macro]:
     if is_renewed and b"\\" + name not in known and needs_tex(body):
-        return {}  # a command of LaTeX that is redefined in such a way still means what LaTeX means
+        return {}  # a redefined command of LaTeX: its name says more than a body that only TeX can carry out
     return _named(name, Macro(n_args, default, _trimmed(body)))
 
 
 def _named(name: bytes, macro: Macro) -> dict[bytes, Macro]:
+    """`macro` by its key; empty for a command of the text's structure."""
     return {} if name in _KEPT_COMMANDS else {b"\\" + name: macro}
 
 
 def _trimmed(body: bytes) -> bytes:
-    r"""A body without what only matters to TeX's typesetting of it: `\xspace`, a comment sign's blanks."""
+    r"""A body without blanks at its end and without `\xspace`, which only affect spacing."""
     stripped = body.rstrip()
-    if len(stripped) < len(body) and escaped(body, len(stripped)):  # e.g.\ and a blank: a command
+    if len(stripped) < len(body) and escaped(body, len(stripped)):  # a backslash and a blank are a command
         return stripped + b" "
     return stripped.removesuffix(b"\\xspace")
 
 
 def _signature(groups: Groups, at: int) -> tuple[int, bytes | None, int]:
-    """(number of arguments, default of the first, offset behind) of `[2][D]`."""
+    """(number of arguments, default of the first, offset behind) from `[2][D]` at `at`."""
     count = _COUNT.match(groups.text, at)
     if count is None:
         return 0, None, at
@@ -221,12 +225,12 @@ def _signature(groups: Groups, at: int) -> tuple[int, bytes | None, int]:
 
 
 def _paired_delimiter(groups: Groups, name: bytes, at: int) -> Definition | None:
-    r"""`\DeclarePairedDelimiter\abs{\lvert}{\rvert}`; the starred form of its use scales the delimiters."""
+    r"""The rest of `\DeclarePairedDelimiter\abs{\lvert}{\rvert}`; the starred form scales the delimiters."""
     left = groups.group(at)
     right = groups.group(left[1]) if left else None
     if left is None or right is None:
         return None
-    # An option says how large: \abs[\big]{x}.
+    # The optional argument is a size: \abs[\big]{x}.
     macros = _named(name, Macro(2, b"", b"#1" + left[0] + b" #2 #1" + right[0]))
     if macros:
         macros[b"\\" + name + b"*"] = Macro(1, None, b"\\left" + left[0] + b" #1 \\right" + right[0])
@@ -234,6 +238,7 @@ def _paired_delimiter(groups: Groups, name: bytes, at: int) -> Definition | None
 
 
 def _environment(groups: Groups, at: int) -> Definition | None:
+    """The rest of a \\newenvironment: a macro for each of its ends."""
     star = 1 if groups.text[at : at + 1] == b"*" else 0
     name = groups.group(at + star)
     if name is None:
@@ -245,7 +250,7 @@ def _environment(groups: Groups, at: int) -> Definition | None:
         return None
     key = name[0].strip()
     if key in _KEPT_ENVIRONMENTS or needs_tex(begin[0]) or needs_tex(end[0]):
-        return {}, end[1]  # the environment's name says more than what TeX would do
+        return {}, end[1]  # the name of the environment says more than its expansion
     return {
         environment_key(b"\\begin", key): Macro(n_args, default, begin[0].strip()),
         environment_key(b"\\end", key): Macro(0, None, end[0].strip()),

@@ -1,9 +1,8 @@
-r"""Layout that formulas use too, removed outside mathematics alone: colours, sizes, skips, phantoms, `\par`.
+r"""Remove colours, sizes, skips, phantoms and `\par` from prose; in mathematics they stay as written.
 
-One rule: a command named here is removed where it stands in prose, and stays as written where it stands in
-mathematics. What it prints (`text` in `\textcolor{red}{text}`) stays; a skip becomes a blank unless it only
-kerns, `\par` becomes an empty line, and a `\\` at the end of a paragraph disappears unless it ends a row of a
-table. `environments.py` finds the commands in the pass that finds all other layout.
+The text that a command prints (`text` in `\textcolor{red}{text}`) stays. A skip becomes a blank unless it
+only kerns, `\par` becomes an empty line, and a `\\` at the end of a paragraph is removed unless it ends a row
+of a table. `environments.py` finds these commands in the same pass as all other layout.
 """
 
 import re
@@ -33,15 +32,15 @@ _LENGTH = re.compile(
     rb"\s*-?[\d.]+\s*(?:true\s*)?(?:pt|cm|mm|in|em|ex|pc|sp|bp)(?![a-z])"
     rb"(?:\s*(?:plus|minus)\s*[\d.]+\s*[a-z]{2,4})*"
 )
-# Kerning, not a space between words: below 0.2 em or 1 mm, or to the left.
+# Kerning, not a space between words: below 0.2 em, 1 mm, 1 ex or 3 pt, or to the left.
 _NARROW = re.compile(rb"\s*(?:-|0*\.[01]\d*\s*em|0*\.\d+\s*(?:mm|pt|ex)|[012](?:\.\d+)?\s*pt|0\s*[a-z\\])")
 _FORMULA = (
     rb"\{(?:equation|align|alignat|flalign|gather|multline|eqnarray|displaymath|math|IEEEeqnarray|dmath"
     rb"|subequations|xalignat|xxalignat|empheq|dgroup|darray)\*?\}"
 )
-# Where a formula begins or ends.
+# The beginning or end of a formula.
 _EDGE = re.compile(rb"\\(?:[()\[\]]|(?:begin|end)" + _FORMULA + rb")|\$\$?")
-# `\\` with its length, and a lookahead for the end of its paragraph.
+# `\\` with its optional length, at the end of a paragraph.
 LAST_BREAK = (
     rb"\\\\\*?(?:[ \t]*+\[[^\[\]\n]{0,40}\])?"
     rb"(?=[ \t]*+(?:\n[ \t]*+(?:\n|\Z)|\n?[ \t]*+\\par(?![A-Za-z@])|\Z))"
@@ -52,51 +51,49 @@ _TABLE = re.compile(
 
 
 class Edit(NamedTuple):
-    """What to put in place of [start, end)."""
+    """A replacement of [start, end) by `new`."""
 
     start: int
     end: int
-    new: bytes | None  # None: the line end goes too where nothing else stands on the line
+    new: bytes | None  # None: nothing, and the line end is removed too if nothing else is on the line
 
 
 class Mathematics:
-    """Tells whether offsets of a text, asked in ascending order, are inside mathematics.
+    """Tells whether offsets of a text, given in ascending order, are inside mathematics.
 
-    A formula never reaches beyond its paragraph, as in TeX. `n_read` counts the bytes looked at: never more
-    than the text has.
+    A formula ends with its paragraph at the latest, as in TeX. `n_read` counts the bytes that were read; they
+    are never more than the text has.
     """
 
     def __init__(self, text: bytes) -> None:
         self.n_read = 0
         self._text = text
         self._at = 0  # the text has been read up to here
-        self._dollars = b""  # that the formula here opened with
-        self._depth = 0  # of displayed formulas
+        self._dollars = b""  # `$` or `$$` that opened the current formula
+        self._depth = 0  # of formulas opened by commands
 
     def contains(self, at: int) -> bool:
         """Whether `at` is inside a formula."""
         paragraph = self._text.rfind(b"\n\n", self._at, at)
         if paragraph >= 0:
             self._at = paragraph + 2
-            self._leave()
+            self._dollars, self._depth = b"", 0
         for edge in _EDGE.finditer(self._text, self._at, at):
             if not escaped(self._text, edge.start()):
-                self._see(edge[0])
+                self._pass(edge[0])
         self.n_read += max(0, at - self._at)
         self._at = max(self._at, at)
         return bool(self._dollars) or self._depth > 0
 
-    def _leave(self) -> None:
-        self._dollars, self._depth = b"", 0
-
-    def _see(self, edge: bytes) -> None:
+    def _pass(self, edge: bytes) -> None:
+        """Update the state behind the beginning or end of a formula."""
         if edge[:1] == b"$":
             if self._depth:
                 return  # $x$ in the \text of a displayed formula
             if not self._dollars:
                 self._dollars = edge
             elif edge == self._dollars or self._dollars == b"$$":
-                self._dollars = b""  # `$$` behind `$x` closes it and opens the next
+                self._dollars = b""  # in `$x$$y$` the two signs close one formula and open the next
         elif edge[1:2] in b"([b":
             self._depth += 1
         elif self._depth:
@@ -104,7 +101,7 @@ class Mathematics:
 
 
 def without_command(groups: Groups, start: int, end: int, name: bytes) -> list[Edit]:
-    """The edits that remove the command `name` in [start, end); none where its arguments cannot be read."""
+    """The edits that remove the command `name` in [start, end); none if its arguments cannot be read."""
     text = groups.text
     if name == b"par":
         return [Edit(start, end, b"\n\n")]
@@ -131,18 +128,18 @@ def without_command(groups: Groups, start: int, end: int, name: bytes) -> list[E
     if printed is None:
         return []
     content, behind = printed
-    # Two edits: what lies between them is looked at like any other text.
+    # Two edits, so that the text between them is read like any other.
     return [Edit(start, content, b""), Edit(behind - 1, behind, b"")]
 
 
 class ProseLayout:
-    """Removes layout commands from a text while others rewrite it from left to right."""
+    """Removes layout commands in a pass that also makes other edits to `out`, in ascending order."""
 
     def __init__(self, groups: Groups, out: Rewriter) -> None:
         self._groups, self._out = groups, out
         self._mathematics = Mathematics(groups.text)
         self._tables_until = self._open_tables = 0
-        self._waiting: list[Edit] = []  # the closing braces of coloured text, the next one last
+        self._waiting: list[Edit] = []  # closing braces of coloured text, in descending order
 
     def meet(self, start: int, end: int, name: bytes) -> None:
         """Remove the command `name` in [start, end) unless it is part of a formula."""
@@ -154,7 +151,7 @@ class ProseLayout:
                 insort(self._waiting, edit, key=lambda waiting: -waiting.start)
 
     def meet_last_break(self, start: int, end: int) -> None:
-        r"""Remove the `\\` in [start, end) that ends a paragraph, unless it is in a formula or ends a row."""
+        r"""Remove the `\\` in [start, end) at the end of a paragraph, except in formulas and tables."""
         text = self._groups.text
         for edge in _TABLE.finditer(text, self._tables_until, start):
             self._open_tables = max(0, self._open_tables + (1 if edge[1] == b"begin" else -1))
@@ -182,7 +179,7 @@ class ProseLayout:
 
 
 def drop_prose_layout(text: bytes, removed: Counter[str]) -> bytes:
-    """`text` (a caption) without layout outside mathematics; `removed` counts its bytes by cause."""
+    """`text` (a caption) without layout commands in its prose; `removed` counts the bytes by cause."""
     out = Rewriter(text, removed)
     layout = ProseLayout(Groups(text), out)
     for match in _COMMAND.finditer(text):

@@ -1,35 +1,38 @@
-"""A new text from an old one, piece by piece; what that removes is counted."""
+"""Build a new text from an old one, from left to right, and count what is removed by cause."""
 
 import re
 from collections import Counter, defaultdict
 
 from preprocess.latex.lexer import escaped
 
-# As TeX reads a command's name.
+# Characters of a control word; `@` is one in style files and behind \makeatletter.
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz@"
 _NAME_BYTES = frozenset(_LETTERS[n : n + 1] for n in range(len(_LETTERS)))
 _REST_OF_LINE = re.compile(rb"[ \t]*+(?:\n|\Z)")
 
 
 def ends_in_control_word(text: bytes) -> bool:
-    r"""Whether a letter after `text` would run into a command's name (`\\` is a command of its own)."""
-    if text[-1:] not in _NAME_BYTES:  # as most: nothing more to look at
+    r"""Whether `text` ends in a command such as `\alpha`, whose name a following letter would extend."""
+    if text[-1:] not in _NAME_BYTES:  # true of most texts, and cheap to check
         return False
     at = text.rfind(b"\\", max(0, len(text) - 60))
     return 0 <= at < len(text) - 1 and not text[at + 1 :].strip(_LETTERS) and not escaped(text, at)
 
 
 class Rewriter:
-    """Builds a text from another one, from left to right; what is cut or put in is counted by cause."""
+    """Builds a new text from `text` by replacing and cutting spans in ascending order.
+
+    `removed`: gets the bytes removed by cause, negative for added ones, when `finish` is called.
+    """
 
     def __init__(self, text: bytes, removed: Counter[str]) -> None:
         self.text = text
-        self.at = 0  # everything before it is decided
+        self.at = 0  # the text before this offset is done
         self._removed, self._causes = removed, defaultdict[str, int](int)
         self._pieces: list[bytes] = []  # none of them empty
 
     def replace(self, start: int, end: int, new: bytes, cause: str) -> None:
-        """Put `new` in place of [start, end). A control word never runs into a letter on either side."""
+        """Put `new` in place of [start, end), with a blank where a control word would meet a letter."""
         text, pieces, at = self.text, self._pieces, self.at
         self._causes[cause] += end - start - len(new)
         if start > at:
@@ -46,11 +49,11 @@ class Rewriter:
         self.at = end
 
     def cut(self, start: int, end: int, cause: str) -> None:
-        """Leave out [start, end), and the line end with it where that was all there stood on its line.
+        """Leave out [start, end), and the line end as well if nothing else is on the line.
 
-        An empty line in its place would be a paragraph that nobody wrote.
+        An empty line would start a paragraph that the author did not write.
         """
-        behind_text = start > self.at and self.text[start - 1] not in b" \t\n"  # nothing more to look at
+        behind_text = start > self.at and self.text[start - 1] not in b" \t\n"  # cheap to check first
         if not behind_text and (rest := _REST_OF_LINE.match(self.text, end)):
             before = self.text[self.at : start].rstrip(b" \t")
             if before[-1:] == b"\n" or (

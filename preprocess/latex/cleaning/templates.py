@@ -1,4 +1,4 @@
-"""Bodies of macros with places for arguments, and what they become once the arguments are known."""
+"""Macro bodies as templates, and how arguments are put in."""
 
 import re
 from typing import NamedTuple
@@ -12,21 +12,21 @@ _PARAMETER = re.compile(rb"#([1-9])")
 
 
 class Template(NamedTuple):
-    """An expanded body: literal, number of an argument, literal, …"""
+    """An expanded body: literals[0], argument arguments[0], literals[1], argument arguments[1], …"""
 
     literals: list[bytes]
     arguments: list[int]
-    is_in_order: bool  # each argument once, the first one first
+    is_in_order: bool  # each argument is used once, in ascending order
     n_bytes: int
-    leaves: bool  # holds a macro that cannot be carried out
-    pattern: bytes  # the same for `%`, where no control word can meet a letter; b"" where one can
+    is_incomplete: bool  # contains a macro that cannot be expanded
+    pattern: bytes  # the same as a format for `%`; b"" where a control word could meet a letter
 
 
-def template_of(body: bytes, n_args: int, leaves: bool) -> Template:
-    """A body of a macro with `n_args` arguments as a template; `leaves`: it holds a macro that stays."""
+def template_of(body: bytes, n_args: int, is_incomplete: bool) -> Template:
+    """The template of a macro's body; `is_incomplete`: it contains a macro that cannot be expanded."""
     literals, arguments, at = [], [], 0
     for match in _PARAMETER.finditer(body):
-        if not escaped(body, match.start()):  # \# is a character
+        if not escaped(body, match.start()):  # \# prints a number sign
             literals.append(body[at : match.start()])
             arguments.append(int(match[1]))
             at = match.end()
@@ -34,34 +34,39 @@ def template_of(body: bytes, n_args: int, leaves: bool) -> Template:
     may_meet = (
         any(map(ends_in_control_word, literals[:-1]))
         or any(literal[:1].isalpha() for literal in literals[1:])
-        or b"" in literals[1:-1]  # one argument behind another
+        or b"" in literals[1:-1]  # one argument directly behind another
     )
     pattern = b"" if may_meet else b"%b".join([literal.replace(b"%", b"%%") for literal in literals])
     is_in_order = arguments == list(range(1, n_args + 1))
-    return Template(literals, arguments, is_in_order, len(body), leaves, pattern)
+    return Template(literals, arguments, is_in_order, len(body), is_incomplete, pattern)
+
+
+def plain_arguments(macro: Macro, groups: Groups, at: int) -> tuple[list[bytes], int] | None:
+    """(arguments, offset behind them) of a use with LaTeX's own arguments; None where one is missing."""
+    arguments: list[bytes] = []
+    if macro.default is not None:
+        option = groups.optional(at)
+        argument, at = option if option else (macro.default, at)
+        arguments.append(argument)
+    while len(arguments) < macro.n_args:
+        given = groups.argument(at)
+        if given is None:
+            return None
+        argument, at = given
+        arguments.append(argument)
+    return arguments, at
 
 
 def fill_body(macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None:
-    """(a body with the arguments behind `at` in it, offset behind these); None where they cannot be read."""
+    """(body with the arguments at `at` put in, offset behind these); None where they cannot be read."""
     if macro.body is None:
         return None
-    arguments: list[bytes] = []
     if macro.letters:
         given = read_arguments(groups, at, macro.letters)
     elif macro.delimited:
         given = read_delimited(groups, at, macro.delimited)
     else:
-        if macro.default is not None:
-            option = groups.optional(at)
-            argument, at = option if option else (macro.default, at)
-            arguments.append(argument)
-        while len(arguments) < macro.n_args:
-            found = groups.argument(at)
-            if found is None:
-                return None
-            argument, at = found
-            arguments.append(argument)
-        given = arguments, at
+        given = plain_arguments(macro, groups, at)
     if given is None:
         return None
     arguments, at = given
@@ -72,7 +77,7 @@ def fill_body(macro: Macro, groups: Groups, at: int) -> tuple[bytes, int] | None
         is_inner = match.start() > last and macro.body[match.start() - 1 : match.start()] == b"#"
         pieces.append(macro.body[last : match.start() - is_inner])
         number = int(match[1])
-        if is_inner:  # ##1 is the parameter of a macro that the body defines
+        if is_inner:  # ##1 is a parameter of a macro that this body defines
             pieces.append(match[0])
         else:
             argument = arguments[number - 1] if number <= len(arguments) else b""

@@ -1,7 +1,8 @@
-"""From the bytes of one arXiv item to the files in it. In memory, never to disk, within limits.
+"""Unpack one arXiv item in memory, within limits; nothing is written to disk.
 
-An item is a gzip (several members, trailing bytes), a `.Z`, a tar or one bare file, and these nest. Archives
-are hostile: links, devices, names that leave the archive, bombs. A damaged tar yields its earlier files.
+An item is a gzip (perhaps of several members, or with bytes behind them), a `.Z`, a tar or one bare file,
+and these can be nested. Archives may be hostile: links, devices and names that point outside the archive are
+skipped, and decompression stops at a limit. A damaged tar still yields the files before the damage.
 """
 
 import posixpath
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-try:  # twice as fast as zlib; there is no wheel for some platforms
+try:  # twice as fast as zlib, but some platforms have no wheel
     from isal import isal_zlib
 
     _decompressobj: Callable[..., Any] = isal_zlib.decompressobj
@@ -22,22 +23,26 @@ except ImportError:
 
 from preprocess.pipeline.dropped import Dropped
 
-MAX_BYTES = 256 << 20  # inflated; arXiv takes 50 MB packed, bombs reach 1,028 : 1
-MAX_MEMBERS = 20_000
-MAX_DEPTH = 2  # archives inside the archive
-MAX_NESTED = 8  # of these: versions of a paper, the parts of a book
-MAX_LZW_BYTES = 4 << 20  # of a `.Z`, read at 10 MB/s: they are from the time of floppy disks
+MAX_BYTES = 256 << 20  # decompressed; arXiv accepts 50 MB compressed, and deflate reaches 1,028 : 1
+MAX_MEMBERS = 20_000  # bounds the time for a tar of empty files
+MAX_DEPTH = 2  # levels of archives inside the archive
+MAX_NESTED = 8  # archives on a level: versions of a paper, the parts of a book
+MAX_LZW_BYTES = 4 << 20  # of a compressed `.Z`: Python reads 10 MB/s, and real ones date from the 1990s
 TEX_SUFFIXES = (".tex", ".ltx", ".latex")
 
-_BLOCK = 512
+_BLOCK = 512  # bytes of a tar header; contents are padded to a multiple (POSIX ustar)
 _GZIP_WRAPPER = 31  # zlib's wbits for a gzip header and trailer
-_SLICE = 64 << 10  # of packed bytes: inflates to 66 MB at worst before the limit is looked at
-_LONG_NAME, _PAX = b"L", b"x"  # types of tar headers that name the next one
+_SLICE = 64 << 10  # compressed bytes between two checks of the limit: they give 66 MB at worst
+_LONG_NAME, _PAX = b"L", b"x"  # tar headers that hold the name of the next member (GNU, pax)
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """The regular files of an item. `n_bytes` counts them all, `skipped` those not in `files`, by cause."""
+    """The regular files of an item by path.
+
+    `n_bytes` counts the bytes of all regular files, `skipped` those of files that are not in `files`, by
+    cause. `flags` name damage and oddities.
+    """
 
     files: dict[str, memoryview]
     n_bytes: int
@@ -46,7 +51,7 @@ class Unpacked:
 
 
 def kind_of(data: bytes | memoryview) -> str:
-    """What the content is: gzip, compress, tar, pdf, postscript, html, binary, empty or text."""
+    """Kind of a content by its start: gzip, compress, tar, pdf, postscript, html, binary, empty or text."""
     head = bytes(data[:1024])
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
@@ -70,7 +75,11 @@ def kind_of(data: bytes | memoryview) -> str:
 def unpack(
     data: bytes | memoryview, name: str, max_bytes: int = MAX_BYTES, depth: int = 0
 ) -> Unpacked | Dropped:
-    """Files of the item `data`; `name` is what a bare file is called."""
+    """The files of the item `data`, or why it is dropped.
+
+    `name`: what a bare file is called. `max_bytes`: how much all files may decompress to. `depth`: levels of
+    archives around this one.
+    """
     view, flags = memoryview(data), []
     kind, wrappers = kind_of(view), 0
     while kind in ("gzip", "compress"):
@@ -103,7 +112,7 @@ def _unpack_tar(view: memoryview, max_bytes: int, depth: int, flags: list[str]) 
         if name.startswith("..") or name == "." or "\0" in name:
             skipped["unsafe_name"] += len(content)
             continue
-        if name in files:  # as when extracting, the last one counts
+        if name in files:  # the last one counts, as it does when tar extracts
             skipped["repeated_member"] += len(files[name])
         files[name] = content
     if depth < MAX_DEPTH and not any(name.lower().endswith(TEX_SUFFIXES) for name in files):
@@ -114,7 +123,7 @@ def _unpack_tar(view: memoryview, max_bytes: int, depth: int, flags: list[str]) 
             if isinstance(inner, Dropped):
                 if inner.reason == "too_large":
                     return inner
-                max_bytes -= inner.bytes_in  # it was inflated all the same
+                max_bytes -= inner.bytes_in  # it was decompressed all the same
                 continue
             n_bytes += inner.n_bytes - len(files.pop(name))
             max_bytes -= inner.n_bytes
@@ -136,7 +145,11 @@ def _unpack_tar(view: memoryview, max_bytes: int, depth: int, flags: list[str]) 
 
 
 def inflate(data: memoryview, max_bytes: int) -> tuple[bytearray, str]:
-    """(content of all gzip members, damage or ""); stops soon after `max_bytes`, ignores bytes behind."""
+    """Decompress all gzip members: (content, kind of damage or "").
+
+    Stops soon after `max_bytes`, so a longer content means that the limit was exceeded. Bytes behind the last
+    member are ignored.
+    """
     out, position = bytearray(), 0
     while data[position : position + 2] == b"\x1f\x8b":
         member = _decompressobj(wbits=_GZIP_WRAPPER)
@@ -156,10 +169,11 @@ def inflate(data: memoryview, max_bytes: int) -> tuple[bytearray, str]:
 
 
 def unlzw(data: memoryview, max_bytes: int) -> tuple[bytearray, str]:
-    """(content of a `.Z` as compress(1) writes it, damage or "").
+    """Decompress a `.Z` as compress(1) writes it (LZW): (content, kind of damage or "").
 
-    Codes grow from 9 to `max_bits` bits and are written in groups of eight: a change of width (or a clear)
-    leaves the rest of its group unused. That quirk is in no document, only in every implementation.
+    Codes grow from 9 to `max_bits` bits and are written in groups of eight: when the width changes, or the
+    table is cleared, the rest of the group stays unused. No specification says so, but every implementation
+    does it.
     """
     if len(data) < 3:
         return bytearray(), "truncated_archive"
@@ -201,7 +215,7 @@ def unlzw(data: memoryview, max_bytes: int) -> tuple[bytearray, str]:
 
 
 def _header(view: memoryview, at: int) -> tuple[bytes, int] | None:
-    """(type, size) of the tar header at `at`, None where its checksum is wrong."""
+    """(type, size in bytes) from the tar header at offset `at`; None where its checksum is wrong."""
     block = bytes(view[at : at + _BLOCK])
     if len(block) < _BLOCK:
         return None
@@ -213,7 +227,8 @@ def _header(view: memoryview, at: int) -> tuple[bytes, int] | None:
 
 
 def _number(field: bytes) -> int | None:
-    if field[:1] == b"\x80":  # GNU: a binary number, for sizes of 8 GB and more
+    """The number in a header's field; None where it is neither octal nor binary."""
+    if field[:1] == b"\x80":  # GNU writes sizes of 8 GB and more in binary
         return int.from_bytes(field[1:], "big")
     try:
         return int(field.split(b"\0")[0].strip() or b"0", 8)
@@ -222,7 +237,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _members(view: memoryview, flags: list[str]) -> Iterator[tuple[str, memoryview]]:
-    """(name, content) of the regular files up to the end or the first damage, which is added to `flags`."""
+    """(name, content) of each regular file up to the end or the first damage, which is added to `flags`."""
     at, long_name = 0, b""
     while at + _BLOCK <= len(view):
         header = _header(view, at)
@@ -258,7 +273,7 @@ def _name(view: memoryview, at: int) -> bytes:
 
 
 def _pax_path(records: bytes) -> bytes:
-    """The `path` among records of the form `<length> <key>=<value>\\n`."""
+    """The value of `path` among pax records `<length> <key>=<value>\\n`; b"" where there is none."""
     at = 0
     while at < len(records):
         digits, blank, _ = records[at : at + 20].partition(b" ")

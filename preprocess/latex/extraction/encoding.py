@@ -1,8 +1,9 @@
-"""From a file's bytes to UTF-8 with LF line ends; what that adds or removes is counted.
+"""Convert a file's bytes to UTF-8 with LF line ends, and count the bytes that this adds or removes.
 
-UTF-8 where the bytes are; else what the paper declares; else cp1252, which is right for nearly every Latin
-paper where detectors are slower and worse. Only a file that declares nothing and whose letters are mostly
-high bytes (Cyrillic, Chinese, Japanese, Korean) is guessed at.
+Bytes that are valid UTF-8 stay. Otherwise the encoding that the paper declares is used, and otherwise
+cp1252, which is right for nearly every paper in Latin script (detectors were slower and more often wrong).
+The encoding is guessed only for a file that declares none and consists mostly of non-ASCII letters (Cyrillic,
+Chinese, Japanese, Korean).
 """
 
 import codecs
@@ -16,7 +17,7 @@ _DECLARATION = re.compile(
     rb"\\(?:usepackage\s*\[([\w-]+)\]\s*\{inputenc\}|inputencoding\s*\{([\w-]+)\}|begin\s*\{CJK\*?\}(?:\[\w*\])?\s*\{(\w+)\})"
     rb"|%\s*!\s*T[Ee]X\s+encoding\s*=\s*([\w -]+)"
 )
-# Names in inputenc and CJK to Python's codecs; those not listed carry a name that Python knows.
+# Python's codecs for the names of inputenc and CJK; any other name is looked up in Python as it is.
 _CODECS = {
     "latin1": "cp1252", "iso-8859-1": "cp1252", "isolatin": "cp1252", "ansinew": "cp1252", "applemac":
     "mac_roman", "macce": "mac_latin2", "utf8x": "utf-8", "utf8": "utf-8", "utf-8": "utf-8", "latin9":
@@ -26,7 +27,8 @@ _CODECS = {
     "cp1252", "next": "cp1252",
 }  # fmt: skip
 _MULTIBYTE = ("gb18030", "euc_jp", "euc_kr", "big5", "shift_jis")
-# Frequent characters of running text; the codec under which most of a file's characters are such wins.
+# The most frequent characters of running text by codec. The codec is chosen under which most of a file's
+# characters are among these.
 _FREQUENT = {
     "gb18030": "的一是不了在人有我他这中大来上个国和说们为要就出会可也时定理证明设数则",
     "big5": "的一是不了在人有我他這中大來上個國和說們為要就出會可也時定理證明設數則",
@@ -36,14 +38,15 @@ _FREQUENT = {
     "koi8_r": "оеаинтсрвлкмдпу",
     "cp1251": "оеаинтсрвлкмдпу",
 }
-_SAMPLE = 100_000  # bytes are enough to guess from
-_ASCII = rb"\n\u0041" + bytes(sorted({*range(0x20, 0x7F)} - {0x5C}))  # means nothing else to a codec of TeX's
-MAX_STRAY = 2000  # a text with more bytes that are none of its codec's is not in that codec at all
+_SAMPLE = 100_000  # bytes from which the encoding is guessed
+# A codec that TeX can read decodes these to themselves; the escape \u0041 finds Python's own text codecs.
+_ASCII = rb"\n\u0041" + bytes(sorted({*range(0x20, 0x7F)} - {0x5C}))
+MAX_STRAY = 2000  # invalid bytes; a text with more is not in the codec at all
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A text in UTF-8, the codec it came from, and the bytes that this removed, by cause and signed."""
+    """A text in UTF-8 and the codec that it was in. `removed`: bytes by cause, negative for added ones."""
 
     text: bytes
     codec: str
@@ -51,13 +54,13 @@ class Decoded:
 
 
 def declared_codec(raw: bytes) -> str | None:
-    """The codec that a preamble names, None where it names none that is known."""
+    """The first codec that `raw` declares outside comments; None where it declares none that TeX can read."""
     at, in_comment = 0, False
     for match in _DECLARATION.finditer(raw):
         start = match.start()
         line_end = max(raw.rfind(b"\n", at, start), raw.rfind(b"\r", at, start))
         in_comment = (in_comment and line_end < 0) or begins_comment(raw, max(at, line_end + 1), start)
-        at = start  # so that each byte is looked at once, however long the line
+        at = start  # each byte is looked at once, however long the line is
         if in_comment:
             continue
         name = next(group for group in match.groups() if group).decode("ascii", "replace").strip().lower()
@@ -65,15 +68,18 @@ def declared_codec(raw: bytes) -> str | None:
         try:
             reads_ascii = _ASCII.decode(codec, "replace") == _ASCII.decode()
         except (LookupError, ValueError):
-            continue  # unknown, or none of text
-        if not reads_ascii:  # EBCDIC, UTF-16, escapes: TeX itself could not read such a file
+            continue  # unknown to Python, or not a codec of text
+        if not reads_ascii:  # EBCDIC, UTF-16, escapes: TeX could not read such a file
             continue
         return codec
     return None
 
 
 def to_utf8(raw: bytes, main: bytes = b"") -> Decoded:
-    """`raw` as UTF-8 with LF line ends; what the paper's `main` file declares holds for its parts too."""
+    """Convert `raw` to UTF-8 with LF line ends.
+
+    `main`: the bytes of the paper's main file, whose declaration counts for files that declare nothing.
+    """
     removed: Counter[str] = Counter()
     text, codec = raw, "utf-8"
     if raw.startswith(b"\xef\xbb\xbf"):
@@ -92,7 +98,7 @@ def to_utf8(raw: bytes, main: bytes = b"") -> Decoded:
             removed["encoding"] += len(text) - len(decoded)
             text = decoded
     if b"\r" in text:
-        # `\r\r\n` comes from a conversion applied twice: it is one line end, not an empty line.
+        # `\r\r\n` comes from converting line ends twice: it is one line end, not an empty line.
         ended = re.sub(rb"(?<!\r)\r++\n", b"\n", text).replace(b"\r", b"\n")
         removed["line_ends"] = len(text) - len(ended)
         text = ended
@@ -100,14 +106,14 @@ def to_utf8(raw: bytes, main: bytes = b"") -> Decoded:
 
 
 def _decode(raw: bytes, codec: str) -> str:
-    """`raw` in `codec`; the bytes that are none of its are read as cp1252, and else as Latin-1."""
+    """Decode `raw`; bytes invalid in `codec` are read as cp1252, and those invalid there as Latin-1."""
     if raw.decode(codec, "replace").count("\ufffd") > MAX_STRAY:
         codec = "cp1252"
     return raw.decode(codec, "cp1252")
 
 
 def _stray(error: UnicodeError) -> tuple[str, int]:
-    """What stands for the bytes that a codec cannot read, and where it goes on."""
+    """Error handler: (text for the bytes that the codec cannot read, offset where decoding goes on)."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     stray = error.object[error.start : error.end]
@@ -118,7 +124,7 @@ codecs.register_error("cp1252", _stray)
 
 
 def _guess(raw: bytes) -> str:
-    """cp1252, unless most letters are high bytes: then the codec that reads the most frequent characters."""
+    """The likely codec: cp1252, or where most letters are not ASCII, the one with most _FREQUENT ones."""
     sample = raw[:_SAMPLE]
     high = sample.translate(None, bytes(range(0x80)))
     prose = re.sub(rb"\\[A-Za-z]+|[^A-Za-z\x80-\xff]", b"", sample)

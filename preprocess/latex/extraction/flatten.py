@@ -1,7 +1,7 @@
-r"""One text from many files: `\input` and its relatives followed within the archive, the bibliography put in.
+r"""Make one text of many files: follow `\input` and similar commands, and insert the bibliography.
 
-Names are resolved among the archive's own members and nowhere else, relative to the main file as TeX does.
-Every byte that is put in or left out is counted under its cause.
+Names are resolved among the archive's members alone, relative to the main file as TeX does. Every byte that
+is inserted or left out is counted under its cause.
 """
 
 import posixpath
@@ -18,8 +18,8 @@ from preprocess.latex.extraction.members import NOT_TEX_SUFFIXES, is_ancillary
 from preprocess.latex.lexer import VERBATIM_ENVIRONMENTS, Groups, live_events, opaque_pattern
 from preprocess.pipeline.dropped import Dropped
 
-MAX_DEPTH = 40  # of files in files; TeX itself opens 15 to 128 at a time
-MAX_REPEATED_BYTES = 8 << 20  # of files put in again: without a limit thirty small ones make 2^30 copies
+MAX_DEPTH = 40  # nested includes; TeX itself opens 15 to 128 files at a time
+MAX_REPEATED_BYTES = 8 << 20  # of files included again: thirty small ones could otherwise make 2^30 copies
 MAX_PACKAGE_BYTES = 64 << 10  # a larger style file is a publisher's, not the author's macros
 
 _OPAQUE = (*VERBATIM_ENVIRONMENTS, b"comment")
@@ -28,7 +28,7 @@ _COMMANDS = (
     rb"|(?P<package>(?:usepackage|RequirePackage)\s*+(?:\[[^\[\]]*+\])?+\s*+\{(?P<packages>[^{}\\#]*)\})"
     rb"|(?P<begin_document>begin\s*\{document\})"
     rb"|(?P<end_document>end\s*\{document\})"
-    rb"|(?P<endinput>endinput(?![A-Za-z@])(?!\s*\\(?:fi|else)(?![A-Za-z@])))"  # in a conditional: TeX knows
+    rb"|(?P<endinput>endinput(?![A-Za-z@])(?!\s*\\(?:fi|else)(?![A-Za-z@])))"  # not within \if
     rb"|(?P<parent>documentclass\s*\[(?P<parent_file>[^\[\]{}\n]*)\]\s*\{subfiles\})"
 )
 _NAMES = (
@@ -39,43 +39,43 @@ _NAMES = (
 
 @lru_cache(maxsize=64)
 def _live(own_commands: frozenset[bytes]) -> re.Pattern[bytes]:
-    """What is looked for in a file; the author's own include commands besides the standard ones."""
+    """The pattern for a file: the standard include commands and the author's own ones."""
     commands = _COMMANDS + rb"|" + includes.own(own_commands) if own_commands else _COMMANDS
     return opaque_pattern(_OPAQUE, commands, (*_NAMES, *own_commands))
 
 
-# A file without any of these is taken as it stands; most end with \end{document}, which alone is none.
+# A file without any of these is inserted as it is. An \end{document} at the very end does not count.
 _NEEDS_READING = re.compile(
     rb"\\(?=[@iIsbuRe])(?:@?input|include|subfile|(?:sub)?(?:import|inputfrom|includefrom)|InputIfFileExists"
     rb"|bibliography(?![A-Za-z])|usepackage|RequirePackage|endinput|end\s*\{document\}(?!\s*\Z))"
 )
 _CLASS = re.compile(rb"\\document(?:class|style)(?![A-Za-z@])")
-_HEAD_BYTES = 20_000  # of a file: a class is declared within
+_HEAD_BYTES = 20_000  # beginning of a file in which its class is searched for
 _OPENING_BRACE = re.compile(rb"\s*\{")
 _REST_OF_LINE = re.compile(rb"[ \t]*\n")
 
 
 @dataclass
 class Flattened:
-    """The text of a paper, with what happened on the way."""
+    """The text of a paper (UTF-8, LF line ends) and how it came about. `removed`: bytes by cause, signed."""
 
     text: bytes = b""
     files: list[str] = field(default_factory=list)
-    codecs: dict[str, str] = field(default_factory=dict)  # of the files that were not UTF-8
+    codecs: dict[str, str] = field(default_factory=dict)  # by path, of files that were not UTF-8
     unresolved: list[str] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
     removed: Counter[str] = field(default_factory=Counter)
 
 
 class _TooLarge(Exception):
-    """A paper costs more than the limits allow."""
+    """The paper exceeds a limit."""
 
 
 class Flattener:
     """Reads the members of one archive into one text of limited size.
 
-    `max_commands`: backslashes and comment signs. The time of all later passes goes with these, so that this
-    is a limit of time which holds on every machine alike.
+    `max_bytes`: of all files that are read. `max_commands`: backslashes and comment signs; the time of all
+    later passes is proportional to their number, so this limits time and acts alike on every machine.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Flattener:
         main: str,
         max_bytes: int,
         max_commands: int,
-        follow_own: bool = False,  # the author's own include commands too; `run` finds out whether there are
+        follow_own: bool = False,  # also the author's own include commands; `run` finds out if there are any
     ) -> None:
         self.members, self.main = members, main
         self._limits, self._follow_own = (max_bytes, max_commands), follow_own
@@ -93,7 +93,7 @@ class Flattener:
         self.root = posixpath.dirname(main)
         self.result = Flattened()
         self._read: dict[str, bytes] = {}
-        self._uncounted: list[bytes] = []  # texts whose commands are not yet taken off
+        self._uncounted: list[bytes] = []  # texts whose commands are not yet subtracted
         self._uncounted_bytes = 0
         self._open: list[str] = []
         self._repeated = self._n_includes = 0
@@ -102,7 +102,7 @@ class Flattener:
         self._has_styles = any(name.endswith(".sty") for name in self._file_names)
 
     def run(self) -> Flattened | Dropped:
-        """The text of the main file with all that it includes."""
+        """The text of the main file with all that it includes, or why the paper is dropped."""
         try:
             self.result.text = self._follow(self.main, self.root, "main")
         except _TooLarge as excess:
@@ -112,14 +112,17 @@ class Flattener:
         return self.result
 
     def _leaves_own_parts(self) -> bool:
-        """Whether files were left that commands of the author's bring in. Looking for these is dear."""
+        """Whether the author's own commands include files that were not read. Expensive to find out."""
         left = self.members.keys() - self._read.keys()
         if all(is_ancillary(path) or path.lower().endswith(NOT_TEX_SUFFIXES) for path in left):
             return False
         return any(includes.own_commands(text, self._file_names) for text in self._read.values())
 
     def _follow(self, path: str, base: str, role: str = "part") -> bytes:
-        """The text of `path` with its includes followed. `role`: main, part, or parent of a subfile."""
+        """The text of `path` with its includes followed.
+
+        `base`: folder that names are relative to. `role`: main, part, or parent (of a subfile).
+        """
         text = self._load(path)
         self._open.append(path)
         own_commands = includes.own_commands(text, self._file_names) if self._follow_own else frozenset()
@@ -134,7 +137,7 @@ class Flattener:
         return text
 
     def _load(self, path: str) -> bytes:
-        """A member's text. Its bytes are in the balance once; a further copy is an addition."""
+        """A member's text. Its bytes count as input once; each further copy counts as added."""
         result = self.result
         self._bytes_left -= len(self.members[path])
         if self._bytes_left < 0:
@@ -153,7 +156,7 @@ class Flattener:
         return self._read[path]
 
     def _count_commands(self, path: str) -> None:
-        """Take the commands of a file from the limit; they are counted only where there are as many bytes."""
+        """Subtract a file's commands from the limit; they are counted only when the bytes could exceed it."""
         self._uncounted.append(self._read[path])
         self._uncounted_bytes += len(self._read[path])
         if self._uncounted_bytes <= self._commands_left:
@@ -165,6 +168,7 @@ class Flattener:
             raise _TooLarge(f"{path} brings the text above the limit of commands and comments")
 
     def _read_commands(self, text: bytes, base: str, role: str, pattern: re.Pattern[bytes]) -> bytes:
+        """`text` with each command that `pattern` finds replaced by what it includes, cut to its body."""
         removed = self.result.removed
         is_subfile = (
             role == "part" and _CLASS.search(text, 0, _HEAD_BYTES) is not None
@@ -201,8 +205,8 @@ class Flattener:
                     end = _behind_branches(groups, end)
                 removed["include_commands"] += end - start
                 part = self._follow(*found)
-                # The last line end of a file is a space, not half of an empty line; and without one a comment
-                # on the last line would swallow what follows.
+                # The line end at the end of a file must not make an empty line; and a file without one needs
+                # one, or a comment on its last line would swallow what follows.
                 line_ends = _REST_OF_LINE.match(text, end) is not None
                 if part.endswith(b"\n") and line_ends:
                     part = part[:-1]
@@ -218,7 +222,7 @@ class Flattener:
     # ---------------------------------------------------------------- names
 
     def _target(self, kind: str, match: re.Match[bytes], base: str) -> tuple[str, str] | None:
-        """(member, base folder of its own includes) that a command asks for, None where the command stays."""
+        """(member, base folder for its includes) that a command names; None where the command stays."""
         result = self.result
         self._n_includes += 1
         if self._n_includes > includes.MAX_INCLUDES:
@@ -249,7 +253,7 @@ class Flattener:
         return None
 
     def _find(self, name: str, base: str, suffixes: tuple[str, ...]) -> str | None:
-        """The member that TeX opens: in `base`, the main file's folder, the root, the file's own folder."""
+        """The member that TeX opens: in `base`, the main file's folder, the root, or the file's folder."""
         there = (posixpath.basename(name + suffix).lower() in self._file_names for suffix in suffixes)
         if not name or not any(there):
             return None
@@ -258,7 +262,7 @@ class Flattener:
                 path = posixpath.normpath(posixpath.join(folder, name + suffix))
                 if path in self.members:
                     return path
-        if self._by_lower_case is None:  # archives from systems that do not mind the case
+        if self._by_lower_case is None:  # authors' file systems may ignore case
             self._by_lower_case = {path.lower(): path for path in sorted(self.members, reverse=True)}
         for suffix in suffixes:
             path = posixpath.normpath(posixpath.join(base, name + suffix)).lower()
@@ -276,7 +280,7 @@ class Flattener:
         return there[0] if len(there) == 1 else None
 
     def _loaded(self, match: re.Match[bytes], base: str) -> list[str]:
-        """The author's own style files that a command loads, or a subfile's parent; each once."""
+        """The author's own style files that a command loads, or a subfile's parent, if not read before."""
         if match["parent"] is not None:
             path = self._find(_decode(match["parent_file"]), base, (".tex", ""))
             return [path] if path and path not in self._read else []
@@ -289,7 +293,7 @@ class Flattener:
 
 
 def _behind_branches(groups: Groups, at: int) -> int:
-    r"""Behind the two branches of `\InputIfFileExists`: the file is there, the branches are set-up code."""
+    r"""The offset behind the two branches of `\InputIfFileExists`, which are set-up code and are left out."""
     for _ in range(2):
         brace = _OPENING_BRACE.match(groups.text, at)
         end = groups.end(brace.end() - 1) if brace else -1

@@ -1,4 +1,4 @@
-r"""Commands that bring in another file: `\input` and its relatives, and those that authors make of them."""
+r"""Include commands: `\input` and its variants, and commands that authors define on top of them."""
 
 import posixpath
 import re
@@ -7,12 +7,12 @@ from itertools import islice
 
 from preprocess.latex.lexer import MAX_NAME_BYTES, trie
 
-MAX_INCLUDES = 20_000  # that are looked at in a paper; an archive has as many members at most
+MAX_INCLUDES = 20_000  # include commands examined in a paper: as many as an archive may have members
 
-# `\input{\path/to/file}`: the macro is some folder; what is behind it is looked for from the root.
+# In `\input{\path/to/file}` the macro stands for some folder; the rest is looked up from the archive's root.
 _FILE = rb"\s*+\{\s*+\"?+(?:\\[A-Za-z@]++\s*+/?+)?+(?P<%b>[^{}\"%%\\#\n]*+)\"?+\s*+\}"
 
-# As alternatives behind a backslash, with groups named for what they hold.
+# Alternatives that follow a backslash; each group is named for what it holds.
 STANDARD = (
     rb"(?P<input>(?:input|include|subfile|subfileinclude|@input|InputIfFileExists)(?![A-Za-z@])(?:"
     + _FILE % b"braced"
@@ -22,10 +22,10 @@ STANDARD = (
     + _FILE % b"file"
     + rb")"
 )
-# How these begin.
+# The first letters of these commands, for `lexer.opaque_pattern`.
 NAMES = (b"input", b"include", b"subfile", b"@input", b"InputIf", b"import", b"subimport", b"subin")
 _OWN_ARGUMENTS = rb"\*?(?:\[(?P<own_folder>[^\[\]{}\n]*)\])?" + _FILE % b"own_file"
-# What has such a word in its name and brings in no text of the paper's.
+# Commands with such a word in their names that include no text of the paper.
 _NO_TEXT = (
     rb"(?:include(?:graphics|pdf|only|svg|media)|[a-zA-Z]*inputlisting|(?:[vV]erbatim|file)[iI]nput|inputenc)"
 )
@@ -40,7 +40,7 @@ _ANY = re.compile(
 )
 
 
-# Groups that hold the folder and the file, by the kind of the command.
+# Names of the groups that hold the folder and the file, by kind of command.
 _NAMED_BY = {
     "input": ("", "braced", "quoted", "bare"),
     "import": ("folder", "file"),
@@ -49,15 +49,15 @@ _NAMED_BY = {
 
 
 def own(names: Iterable[bytes]) -> bytes:
-    r"""A further alternative for commands of the author's, `\olimport[folder]{file}`.
+    r"""A pattern to add to STANDARD for the author's include commands, e.g. `\olimport[folder]{file}`.
 
-    They are followed where there is such a file, and there is no trace of them where there is none.
+    The command is followed if the archive has the file; otherwise it stays and nothing is recorded.
     """
     return rb"(?P<own>" + trie(names) + rb"(?![A-Za-z@])" + _OWN_ARGUMENTS + rb")"
 
 
 def file_named(match: re.Match[bytes]) -> tuple[str, str]:
-    """(folder, file) that a match of STANDARD or OWN names; "" for a folder that it does not name."""
+    """(folder, file) that a match of STANDARD or `own` names; "" for a folder that is not given."""
     folder_group, *file_groups = _NAMED_BY[match.lastgroup or ""]
     folder = match[folder_group] or b"" if folder_group else b""
     name = next((name for group in file_groups if (name := match[group])), b"")
@@ -65,15 +65,18 @@ def file_named(match: re.Match[bytes]) -> tuple[str, str]:
 
 
 def included_names(text: bytes) -> Iterator[tuple[str, str]]:
-    """(folder, file) of all commands in a text, commented ones too: enough to see which file is a part."""
+    """(folder, file) of each include command in a text, also in comments.
+
+    That suffices to decide which files of an archive are parts of others.
+    """
     return (file_named(match) for match in _commands(text))
 
 
 def own_commands(text: bytes, file_names: Container[str]) -> frozenset[bytes]:
-    """Names of the include commands in a text that are not standard ones and name one of the files.
+    """Names of the non-standard include commands in a text that name one of the archive's files.
 
-    `file_names`: of all files, in lower case, without folders. A command that names none would cost a pattern
-    of the paper's own, which takes longer to compile than the paper to read.
+    `file_names`: names of all files, in lower case, without folders. Commands that name no file are left out,
+    because a paper with such commands needs a pattern of its own, which takes longer to compile than to use.
     """
     own_ones = (match for match in _commands(text) if match.lastgroup == "own")
     return frozenset(match["own_name"] for match in own_ones if _is_among(file_named(match)[1], file_names))
@@ -85,7 +88,7 @@ def _is_among(name: str, file_names: Container[str]) -> bool:
 
 
 def _commands(text: bytes) -> Iterator[re.Match[bytes]]:
-    """Include commands, by the words in their names: there are far fewer of these than of backslashes."""
+    """Include commands, found by the words in their names, which are far rarer than backslashes."""
     return islice(_all_commands(text), MAX_INCLUDES)
 
 
@@ -95,7 +98,7 @@ def _all_commands(text: bytes) -> Iterator[re.Match[bytes]]:
         while at >= 0:
             start = text.rfind(b"\\", max(0, at - 40), at)
             match = _ANY.match(text, start) if start >= 0 else None
-            # The word stands in the command's own name: `\ref{sec:input}` includes nothing.
+            # The word must stand in the command's name: `\ref{sec:input}` includes nothing.
             if match and match.end("own_name" if match.lastgroup == "own" else 0) > at:
                 yield match
             at = text.find(word, at + len(word))

@@ -1,7 +1,8 @@
-r"""Which file of an archive is the paper, and why.
+r"""Choose the main file of an archive, and record why.
 
-In this order: what the submission itself says (00README), the only file with a class and a body, the best
-score among several. "The longest file with \documentclass" is wrong in 4 of 10 archives that leave a choice.
+The first of these that applies decides: the file that the submission's 00README names; the only file with a
+document class and a body; the highest score among several. The longest file with \documentclass would be
+wrong for 4 of 10 archives that leave a choice.
 """
 
 import posixpath
@@ -10,22 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from preprocess.latex.extraction.archive import kind_of
-from preprocess.latex.extraction.members import NOT_TEX_SUFFIXES, is_ancillary, said_by
+from preprocess.latex.extraction.members import NOT_TEX_SUFFIXES, is_ancillary, named_in_readme
 from preprocess.latex.extraction.sources import (
     Archive,
     Source,
     closure,
     dialect_of,
     live_match,
-    reaching,
-    readable,
     resolve,
+    searchable,
+    with_evidence,
 )
 from preprocess.pipeline.dropped import Dropped
 
-MAX_SOURCES = 2000  # files looked at for the main one: an archive of more is a bomb
-MAX_CANDIDATES = 100  # that are scored, the longest ones
-MAX_LISTED = 8  # candidates in the record
+MAX_SOURCES = 2000  # text files that are searched, the longest ones
+MAX_CANDIDATES = 100  # files that are scored, the longest ones
+MAX_LISTED = 8  # candidates that the record lists
 _GOOD_NAME = re.compile(
     r"(?:ms|main|paper|article|manuscript|thesis|root|arxiv)(?:[-_.]?(?:v?\d+|arxiv|final))?", re.I
 )
@@ -43,12 +44,12 @@ _ABSTRACT = re.compile(rb"\\(?:begin\s*\{[Aa]bstract\}|(?:begin)?abstract(?![A-Z
 _PARENT = re.compile(rb"\\documentclass\s*\[([^\[\]{}\n]*)\]\s*\{subfiles\}")
 _TEX_ROOT = re.compile(rb"(?m)^[ \t]*%+[ \t]*!?[ \t]*T[Ee]X[ \t]+root[ \t]*=[ \t]*(\S[^\r\n]*)")
 _COMMAND = re.compile(rb"\\[A-Za-z]{2,}")
-_FRONT_BYTES = 50_000  # of a file: title and abstract stand in it
+_FRONT_BYTES = 50_000  # beginning of a file in which title and abstract are searched for
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that may be the paper: its score and what it was given for."""
+    """A file that may be the paper, its score, and the evidence with its points ("title+2")."""
 
     path: str
     score: int
@@ -57,7 +58,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class MainFile:
-    """The chosen file, why, what else there was, and of which kind of TeX it is."""
+    """The chosen file, the reason, the TeX dialect, and the candidates that were scored."""
 
     path: str
     reason: str  # readme, only_candidate, best_score, only_tex_file
@@ -66,25 +67,25 @@ class MainFile:
 
 
 def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
-    """The paper among the members of an archive."""
+    """The main file among the members of an archive (content by path), or why there is none."""
     named = [path for path in members if posixpath.basename(path).upper().startswith("00README")]
-    readme = {path: readable(members[path]) for path in named}
-    ignored = set(said_by(readme, "ignore"))
+    readmes = {path: searchable(members[path]) for path in named}
+    ignored = set(named_in_readme(readmes, "ignore"))
     possible = [
         path
         for path, content in members.items()
-        if path not in readme
+        if path not in readmes
         and path not in ignored
         and not is_ancillary(path)
         and not path.lower().endswith(NOT_TEX_SUFFIXES)
         and kind_of(content) == "text"
     ]
     possible = sorted(possible, key=lambda path: -len(members[path]))[:MAX_SOURCES]
-    texts = {path: readable(members[path]) for path in possible}
+    texts = {path: searchable(members[path]) for path in possible}
     live = {path: text for path, text in texts.items() if not text[:200].lstrip().startswith(b"%auto-ignore")}
     if not live:
         return _no_source(members, withdrawn=bool(texts))
-    for path in said_by(readme, "toplevel"):
+    for path in named_in_readme(readmes, "toplevel"):
         if path in live:
             return MainFile(path, "readme", dialect_of(live[path]) or "fragment", ())
     archive = Archive(texts.keys())
@@ -111,11 +112,11 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
     return MainFile(best, "best_score", sources[best].dialect or "latex", tuple(scored[:MAX_LISTED]))
 
 
-# ---------------------------------------------------------------- looking at one file
+# ---------------------------------------------------------------- evidence in one file
 
 
 def _roots(source: Source, live: Mapping[str, bytes]) -> set[str]:
-    """The files that a `%!TEX root` line of this one names."""
+    """The other files that `%!TEX root` lines in this one name."""
     lines = _TEX_ROOT.findall(source.text[:2000])
     names = [line.decode("utf-8", "replace").strip(" \t\"'") for line in lines]
     found = (resolve(name, (posixpath.dirname(source.path),), live) for name in names)
@@ -123,7 +124,7 @@ def _roots(source: Source, live: Mapping[str, bytes]) -> set[str]:
 
 
 def _templates(sources: Mapping[str, Source]) -> set[str]:
-    r"""The parents of subfiles that include none of them: a preamble to compile parts with, not the paper."""
+    """Parents of subfiles that do not include the subfile: such a file only lends its preamble."""
     found, parts_of = set[str](), dict[str, set[str]]()
     for source in sources.values():
         if b"{subfiles}" in source.text and (parent := _PARENT.search(source.text)):
@@ -140,9 +141,10 @@ def _templates(sources: Mapping[str, Source]) -> set[str]:
 
 
 def _only_body(sources: Mapping[str, Source]) -> list[Source]:
-    """The only file with a body, where it has a class too and is no part of another: no other can be whole.
+    """The only file with a body, if it also has a class and no other file includes it; else nothing.
 
-    As in most archives; a file that includes it has the last part of its name somewhere.
+    This decides most archives without a search for every include: a file that includes it must contain the
+    last part of its name.
     """
     bodies = [source for source in sources.values() if "body" in source.evidence]
     if len(bodies) != 1 or "class" not in bodies[0].evidence:
@@ -150,18 +152,18 @@ def _only_body(sources: Mapping[str, Source]) -> list[Source]:
     path = bodies[0].path
     name = posixpath.basename(path).removesuffix(".tex").encode("utf-8")
     others = (source for source in sources.values() if source.path != path)
-    # A name that is no ASCII may be written in another encoding in the text.
+    # The text may write a non-ASCII name in another encoding.
     naming = (source for source in others if not name.isascii() or name in source.text)
     return [] if any(path in source.includes for source in naming) else bodies
 
 
 def _best_tier(sources: Mapping[str, Source]) -> list[Source]:
-    """The files worth scoring: whole LaTeX papers, else plain TeX, else what has at least a class or a body.
+    """The files to score: whole LaTeX papers, else papers in any dialect, else those with a class or body.
 
-    A paper may have its class in a file that it includes, or its body: what it includes counts as its own.
+    The class or the body may be in an included file: what a file includes counts as its own.
     """
     included = {target for source in sources.values() for target in source.includes}
-    with_class, with_body = (reaching(what, sources) for what in ("class", "body"))
+    with_class, with_body = (with_evidence(what, sources) for what in ("class", "body"))
     whole = [source for path, source in sources.items() if path in with_class & with_body]
     tiers = (
         [source for source in whole if not _NOT_A_PAPER.fullmatch(source.class_name)],
@@ -182,7 +184,10 @@ def _score(
     templates: set[str],
     members: Mapping[str, memoryview],
 ) -> Candidate:
-    """`sizes`: of all candidates, with what they include."""
+    """The candidate with its points and what they are given for.
+
+    `sizes`: bytes of each candidate with what it includes. `roots`: files that others name as their root.
+    """
     stem = posixpath.splitext(posixpath.basename(source.path))[0]
     head = source.text[:_FRONT_BYTES]
     points = {
@@ -204,6 +209,7 @@ def _score(
 
 
 def _no_source(members: Mapping[str, memoryview], withdrawn: bool) -> Dropped:
+    """Why an archive without TeX is dropped."""
     if withdrawn:
         return Dropped("auto_ignore", "the submission is a note that it was withdrawn")
     kinds = {kind_of(content) for path, content in members.items() if not is_ancillary(path)}

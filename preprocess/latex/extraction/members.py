@@ -1,4 +1,4 @@
-"""What the files of an archive are, by their names and by what its 00README says."""
+"""Classify the files of an archive by their names, and read its 00README."""
 
 import json
 import posixpath
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from preprocess.latex.extraction.archive import TEX_SUFFIXES
 
-# Not TeX whatever their content: reading each figure to find out would cost more than all the rest.
+# Suffixes of files that are never TeX sources. The name decides: reading every figure would cost more than
+# all other work.
 NOT_TEX_SUFFIXES = tuple(
     """
     .sty .cls .clo .bst .bib .bbl .def .cfg .fd .ist .eps .ps .epsi .epsf .pdf .png .jpg .jpeg .gif .svg
@@ -17,20 +18,20 @@ NOT_TEX_SUFFIXES = tuple(
 )
 _STYLE_SUFFIXES = (".sty", ".cls", ".clo", ".bst", ".def", ".cfg", ".fd", ".ist", ".ldf")
 _FIGURE_SUFFIXES = tuple(".eps .ps .epsi .epsf .pdf .png .jpg .jpeg .gif .svg .pstricks .tikz .pgf".split())
-# Lines and YAML keys of a 00README.
+# A line of arXiv's old 00README.XXX (`FILE toplevelfile`), and a key of a 00README.yaml.
 _LINE = re.compile(r"(?m)^[^\S\n]*(\S+)\s+(toplevelfile|ignore)\b")
 _KEY = re.compile(r"(?m)^[^\S\n]*(filename|usage):[ \t]*[\"']?([^\s\"']+)")
-# arXiv's folder of ancillary files; a Mac's shadow files.
+# arXiv's folder for ancillary files (`anc`), and the metadata that macOS adds to archives.
 _ANCILLARY = re.compile(r"(?:^|/)(?:anc|__MACOSX|\.git)(?:/|$)|(?:^|/)\._")
 
 
 def is_ancillary(path: str) -> bool:
-    """Whether a file comes along with the paper without being part of it."""
+    """Whether a file accompanies the paper without being part of it."""
     return _ANCILLARY.search(path) is not None
 
 
 def cause_unused(path: str) -> str:
-    """Why the bytes of a member that the paper does not use are left out."""
+    """The ledger's cause for the bytes of a file that the paper does not use, by its name."""
     name = path.lower()
     if is_ancillary(path):
         return "unused_ancillary"
@@ -45,26 +46,28 @@ def cause_unused(path: str) -> str:
     return "unused_other"
 
 
-def said_by(readme: Mapping[str, bytes], usage: str) -> list[str]:
-    """The files that arXiv's 00README (lines, JSON or YAML) names for a `usage`: toplevel or ignore."""
+def named_in_readme(readmes: Mapping[str, bytes], usage: str) -> list[str]:
+    """The paths that the 00READMEs (lines, JSON or YAML) name for a `usage`: toplevel or ignore."""
     named = []
-    for path, text in readme.items():
+    for path, text in readmes.items():
         folder = posixpath.dirname(path)
-        said = _directives(text.decode("utf-8", "replace"))
-        named += [posixpath.normpath(posixpath.join(folder, name)) for name, use in said if use == usage]
+        directives = _directives(text.decode("utf-8", "replace"))
+        named += [
+            posixpath.normpath(posixpath.join(folder, name)) for name, use in directives if use == usage
+        ]
     return named
 
 
 def _directives(readme: str) -> list[tuple[str, str]]:
-    """(file name, usage) of each source that a 00README speaks of."""
+    """(file name, usage) of each source that a 00README lists; a broken one is read as far as it goes."""
     try:
         sources = json.loads(readme).get("sources", [])
         return [(str(source["filename"]), str(source.get("usage"))) for source in sources]
     except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
         pass
-    said = [(name, use.removesuffix("file")) for name, use in _LINE.findall(readme)]
+    directives = [(name, use.removesuffix("file")) for name, use in _LINE.findall(readme)]
     for source in re.split(r"(?m)^[^\S\n]*-\s", readme):
         keys = dict(_KEY.findall(source))
         if "filename" in keys:
-            said.append((keys["filename"], keys.get("usage", "")))
-    return said
+            directives.append((keys["filename"], keys.get("usage", "")))
+    return directives

@@ -1,4 +1,4 @@
-r"""The text files of an archive: what each has of a whole paper, and which others it includes."""
+"""The text files of an archive: which parts of a paper each one has, and which other files it includes."""
 
 import posixpath
 import re
@@ -10,7 +10,7 @@ from itertools import islice
 
 from preprocess.latex.extraction.includes import MAX_INCLUDES, included_names
 
-MAX_LOOKED_AT = 16 << 20  # bytes of one file; a longer one is no paper
+MAX_LOOKED_AT = 16 << 20  # bytes of a file that are searched; no paper is longer
 _CLASS = re.compile(rb"\\document(class|style)(?![A-Za-z@])\s*+(?:\[[^\[\]]*+\])?+\s*+\{?+\s*+([\w./-]*)")
 _BEGIN_DOCUMENT = re.compile(rb"\\begin\s*\{document\}")
 _PLAIN = re.compile(
@@ -22,15 +22,18 @@ _COMMENT_BEFORE = re.compile(rb"(?<!\\)(?:\\\\)*%")
 
 @dataclass
 class Archive:
-    """What the files of an archive share."""
+    """The paths of an archive's text files, and how many include commands may still be examined.
+
+    The limit holds for all files together: n files that all include each other have n² include commands.
+    """
 
     texts: Container[str]
-    includes_left: int = MAX_INCLUDES  # to be looked at: files that all include each other are no paper
+    includes_left: int = MAX_INCLUDES
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file; what is dear to find out is looked for where it decides."""
+    """One text file. Properties that are expensive to find are searched for when they are first needed."""
 
     path: str
     text: bytes
@@ -38,26 +41,26 @@ class Source:
 
     @cached_property
     def evidence(self) -> tuple[str, ...]:
-        """What it has of a whole paper: `class`, `body`."""
-        if b"document" not in self.text:  # as most parts
+        """Which of `class` (a document class) and `body` (a \\begin{document}) the file has."""
+        if b"document" not in self.text:  # true of most parts; this check is fast
             return ()
         found = (("class", live_match(_CLASS, self.text)), ("body", live_match(_BEGIN_DOCUMENT, self.text)))
         return tuple(name for name, match in found if match)
 
     @cached_property
     def dialect(self) -> str:
-        """Kind of TeX of a whole paper, "" for what is none."""
+        """The file's dialect as `dialect_of` gives it."""
         return dialect_of(self.text)
 
     @property
     def class_name(self) -> bytes:
-        """What it declares itself to be, b"" for what declares nothing."""
+        """The name of its document class; b"" where it declares none."""
         match = live_match(_CLASS, self.text)
         return match[2] if match else b""
 
     @cached_property
     def includes(self) -> frozenset[str]:
-        """The other texts that this one brings in."""
+        """The paths of the other text files that this one includes."""
         folder = posixpath.dirname(self.path)
         includes = list(islice(included_names(self.text), self.archive.includes_left))
         self.archive.includes_left -= len(includes)
@@ -66,8 +69,8 @@ class Source:
         return frozenset(path for path in found if path and path != self.path)
 
 
-def readable(content: memoryview) -> bytes:
-    """Bytes in which ASCII patterns are found and lines end with LF; only for looking, never for the text."""
+def searchable(content: memoryview) -> bytes:
+    """The content in a form that ASCII patterns match (no UTF-16, LF line ends). Only for searching."""
     text = bytes(content[:MAX_LOOKED_AT])
     if text.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = text.decode("utf-16", "replace").encode("utf-8", "replace")
@@ -75,7 +78,7 @@ def readable(content: memoryview) -> bytes:
 
 
 def live_match(pattern: re.Pattern[bytes], text: bytes, limit: int = 50) -> re.Match[bytes] | None:
-    """The first match that no `%` on its line comes before. Gives up after `limit` commented ones."""
+    """The first match outside comments; None where there is none or `limit` commented ones come first."""
     for n, match in enumerate(pattern.finditer(text)):
         line = text.rfind(b"\n", 0, match.start()) + 1
         if match.start() - line > 2000 or not _COMMENT_BEFORE.search(text, line, match.start()):
@@ -86,7 +89,7 @@ def live_match(pattern: re.Pattern[bytes], text: bytes, limit: int = 50) -> re.M
 
 
 def dialect_of(text: bytes) -> str:
-    """Kind of TeX of a whole paper: latex, latex209, amstex, plain; "" for what is none."""
+    """Dialect of a whole paper: latex, latex209, amstex or plain; "" for a text that is not a whole paper."""
     has_class = live_match(_CLASS, text)
     if has_class and has_class[1] == b"style":
         return "amstex" if b"amsppt" in has_class[2] else "latex209"
@@ -98,7 +101,7 @@ def dialect_of(text: bytes) -> str:
 
 
 def resolve(name: str, folders: tuple[str, ...], texts: Container[str]) -> str | None:
-    """The text that `name` means, seen from one of the folders."""
+    """The path of the text file that `name` refers to, relative to the first folder that has it."""
     for folder in folders:
         for suffix in (".tex", ""):
             path = posixpath.normpath(posixpath.join(folder, name + suffix))
@@ -108,12 +111,12 @@ def resolve(name: str, folders: tuple[str, ...], texts: Container[str]) -> str |
 
 
 def closure(path: str, sources: Mapping[str, Source]) -> set[str]:
-    """A file and all that it includes."""
+    """The paths of a file and of all files that it includes, directly or through others."""
     return _reachable([path], lambda name: (part for part in sources[name].includes if part in sources))
 
 
-def reaching(what: str, sources: Mapping[str, Source]) -> set[str]:
-    """The files that have a class or a body, themselves or in what they include."""
+def with_evidence(what: str, sources: Mapping[str, Source]) -> set[str]:
+    """The files that have a `class` or a `body` (`what`), themselves or in a file that they include."""
     including: defaultdict[str, list[str]] = defaultdict(list)
     for source in sources.values():
         for part in source.includes:

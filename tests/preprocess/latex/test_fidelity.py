@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from preprocess.extract_latex import Extracted
-from preprocess.latex.cleaning.comments import Held, strip_comments
+from preprocess.latex.cleaning.comments import Placeholders, strip_comments
 from preprocess.latex.extraction.archive import Unpacked, kind_of, unpack
 from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
 from tests.support import oracles
@@ -216,7 +216,7 @@ def test_what_is_balanced_stays_so(papers: list[Paper]) -> None:
 def _without_comments(text: bytes) -> bytes:
     """A text without comments and verbatim text, in which braces count for nothing."""
     removed: Counter[str] = Counter()
-    return strip_comments(text, Held(removed), removed)
+    return strip_comments(text, Placeholders(removed), removed)
 
 
 def test_macros_of_the_authors_are_expanded(papers: list[Paper]) -> None:
