@@ -251,6 +251,9 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
                 for kind, sets in val_sets.items():
                     for result in validate_model(strategy, sets):
                         log.row(kind, step, **result.row())
+                        if kind == "val" and step == run.steps_total:
+                            for row in result.document_rows():
+                                log.row("val_document", step, **row)
             gc.collect()
         if run.saves_after(step) or stop:
             with clock.paused(checkpoint=True):

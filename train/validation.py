@@ -1,7 +1,7 @@
 """Validation on fixed windows of each domain."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -14,6 +14,16 @@ from train.parallel.strategy import DataParallel
 
 
 @dataclass(frozen=True)
+class DocumentResult:
+    """What a model makes of one document of a validation set."""
+
+    document: str  # xxh3_64 of its id, in hexadecimal
+    loss_nats: float  # a token
+    n_tokens: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
 class ValidationResult:
     """What a model makes of one domain's fixed documents."""
 
@@ -22,6 +32,7 @@ class ValidationResult:
     bits_per_byte: float  # of the documents' text: comparable between tokenizers
     n_tokens: int
     n_bytes: int
+    documents: tuple["DocumentResult", ...]
 
     @property
     def perplexity(self) -> float:
@@ -42,6 +53,13 @@ class ValidationResult:
             "n_bytes": self.n_bytes,
         }
 
+    def document_rows(self) -> list[dict[str, object]]:
+        """The fields of a log row for each document."""
+        return [
+            {"domain": self.domain, **asdict(document), "loss_nats": finite(document.loss_nats)}
+            for document in self.documents
+        ]
+
 
 def validation_sets(tokens: TokenSet, run: Run) -> dict[str, ValidationSet]:
     """The fixed windows of each domain that the split holds."""
@@ -58,19 +76,30 @@ def validate_model(strategy: DataParallel, sets: dict[str, ValidationSet]) -> li
     strategy.root.eval()
     results = []
     for name, windows in sets.items():
-        nats = torch.zeros((), dtype=torch.float64, device=world.device)
-        for first in range(0, len(windows.input_ids_WT), micro * world.size):
+        nats_D = torch.zeros(len(windows.id_hashes), dtype=torch.float64, device=world.device)
+        n_rows = len(windows.input_ids_RT)
+        for first in range(0, n_rows, micro * world.size):
             rows = torch.arange(first + world.rank * micro, first + (world.rank + 1) * micro)
             # Every rank runs the same number of batches, as collectives need it: past the end nothing counts.
-            past_end = rows >= len(windows.input_ids_WT)
+            past_end = rows >= n_rows
             rows[past_end] = 0
-            targets_BT = windows.targets_WT[rows]
+            targets_BT = windows.targets_RT[rows]
             targets_BT[past_end] = IGNORE
-            inputs_BT = windows.input_ids_WT[rows].to(world.device)
-            nats += strategy.evaluate(inputs_BT, targets_BT.to(world.device)).double().sum()
-        total = float(world.sum(nats))
+            inputs_BT = windows.input_ids_RT[rows].to(world.device)
+            losses_B = strategy.evaluate(inputs_BT, targets_BT.to(world.device)).double()
+            nats_D.index_add_(0, windows.document_R[rows].to(world.device), losses_B)
+        nats = world.sum(nats_D).tolist()
+        total = sum(nats)
+        documents = tuple(
+            DocumentResult(document, nats_of / n_tokens, n_tokens, n_bytes)
+            for document, nats_of, n_tokens, n_bytes in zip(
+                windows.id_hashes, nats, windows.n_tokens_of, windows.n_bytes_of, strict=True
+            )
+        )
         loss = total / windows.n_tokens
         bits_per_byte = total / math.log(2) / windows.n_bytes
-        results.append(ValidationResult(name, loss, bits_per_byte, windows.n_tokens, windows.n_bytes))
+        results.append(
+            ValidationResult(name, loss, bits_per_byte, windows.n_tokens, windows.n_bytes, documents)
+        )
     strategy.root.train()
     return results

@@ -26,9 +26,10 @@ COLUMNS = {
     ),
     "val": (*COMMON, *VALIDATION),
     "val_own": (*COMMON, *VALIDATION),
+    "val_document": (*COMMON, "domain", "document", "loss_nats", "n_tokens", "n_bytes"),
     "event": (*COMMON, "event"),
 }
-TEXT = {"kind", "time_utc", "domain", "span_hash", "event"}
+TEXT = {"kind", "time_utc", "domain", "document", "span_hash", "event"}
 
 
 @dataclass

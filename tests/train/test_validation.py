@@ -5,15 +5,18 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from analysis.publish_logs import compact
 from analysis.readers.run_logs import Run, read_run
 from configs.loader import CONFIGS
 from tests.support.training import SMALL, pretrain_here, write_corpus
+from train.checkpoint.load import find_checkpoint, load_model
 from train.config import load_run
 from train.data.batches import TrainingData
 from train.data.shards import open_tokens
+from train.model.loss import IGNORE
 from train.validation import validation_sets
 
 
@@ -59,5 +62,36 @@ def test_every_seed_is_judged_on_the_same_validation_set(tmp_path: Path) -> None
     )  # a seed changes what is trained,
     assert list(judged[0]) == ["cs", "math", "physics"]
     for domain, windows in judged[0].items():  # not what is judged
-        assert torch.equal(windows.input_ids_WT, judged[1][domain].input_ids_WT)
-        assert torch.equal(windows.targets_WT, judged[1][domain].targets_WT)
+        assert torch.equal(windows.input_ids_RT, judged[1][domain].input_ids_RT)
+        assert torch.equal(windows.targets_RT, judged[1][domain].targets_RT)
+
+
+def test_documents_are_judged_alone_and_sum_to_their_domain(tmp_path: Path) -> None:
+    data = write_corpus(tmp_path / "data")
+    assert pretrain_here(data, tmp_path / "run", strategy="ddp") == 0
+    log = read_run(Run("demo", "run20", 0), [tmp_path / "run/log.0.jsonl"])
+    documents, last = log.val_document, log.val[log.val["step"] == log.val["step"].max()]
+    assert documents["document"].is_unique
+    summed = documents.assign(nats=documents["loss_nats"] * documents["n_tokens"]).groupby("domain")[
+        ["nats", "n_tokens", "n_bytes"]
+    ]
+    for row in last.to_dict("records"):
+        of_domain = summed.sum().loc[row["domain"]]
+        assert of_domain["n_tokens"] == row["n_tokens"]
+        assert of_domain["n_bytes"] == row["n_bytes"]
+        assert of_domain["nats"] / row["n_tokens"] == pytest.approx(row["loss_nats"], rel=1e-12)
+
+    # Each document's loss as plain cross-entropy gives it, on windows that hold other documents as well.
+    model, run = load_model(find_checkpoint(tmp_path / "run"))
+    for name, windows in validation_sets(open_tokens(data, "main", "main", "val"), run).items():
+        with torch.no_grad():
+            logits = model.llama(input_ids=windows.input_ids_RT).logits
+        nats_RT = torch.nn.functional.cross_entropy(
+            logits.double().flatten(0, 1), windows.targets_RT.flatten(), ignore_index=IGNORE, reduction="none"
+        ).view_as(windows.targets_RT)
+        for index, document in enumerate(windows.id_hashes):
+            expected = float(nats_RT[windows.document_R == index].sum()) / windows.n_tokens_of[index]
+            logged = documents.loc[
+                (documents["domain"] == name) & (documents["document"] == document), "loss_nats"
+            ].item()
+            assert logged == pytest.approx(expected, rel=1e-5)

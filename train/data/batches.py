@@ -257,12 +257,28 @@ def read_ahead(items: Iterator[Item], read: Callable[[Item], Batch], workers: in
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Fixed windows of one domain: whole documents, so that their bytes are known exactly."""
+    """Fixed windows of one domain: whole documents, so that their bytes are known exactly.
 
-    input_ids_WT: torch.Tensor  # int64
-    targets_WT: torch.Tensor  # int64, the last window filled up with IGNORE
-    n_tokens: int  # targets
-    n_bytes: int  # UTF-8 bytes of the text that the targets spell
+    A row is one document's part of a window: the window's tokens, and targets of this document alone. So the
+    losses of rows sum to those of documents, and these to the domain's.
+    """
+
+    input_ids_RT: torch.Tensor  # int64
+    targets_RT: torch.Tensor  # int64, IGNORE outside the row's document
+    document_R: torch.Tensor  # int64, index into the next three
+    id_hashes: tuple[str, ...]  # of each document: xxh3_64 of its id, in hexadecimal
+    n_tokens_of: tuple[int, ...]  # targets of each document, its end-of-document token included
+    n_bytes_of: tuple[int, ...]  # UTF-8 bytes of the text that these spell
+
+    @property
+    def n_tokens(self) -> int:
+        """Targets."""
+        return sum(self.n_tokens_of)
+
+    @property
+    def n_bytes(self) -> int:
+        """UTF-8 bytes of the text that the targets spell."""
+        return sum(self.n_bytes_of)
 
 
 def validation_set(stream: DomainTokens, eod_id: int, n_tokens: int, sequence_length: int) -> ValidationSet:
@@ -283,9 +299,18 @@ def validation_set(stream: DomainTokens, eod_id: int, n_tokens: int, sequence_le
     inputs = np.full(n_windows * sequence_length, eod_id, dtype=np.int64)
     targets = np.full(n_windows * sequence_length, IGNORE, dtype=np.int64)
     inputs[:n_targets], targets[:n_targets] = tokens[:-1], tokens[1:]
+    n_tokens_of = [len(part) for part in text]
+    owners = np.full(n_windows * sequence_length, -1)
+    owners[:n_targets] = np.repeat(np.arange(len(text)), n_tokens_of)
+    owners_WT = owners.reshape(n_windows, sequence_length)
+    rows = [(w, owner) for w in range(n_windows) for owner in np.unique(owners_WT[w]) if owner >= 0]
+    window_R, document_R = np.array(rows).T
+    targets_RT = targets.reshape(n_windows, sequence_length)[window_R]
     return ValidationSet(
-        torch.from_numpy(inputs).view(n_windows, sequence_length),
-        torch.from_numpy(targets).view(n_windows, sequence_length),
-        n_targets,
-        int(documents.n_bytes[chosen].sum()),
+        torch.from_numpy(inputs.reshape(n_windows, sequence_length)[window_R]),
+        torch.from_numpy(np.where(owners_WT[window_R] == document_R[:, None], targets_RT, IGNORE)),
+        torch.from_numpy(document_R.copy()),
+        tuple(f"{int(documents.id_hash[i]):016x}" for i in chosen),
+        tuple(n_tokens_of),
+        tuple(int(documents.n_bytes[i]) for i in chosen),
     )

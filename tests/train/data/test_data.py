@@ -261,14 +261,20 @@ def test_span_hashes_never_change_between_versions_of_this_code(tokens: TokenSet
 def test_validation_is_whole_documents_with_their_bytes(corpus: Path) -> None:
     stream = DomainTokens(corpus / "tokens" / "main-main" / "val" / "math")
     windows = validation_set(stream, EOD, n_tokens=300, sequence_length=T)
-    targets = windows.targets_WT[windows.targets_WT != IGNORE]
+    targets = windows.targets_RT[windows.targets_RT != IGNORE]  # rows come in the order of the text
     assert len(targets) == windows.n_tokens >= 300
     assert targets[-1] == EOD
-    assert windows.input_ids_WT[0, 0] == EOD
+    assert windows.input_ids_RT[0, 0] == EOD
     # The writer of this corpus counts four bytes a token and none for an end of document.
     assert windows.n_bytes == 4 * int((targets != EOD).sum())
-    counted = windows.targets_WT.flatten()[: windows.n_tokens]
-    assert torch.equal(counted[:-1], windows.input_ids_WT.flatten()[1 : windows.n_tokens])
+    inside = windows.targets_RT[:, :-1] != IGNORE
+    assert torch.equal(windows.targets_RT[:, :-1][inside], windows.input_ids_RT[:, 1:][inside])
+    for document, (n_tokens, n_bytes) in enumerate(zip(windows.n_tokens_of, windows.n_bytes_of, strict=True)):
+        of_document = windows.targets_RT[windows.document_R == document]
+        spelt = of_document[of_document != IGNORE]
+        assert len(spelt) == n_tokens
+        assert n_bytes == 4 * (n_tokens - 1)
+        assert (spelt == EOD).nonzero().flatten().tolist() == [n_tokens - 1]
 
 
 def test_validation_takes_one_document_at_least_and_all_at_most(corpus: Path) -> None:
