@@ -1,6 +1,6 @@
-r"""German and French papers of the built-in sample, which a corpus of English papers must drop.
+r"""German and French papers of the built-in sample, which filter_quality must drop.
 
-The nouns of each grammar share one gender, so that articles and endings agree whatever is drawn.
+All nouns of a grammar have the same gender, so that articles and endings agree with any of them.
 """
 
 import random
@@ -9,7 +9,10 @@ from preprocess.sample.grammar import Grammar, read_rules
 
 
 def write_foreign(rng: random.Random, language: str, n_bytes: int) -> tuple[str, str, str]:
-    """(title, abstract, LaTeX source) of a paper in "german" or "french"."""
+    """A paper of about `n_bytes` characters: (title, abstract, LaTeX source).
+
+    `language`: "german" or "french", the name of a grammar and of a babel option.
+    """
     grammar = Grammar(rng, read_rules(language))
     title, abstract = grammar.sentences("title"), grammar.sentences("sentence", 3)
     parts: list[str] = []

@@ -1,11 +1,11 @@
-r"""A small context-free grammar engine for the built-in sample; the grammars lie in grammars/.
+r"""Random text from context-free grammars, for the built-in sample. The grammars are in `grammars/`.
 
-A grammar is text: `name: alternative | alternative`, continued on indented lines. `<name>` in an alternative
-is expanded at random; `<Name>` begins with a capital; `<names>` is the plural of `<name>`; `a(n)` becomes a
-or an. No rule leads back to itself, so every expansion ends. Formulas are balanced
-because every alternative is.
+A grammar is a text of rules `name: alternative | alternative`, continued on indented lines. `<name>` in an
+alternative is expanded at random; `<Name>` begins with a capital; `<names>` is the plural of `<name>`; `a(n)`
+becomes a or an. No rule refers back to itself, so every expansion ends. Braces and dollar signs are balanced
+in every alternative, hence in every text.
 
-english.txt holds what any theoretical paper may say; the file of a subject, named after its arXiv category,
+english.txt has the sentences of any theoretical paper. The file of a subject, named after its arXiv category,
 adds its words (area person adj object invariant part method state fact) and its formulas (sym limit range op
 lhs term).
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 Rules = dict[str, list[str]]
 GRAMMARS = Path(__file__).with_name("grammars")
 
-# Primary categories of the papers, a domain after the other, so that any number of papers is balanced.
+# Primary categories of the papers. Domains alternate, so that every number of papers is balanced.
 SUBJECTS = (
     *("math.NT", "cs.DS", "hep-th", "math.AG", "cs.LG", "gr-qc"),
     *("math.AP", "cs.IT", "quant-ph", "math.CO", "cs.LO", "math-ph"),
@@ -30,7 +30,7 @@ _ARTICLE = re.compile(r"\b([Aa])\(n\) (?=(.))", re.DOTALL)
 
 
 def parse_rules(text: str) -> Rules:
-    """Alternatives by rule name. A name given twice gathers the alternatives of both."""
+    """The alternatives by rule name; a name that occurs twice has the alternatives of both rules."""
     rules: Rules = {}
     for rule in re.split(r"\n(?=\S)", text.strip()):
         name, _, alternatives = rule.partition(":")
@@ -40,13 +40,13 @@ def parse_rules(text: str) -> Rules:
 
 @cache
 def read_rules(name: str) -> Rules:
-    """The grammar grammars/<name>.txt; a subject's with the English that it builds on."""
+    """The rules of grammars/<name>.txt; for a subject together with those of english.txt."""
     rules = parse_rules((GRAMMARS / f"{name}.txt").read_text(encoding="utf-8"))
     return read_rules("english") | rules if name in SUBJECTS else rules
 
 
 def capitalised(text: str) -> str:
-    """`text` with its first character in upper case (a formula or a command stays as it is)."""
+    """`text` with its first character in upper case; a formula or a command stays as it is."""
     return text[:1].upper() + text[1:]
 
 
@@ -54,7 +54,7 @@ _IRREGULAR = {"matrix": "matrices", "automaton": "automata", "series": "series"}
 
 
 def plural(noun: str) -> str:
-    """English plural of a noun phrase that ends in its head."""
+    """The English plural of a noun phrase whose last word is its head."""
     phrase, head = noun[: noun.rfind(" ") + 1], noun[noun.rfind(" ") + 1 :]
     if head in _IRREGULAR:
         return phrase + _IRREGULAR[head]
@@ -64,7 +64,7 @@ def plural(noun: str) -> str:
 
 
 class Grammar:
-    """Rules and the randomness that chooses among their alternatives."""
+    """Rules, and the random generator that chooses among their alternatives."""
 
     def __init__(self, rng: random.Random, rules: Mapping[str, Sequence[str]]) -> None:
         self.rng = rng
@@ -79,7 +79,7 @@ class Grammar:
         return _SLOT.sub(lambda slot: self._slot(slot[1]), template)
 
     def sentences(self, name: str, n: int = 1) -> str:
-        """`n` finished sentences of a rule, each from another alternative (as far as there are so many)."""
+        """`n` sentences of a rule, each from a different alternative; fewer if the rule has fewer."""
         templates = self.rng.sample(self.rules[name], min(n, len(self.rules[name])))
         return " ".join(capitalised(self._articles(self.fill(template))) for template in templates)
 

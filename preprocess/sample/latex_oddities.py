@@ -1,4 +1,7 @@
-r"""What can go wrong with a submission's files, done on purpose: a sound source, stored in an odd way."""
+r"""Store a sound source in defective and unusual ways, as real submissions are.
+
+Each function takes a Source and returns the bytes of an item.
+"""
 
 import random
 import re
@@ -8,14 +11,14 @@ from preprocess.sample.manuscript import people
 from preprocess.sample.packaging import gzip_bytes, package, tar_bytes
 from preprocess.sample.source import Source, encode, figure_file
 
-# Stands in members that no extractor may read: outside the archive, or behind a directive.
+# The text of members that extraction must not read: outside the archive, or excluded by the 00README.
 SMUGGLED = "These words were smuggled in from outside the paper."
-_GZIP_HEADER = 10  # bytes, before the first deflate block
+_GZIP_HEADER = 10  # bytes before the first deflate block (RFC 1952)
 _PDF = b"%PDF-1.5\n1 0 obj << /Type /Catalog >> endobj\n" + b"% no text layer\n" * 200 + b"%%EOF\n"
 
 
 def corrupt_gzip(source: Source) -> bytes:
-    """A gzip whose first deflate block is of type 3, which does not exist."""
+    """A gzip whose first deflate block has type 3, which RFC 1951 does not define."""
     data = gzip_bytes(source.main_bytes)
     return data[:_GZIP_HEADER] + b"\x07" + data[_GZIP_HEADER + 1 :]
 
@@ -26,7 +29,7 @@ def truncated_gzip(source: Source) -> bytes:
 
 
 def multi_member_gzip(source: Source) -> bytes:
-    """A file in two gzip members, one after the other: one-shot inflation returns only the first."""
+    """A file in two gzip members, one after the other; a single call of zlib returns only the first."""
     return gzip_bytes(source.main_bytes[:4000]) + gzip_bytes(source.main_bytes[4000:])
 
 
@@ -53,7 +56,7 @@ def html(_: Source) -> bytes:
 
 
 def auto_ignore(_: Source) -> bytes:
-    """The stub that stands for a paper which its authors took back."""
+    """The note that replaces a paper which its authors withdrew."""
     return gzip_bytes(
         b"%auto-ignore\nThis submission is no longer available: equation 7 has the wrong sign.\n"
     )
@@ -68,7 +71,7 @@ def no_tex(_: Source) -> bytes:
 
 
 def hostile_tar(source: Source) -> bytes:
-    """A tar that reaches outside itself; the paper is its one regular member inside."""
+    """A tar with links, a pipe and paths outside it; the paper is its only regular member inside."""
     link = tarfile.TarInfo("sections/host.tex")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     loop = tarfile.TarInfo("loop.tex")
@@ -83,7 +86,7 @@ def hostile_tar(source: Source) -> bytes:
 
 
 def readme_directive(source: Source) -> bytes:
-    """Two files that could be the paper, and arXiv's directive that says which one is."""
+    """Two files that could be the paper, and a 00README that names the main one."""
     draft = article("An old draft", f"{SMUGGLED} " * 400)
     directive = b"aaa-draft.tex ignore\nfinal.tex toplevelfile\n"
     return package(
@@ -92,29 +95,29 @@ def readme_directive(source: Source) -> bytes:
 
 
 def latin1(source: Source) -> bytes:
-    """A paper in ISO 8859-1, declared."""
+    """A paper in ISO 8859-1 that declares its encoding."""
     declared = source.main_text.replace("\n\\usepackage", "\n\\usepackage[latin1]{inputenc}\n\\usepackage", 1)
     thanks = "\\thanks{José Núñez, Universität Köln, and the café next door.}\n\\begin{abstract}"
     return gzip_bytes(encode(declared.replace("\\begin{abstract}", thanks, 1), "latin-1"))
 
 
 def cr_only(source: Source) -> bytes:
-    """Line ends of the old Macintosh."""
+    """A paper with CR line ends, as on old Macintosh systems."""
     return gzip_bytes(_commented(source.main_text).replace("\n", "\r").encode())
 
 
 def crlf(source: Source) -> bytes:
-    """Line ends of DOS."""
+    """A paper with CRLF line ends, as on Windows."""
     return gzip_bytes(_commented(source.main_text).replace("\n", "\r\n").encode())
 
 
 def utf8_bom(source: Source) -> bytes:
-    """UTF-8 with a byte order mark."""
+    """A paper in UTF-8 with a byte order mark."""
     return gzip_bytes(b"\xef\xbb\xbf" + source.main_bytes)
 
 
 def _commented(text: str) -> str:
-    """`text` with a comment near its start, which swallows the rest where line ends are misread."""
+    """`text` with a comment near its start, which would hide the rest if line ends were misread."""
     comment = "% a comment, and the rest of the file is none\n\\begin{document}"
     return text.replace("\\begin{document}", comment, 1)
 
@@ -127,7 +130,7 @@ def respaced(source: Source) -> bytes:
 
 
 def repackaged(source: Source) -> bytes:
-    """The same paper with its sections in a file of their own."""
+    """The same paper with its sections in a second file."""
     text = source.main_text
     start, end = text.index("\\section{"), text.index("\\begin{thebibliography}")
     main = f"{text[:start]}\\input{{body}}\n{text[end:]}"
@@ -135,7 +138,7 @@ def repackaged(source: Source) -> bytes:
 
 
 def slides(source: Source) -> bytes:
-    """A talk: every paragraph of the paper on a frame."""
+    """A talk with one frame for each paragraph of the paper."""
     text = source.main_text
     body = text[text.index("\\section{") : text.index("\\begin{thebibliography}")]
     paragraphs = [part for part in body.split("\n\n") if not part.startswith(("\\", "%", "\n"))]
@@ -149,7 +152,7 @@ def slides(source: Source) -> bytes:
 
 
 def article(title: str, body: str) -> str:
-    """A minimal LaTeX file."""
+    """A minimal LaTeX file with an invented author."""
     author = people(random.Random(title), 1)[0]
     return (
         f"\\documentclass{{article}}\n\\usepackage[utf8]{{inputenc}}\n\\begin{{document}}\n\\title{{{title}}}\n"

@@ -1,7 +1,8 @@
-r"""Manuscripts of the built-in sample: what a made-up paper says, as LaTeX sections before any packaging.
+r"""Manuscripts of the built-in sample: the content of an invented paper as LaTeX sections.
 
-A manuscript narrows its subject's vocabulary and notation, so that a paper keeps to its topic and no two
-papers share their long phrases. How it becomes files (document class, macros, dialect) is sample_source.py.
+Each manuscript uses a random part of its subject's vocabulary and notation, so that a paper keeps to its
+topic and no two papers share long phrases. `source.py` turns a manuscript into files (document class, macros,
+dialect).
 """
 
 import random
@@ -48,7 +49,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Manuscript:
-    """One paper. `references` are (key, entry); `figures` are names of graphics without suffix."""
+    """One paper. `references` are pairs (key, entry); `figures` are names of graphics without suffix."""
 
     category: str
     title: str
@@ -60,7 +61,7 @@ class Manuscript:
 
 
 class _Writer:
-    """Writes the blocks of one manuscript and knows which labels there are to refer to."""
+    """Writes the blocks of one manuscript and keeps the labels that later blocks may refer to."""
 
     def __init__(self, rng: random.Random, category: str) -> None:
         rules = read_rules(category)
@@ -91,7 +92,7 @@ class _Writer:
         }
         self.figures: list[str] = []
         self.n_labels = 0
-        self.width = rng.choice((72, 78, 90, 100))  # columns at which this author's editor wraps
+        self.width = rng.choice((72, 78, 90, 100))  # columns at which this author wraps lines
 
     def _reference(self) -> tuple[str, str]:
         rng = self.rng
@@ -111,7 +112,7 @@ class _Writer:
         return f"{kind}:{self.n_labels}"
 
     def prose(self, kind: str, n_sentences: int = 1) -> str:
-        """One wrapped paragraph of sentences of a kind."""
+        """One paragraph of sentences of a rule, wrapped."""
         text = self.grammar.sentences(kind, n_sentences)
         return textwrap.fill(text, self.width, break_long_words=False, break_on_hyphens=False)
 
@@ -182,7 +183,7 @@ class _Writer:
         return f"{opening}\n\\begin{{verbatim}}\n{code}\n\\end{{verbatim}}"
 
     def section(self, title: str, n_bytes: int, blocks: tuple[str, ...]) -> Section:
-        """A section of about `n_bytes`, its blocks drawn from method names or kinds of sentences."""
+        """A section of at least `n_bytes` characters; `blocks` are names of methods or of rules."""
         label = self.label("sec")
         parts: list[str] = []
         while not parts or sum(map(len, parts)) < n_bytes:
@@ -196,14 +197,18 @@ class _Writer:
 
 
 def people(rng: random.Random, n: int) -> tuple[str, ...]:
-    """`n` names of people who do not exist."""
+    """`n` invented names with different surnames."""
     return tuple(f"{rng.choice(GIVEN_NAMES)} {surname}" for surname in rng.sample(SURNAMES, n))
 
 
 def write_manuscript(
     rng: random.Random, category: str, n_bytes: int, illustrated: bool = True, n_sections: int = 0
 ) -> Manuscript:
-    """A paper of about `n_bytes` of TeX; without figures, tables and listings where not `illustrated`."""
+    """A paper of about `n_bytes` of TeX.
+
+    `illustrated`: whether it may have figures, tables and listings. `n_sections`: sections between
+    introduction and conclusion, 0 for a random number.
+    """
     writer = _Writer(rng, category)
     n_core = n_sections or rng.randint(2, 4)
     writer.grammar.rules["secref"] = [f"Section~\\ref{{core:{i}}}" for i in range(1, n_core + 1)]

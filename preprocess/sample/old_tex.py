@@ -1,14 +1,13 @@
-r"""The older dialects of TeX, for the sample's papers of the 1990s: LaTeX 2.09, plain TeX, AmSTeX.
+r"""Rewrite papers of the sample in older dialects: LaTeX 2.09, plain TeX and AmSTeX.
 
-Manuscripts are written in LaTeX 2e (sample_manuscript.py); these functions restate the constructs
-that occur there.
+Manuscripts are in LaTeX 2e (`manuscript.py`); these functions replace the constructs that occur there.
 """
 
 import re
 
 from preprocess.sample.manuscript import Manuscript
 
-# LaTeX 2.09 and plain TeX have no amsmath; authors defined what they missed.
+# LaTeX 2.09 and plain TeX have no amsmath; authors used these alphabets instead.
 _OLD_ALPHABETS = {"mathbb": "bf", "mathfrak": "bf", "mathcal": "cal", "mathrm": "rm", "mathbf": "bf"}
 _EMPH = re.compile(r"\\emph\{((?:[^{}]|\{[^{}]*\})*)\}")
 _MISSING_IN_PLAIN = r"""\def\frac#1#2{{#1\over #2}}
@@ -17,7 +16,7 @@ _MISSING_IN_PLAIN = r"""\def\frac#1#2{{#1\over #2}}
 
 
 def to_latex209(text: str) -> str:
-    r"""A file of LaTeX 2e without amsmath and with \documentstyle."""
+    r"""A file of LaTeX 2e in LaTeX 2.09: with \documentstyle and without amsmath."""
     text = re.sub(r"\\documentclass(?:\[[^]]*\])?\{\w+\}", r"\\documentstyle[12pt,epsf]{article}", text)
     text = re.sub(r"\\usepackage(?:\[[^]]*\])?\{(?:amsmath.*|graphicx|hyperref|inputenc)\}\n", "", text)
     text = re.sub(r"\\usepackage\{(\w+)\}", r"\\input \1.sty", text)
@@ -42,7 +41,7 @@ def to_latex209(text: str) -> str:
 
 
 def to_plain(manuscript: Manuscript, macros: str) -> str:
-    """The whole paper in plain TeX."""
+    """The whole paper in plain TeX; `macros` are the author's definitions."""
     numbers = _numbers(manuscript)
     sections = "\n\n".join(
         f"\\beginsection {i}. {s.title}\\par\n\n{_plain_text(s.text, numbers)}"
@@ -62,7 +61,7 @@ def to_plain(manuscript: Manuscript, macros: str) -> str:
 
 
 def to_amstex(manuscript: Manuscript, macros: str) -> str:
-    """The whole paper in AmSTeX with its preprint style."""
+    """The whole paper in AmSTeX with the style amsppt; `macros` are the author's definitions."""
     numbers = _numbers(manuscript)
     sections = "\n\n".join(
         f"\\head {i}. {s.title}\\endhead\n\n{_amstex_text(s.text, numbers)}"
@@ -91,7 +90,7 @@ def _old_alphabets(text: str) -> str:
 
 
 def _numbers(manuscript: Manuscript) -> dict[str, str]:
-    """What LaTeX would print for each label and each key."""
+    """The number that LaTeX would print for each label and each citation key."""
     numbers = {key: str(i) for i, (key, _) in enumerate(manuscript.references, 1)}
     numbers |= {section.label: str(i) for i, section in enumerate(manuscript.sections, 1)}
     for section in manuscript.sections:
@@ -155,7 +154,10 @@ def _amstex_alphabets(text: str) -> str:
 
 
 def _claims(text: str, numbers: dict[str, str], claim: str, end: str, proof: str, qed: str) -> str:
-    """Theorems and proofs in the commands of another dialect; `claim` is a format string of `title`."""
+    """`text` with theorems and proofs in the commands of another dialect.
+
+    `claim` and `proof` are format strings for what begins them; `claim` has the field `title`.
+    """
     text = text.replace("\\begin{proof}\n", proof.format()).replace("\\end{proof}", qed)
     return re.sub(
         r"\\begin\{(\w+)\}(?:\[(\w+[^]]*)\])?\\label\{([^}]*)\}\n(.*?)\n\\end\{\1\}",

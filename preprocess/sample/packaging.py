@@ -1,7 +1,7 @@
-"""arXiv's packaging for the built-in sample: items, bulk tars, manifest, metadata lines.
+"""Package papers as arXiv does: items, bulk tars, the manifest, metadata lines.
 
-Byte for byte the same on every machine: nothing depends on the clock, on the order of a set, or on the zlib
-at hand (zlib and zlib-ng compress the same bytes differently, so the gzips here hold stored blocks).
+The bytes are the same on every machine: they do not depend on the clock, on the order of a set or on the
+version of zlib. (zlib and zlib-ng compress differently, so the gzips here hold stored blocks.)
 """
 
 import datetime
@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-_DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()  # the locale's own names would change the bytes
+_DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()  # strftime's names depend on the locale
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-_STORED_BLOCK = 0xFFFF  # bytes, the most that RFC 1951 allows
+_STORED_BLOCK = 0xFFFF  # bytes, the maximum in RFC 1951
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a metadata line says of a paper."""
+    """The fields of a paper's metadata line that vary."""
 
     id: str
     title: str
@@ -39,7 +39,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Item:
-    """A member of a bulk tar: `hep-th/9901001` lies as `9901/hep-th9901001.gz`."""
+    """A member of a bulk tar; that of `hep-th/9901001` is named `9901/hep-th9901001.gz`."""
 
     id: str
     yymm: str
@@ -57,7 +57,7 @@ class Item:
 
 
 def gzip_bytes(data: bytes) -> bytes:
-    """`data` as a gzip of stored blocks without a time (RFC 1952)."""
+    """`data` as a gzip of stored blocks, with time stamp 0 (RFC 1951, RFC 1952)."""
     parts = [struct.pack("<4BIBB", 0x1F, 0x8B, 8, 0, 0, 0, 255)]
     starts = range(0, max(len(data), 1), _STORED_BLOCK)
     for start in starts:
@@ -67,7 +67,7 @@ def gzip_bytes(data: bytes) -> bytes:
 
 
 def tar_bytes(files: dict[str, bytes], special: Sequence[tarfile.TarInfo] = ()) -> bytes:
-    """A tar of regular files in the order given, `special` members (links, devices) before them."""
+    """A tar of `special` members (links, devices), then of regular files, each in the given order."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for info in special:
@@ -80,13 +80,13 @@ def tar_bytes(files: dict[str, bytes], special: Sequence[tarfile.TarInfo] = ()) 
 
 
 def package(files: dict[str, bytes]) -> bytes:
-    """A submission as arXiv stores it: a gzip of its only file, or of a tar of all."""
+    """A submission as arXiv stores it: a gzip of its only file, or of a tar of all files."""
     data = next(iter(files.values())) if len(files) == 1 else tar_bytes(files)
     return gzip_bytes(data)
 
 
 def bulk_tar(items: Sequence[Item]) -> bytes:
-    """A bulk tar of one month: the month's folder, then the items."""
+    """A bulk tar: the month's folder, then the items, which are all of that month."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         folder = tarfile.TarInfo(f"{items[0].yymm}/")
@@ -100,7 +100,7 @@ def bulk_tar(items: Sequence[Item]) -> bytes:
 
 
 def manifest_entry(name: str, seq_num: int, items: Sequence[Item], tar: bytes) -> str:
-    """What arXiv's manifest says of a bulk tar."""
+    """The manifest's entry (XML) for the bulk tar `name` with the bytes `tar`."""
     fields = {
         "content_md5sum": _md5(b"".join(item.data for item in items)),
         "filename": f"src/{name}",
@@ -118,12 +118,12 @@ def manifest_entry(name: str, seq_num: int, items: Sequence[Item], tar: bytes) -
 
 
 def manifest(entries: Sequence[str]) -> str:
-    """arXiv's manifest of all bulk tars."""
+    """The manifest (XML) of all bulk tars, from their entries."""
     return f"<?xml version='1.0' standalone='yes'?>\n<arXivSRC>\n{''.join(entries)}</arXivSRC>\n"
 
 
 def metadata_line(record: Record) -> str:
-    """A line of the metadata snapshot."""
+    """The paper's line (JSON) of the metadata snapshot, without line end."""
     dates = [record.created + datetime.timedelta(days=97 * i) for i in range(record.versions)]
     fields: dict[str, Any] = {
         "id": record.id,

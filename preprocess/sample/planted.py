@@ -1,10 +1,10 @@
-r"""The oddities planted in the built-in sample, each with the stage that must drop it, and why."""
+"""The unusual papers planted in the built-in sample, each with the stage that drops it and the reason."""
 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from preprocess.sample import latex_oddities as tricks
+from preprocess.sample import latex_oddities as oddities
 from preprocess.sample.foreign import write_foreign
 from preprocess.sample.manuscript import Manuscript, write_manuscript
 from preprocess.sample.packaging import gzip_bytes, package
@@ -15,32 +15,39 @@ KEPT = Verdict()
 _DUPLICATE = Verdict("deduplicate", "exact_duplicate")
 _CATEGORY = Verdict("filter_metadata", "category")
 
-# Papers that are odd in how they are stored: kind, month, category, verdict, how they are stored.
+# Papers that are stored in unusual ways: kind, month (YYMM), category, verdict, function that stores them.
 _STORED: tuple[tuple[str, str, str, Verdict, Callable[[Source], bytes]], ...] = (
-    ("corrupt_gzip", "0306", "math.CO", Verdict("validate_archives", "corrupt_archive"), tricks.corrupt_gzip),
+    (
+        "corrupt_gzip",
+        "0306",
+        "math.CO",
+        Verdict("validate_archives", "corrupt_archive"),
+        oddities.corrupt_gzip,
+    ),
     (
         "truncated_gzip",
         "0704",
         "quant-ph",
         Verdict("validate_archives", "truncated_archive"),
-        tricks.truncated_gzip,
+        oddities.truncated_gzip,
     ),
-    ("postscript", "9901", "hep-th", Verdict("validate_archives", "postscript"), tricks.postscript),
-    ("html", "0306", "cs.LO", Verdict("validate_archives", "html"), tricks.html),
-    ("auto_ignore", "1207", "gr-qc", Verdict("extract_latex", "auto_ignore"), tricks.auto_ignore),
-    ("no_tex", "1501", "cs.LG", Verdict("extract_latex", "no_tex_source"), tricks.no_tex),
-    ("slides", "2105", "cs.LG", Verdict("filter_quality", "slides"), tricks.slides),
-    ("hostile_tar", "2105", "math.AG", KEPT, tricks.hostile_tar),
-    ("readme_directive", "0704", "math.AP", KEPT, tricks.readme_directive),
-    ("multi_member_gzip", "1501", "math.NT", KEPT, tricks.multi_member_gzip),
-    ("trailing_bytes", "0704", "cs.DS", KEPT, tricks.trailing_bytes),
-    ("latin1", "0306", "math.AG", KEPT, tricks.latin1),
-    ("cr_only", "9901", "hep-th", KEPT, tricks.cr_only),
-    ("crlf", "0306", "quant-ph", KEPT, tricks.crlf),
-    ("utf8_bom", "1501", "cs.LO", KEPT, tricks.utf8_bom),
+    ("postscript", "9901", "hep-th", Verdict("validate_archives", "postscript"), oddities.postscript),
+    ("html", "0306", "cs.LO", Verdict("validate_archives", "html"), oddities.html),
+    ("auto_ignore", "1207", "gr-qc", Verdict("extract_latex", "auto_ignore"), oddities.auto_ignore),
+    ("no_tex", "1501", "cs.LG", Verdict("extract_latex", "no_tex_source"), oddities.no_tex),
+    ("slides", "2105", "cs.LG", Verdict("filter_quality", "slides"), oddities.slides),
+    ("hostile_tar", "2105", "math.AG", KEPT, oddities.hostile_tar),
+    ("readme_directive", "0704", "math.AP", KEPT, oddities.readme_directive),
+    ("multi_member_gzip", "1501", "math.NT", KEPT, oddities.multi_member_gzip),
+    ("trailing_bytes", "0704", "cs.DS", KEPT, oddities.trailing_bytes),
+    ("latin1", "0306", "math.AG", KEPT, oddities.latin1),
+    ("cr_only", "9901", "hep-th", KEPT, oddities.cr_only),
+    ("crlf", "0306", "quant-ph", KEPT, oddities.crlf),
+    ("utf8_bom", "1501", "cs.LO", KEPT, oddities.utf8_bom),
 )
-# Papers whose categories decide: kind, month, category of the text, categories in the metadata, verdict by
-# the list `paper`. physics.soc-ph is no cs, although its name holds the letters; a cross-list does not count.
+# Papers with unusual categories: kind, month (YYMM), category of the text, categories in the metadata,
+# verdict of the category list `paper`. physics.soc-ph does not belong to cs, although its name contains "cs";
+# a cross-listed category does not count.
 _CATEGORIES = (
     ("category_astro", "0306", "gr-qc", "astro-ph", _CATEGORY),
     ("category_biology", "1501", "math.AP", "q-bio.PE", _CATEGORY),
@@ -52,12 +59,12 @@ _CATEGORIES = (
 
 
 def planted_papers(seed: int) -> Iterator[Submission]:
-    """Every planted paper of a seed, in a fixed order."""
+    """All planted papers of a seed, in a fixed order."""
     for kind, yymm, category, verdict, store in _STORED:
         yield _paper(seed, kind, yymm, category, verdict, store)
     for yymm, category in (("0306", "hep-th"), ("1207", "cs.IT"), ("2105", "math.AP")):
         verdict = Verdict("validate_archives", "pdf_only")
-        yield replace(_paper(seed, "pdf_only", yymm, category, verdict, tricks.pdf), suffix=".pdf")
+        yield replace(_paper(seed, "pdf_only", yymm, category, verdict, oddities.pdf), suffix=".pdf")
     yield from _by_metadata(seed)
     yield from _exact_duplicates(seed)
     yield from _near_duplicates(seed)
@@ -66,7 +73,7 @@ def planted_papers(seed: int) -> Iterator[Submission]:
 
 
 def _draft(seed: int, key: str, yymm: str, category: str, n_bytes: int = 8000) -> tuple[Manuscript, Source]:
-    """A sound paper in one file."""
+    """A sound paper in one file, as manuscript and source; `key` makes it different from others."""
     rng = random.Random(f"{seed}/planted/{key}")
     manuscript = write_manuscript(rng, category, n_bytes, illustrated=False)
     return manuscript, write_source(rng, manuscript, month_start(yymm).year, "latex2e", "single")
@@ -117,8 +124,8 @@ def _by_metadata(seed: int) -> Iterator[Submission]:
 
 def _exact_duplicates(seed: int) -> Iterator[Submission]:
     for kind, category, rewrite in (
-        ("exact_duplicate_comments", "math.CO", tricks.respaced),
-        ("exact_duplicate_packaging", "hep-th", tricks.repackaged),
+        ("exact_duplicate_comments", "math.CO", oddities.respaced),
+        ("exact_duplicate_packaging", "hep-th", oddities.repackaged),
     ):
         manuscript, source = _draft(seed, kind, "0704", category)
         yield _submit(seed, f"{kind}_original", "0704", manuscript, package(source.files))
@@ -126,7 +133,7 @@ def _exact_duplicates(seed: int) -> Iterator[Submission]:
 
 
 def _near_duplicates(seed: int) -> Iterator[Submission]:
-    """A revision that has another last section (Jaccard similarity above 0.8)."""
+    """A paper, and a revision of it with a different last section (Jaccard similarity above 0.8)."""
     manuscript, source = _draft(seed, "near_duplicate", "1207", "cs.LG", 12000)
     yield _submit(seed, "near_duplicate_original", "1207", manuscript, package(source.files))
     other, _ = _draft(seed, "near_duplicate_ending", "1207", "cs.LG")
@@ -139,7 +146,7 @@ def _near_duplicates(seed: int) -> Iterator[Submission]:
 
 
 def _contained(seed: int) -> Iterator[Submission]:
-    """A book, and a chapter of it that is also a paper."""
+    """A book, and a paper that is one of its chapters."""
     chapters = [_draft(seed, f"chapter/{i}", "1207", "math-ph", 9000)[0] for i in range(4)]
     book = replace(
         chapters[0],
@@ -151,7 +158,7 @@ def _contained(seed: int) -> Iterator[Submission]:
         ("contained_book", book, "split", KEPT),
         ("contained_chapter", chapters[2], "single", Verdict("deduplicate", "contained")),
     ):
-        # One author, one set of habits: the same randomness for both.
+        # The same seed for both, because one author writes both in the same way.
         source = write_source(random.Random(f"{seed}/contained"), manuscript, 2012, "latex2e", layout)
         yield _submit(seed, kind, "1207", manuscript, package(source.files), verdict)
 
@@ -165,11 +172,11 @@ def _by_text(seed: int) -> Iterator[Submission]:
         yield replace(paper, record=replace(paper.record, title=title, abstract=abstract))
 
     notice = "In the second theorem of our earlier paper the bound should read five, and not four as printed."
-    erratum = gzip_bytes(tricks.article("Erratum", notice).encode())
+    erratum = gzip_bytes(oddities.article("Erratum", notice).encode())
     verdict = Verdict("filter_quality", "too_short")
     paper = _paper(seed, "too_short", "2105", "math.NT", verdict, lambda _: erratum)
     yield replace(paper, record=replace(paper.record, title="Erratum", abstract="A misprint is corrected."))
 
     manuscript, _ = _draft(seed, "repetitive", "1501", "cs.IT")
-    repeated = gzip_bytes(tricks.article(manuscript.title, f"{manuscript.abstract}\n\n" * 60).encode())
+    repeated = gzip_bytes(oddities.article(manuscript.title, f"{manuscript.abstract}\n\n" * 60).encode())
     yield _submit(seed, "repetitive", "1501", manuscript, repeated, Verdict("filter_quality", "repetitive"))

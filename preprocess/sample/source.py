@@ -1,7 +1,7 @@
-r"""From a made-up manuscript to the files of its submission, in the ways that authors of its year wrote TeX.
+r"""Turn a manuscript into the files of a submission, written as authors of its year wrote TeX.
 
 Dialects: LaTeX 2e, LaTeX 2.09, plain TeX, AmSTeX. Every paper defines the macros that its formulas use, in
-one of several ways; some keep them in a style file, put sections into files of their own, or ship a `.bbl`.
+one of several ways. Some papers have them in a style file, have a file for each section, or include a `.bbl`.
 """
 
 import random
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from preprocess.sample.manuscript import Manuscript
 from preprocess.sample.old_tex import to_amstex, to_latex209, to_plain
 
-# name -> (number of arguments, body); the formulas of grammars/ use them.
+# Macros in the formulas of grammars/: name -> (number of arguments, body).
 MACROS = {
     "RR": (0, r"\mathbb{R}"),
     "ZZ": (0, r"\mathbb{Z}"),
@@ -31,7 +31,7 @@ MACROS = {
     "pd": (2, r"\frac{\partial #1}{\partial #2}"),
 }
 OPERATORS = ("Hom", "rank", "tr", "argmin", "poly", "KL", "Var")
-# What the same macros are called by other authors.
+# Other names that authors give to these macros.
 _ALIASES = {
     "RR": "R",
     "ZZ": "Z",
@@ -58,7 +58,7 @@ _LETTERS = {"ø": "{\\o}", "Ø": "{\\O}", "ß": "{\\ss}", "ı": "{\\i}"}
 
 @dataclass(frozen=True)
 class Source:
-    """Files of a submission by name; `main` is the one to compile."""
+    """The files of a submission by name; `main` is the name of the main file."""
 
     main: str
     files: dict[str, bytes]
@@ -73,7 +73,7 @@ class Source:
 
 
 def encode(text: str, encoding: str) -> bytes:
-    """`text` in an encoding; what it lacks is written with TeX's accents."""
+    """`text` in an encoding; characters that it lacks are written with TeX's accents."""
     return "".join(c if c.isascii() or _fits(c, encoding) else tex_accent(c) for c in text).encode(encoding)
 
 
@@ -86,7 +86,7 @@ def _fits(character: str, encoding: str) -> bool:
 
 
 def tex_accent(character: str) -> str:
-    r"""A letter in ASCII: `é` is `\'{e}`."""
+    r"""A letter in ASCII, with TeX's accent commands: `é` is `\'{e}`."""
     if character in _LETTERS:
         return _LETTERS[character]
     letter = unicodedata.normalize("NFD", character)
@@ -94,7 +94,7 @@ def tex_accent(character: str) -> str:
 
 
 def expand_macros(text: str) -> str:
-    """`text` without the macros above, as authors have to write an abstract for the metadata."""
+    """`text` with MACROS and OPERATORS expanded, as the metadata need an abstract."""
     for name, (n_arguments, template) in MACROS.items():
         use = re.compile(rf"\\{name}(?![A-Za-z])" + _ARGUMENT * n_arguments)
         while match := use.search(text):
@@ -106,10 +106,10 @@ def expand_macros(text: str) -> str:
 
 
 def write_source(rng: random.Random, manuscript: Manuscript, year: int, dialect: str, layout: str) -> Source:
-    """Files of a submission.
+    """The files of a submission.
 
-    dialect: latex2e, latex209, plain, amstex. layout: single (one file where there are no figures), split
-    (sections in files of their own, macros and bibliography apart).
+    `dialect`: latex2e, latex209, plain or amstex. `layout` of a LaTeX paper: single (one TeX file) or split
+    (one file for each section, one for the macros, one for the bibliography).
     """
     encoding = "utf-8" if year >= 2010 else "ascii"
     if dialect in ("plain", "amstex"):
@@ -132,7 +132,7 @@ def write_source(rng: random.Random, manuscript: Manuscript, year: int, dialect:
 
 
 def figure_file(rng: random.Random, year: int) -> tuple[str, bytes]:
-    """(suffix, bytes) of a small graphic: a stand-in with a true signature, not an image."""
+    """(suffix, bytes) of a graphics file: a valid signature and random bytes, not a real image."""
     noise = rng.randbytes(rng.randint(200, 900))
     if year < 2005:
         return (
@@ -145,10 +145,12 @@ def figure_file(rng: random.Random, year: int) -> tuple[str, bytes]:
 
 
 def _used(names: tuple[str, ...] | dict[str, tuple[int, str]], text: str) -> list[str]:
+    """Those of the macro `names` that `text` uses."""
     return [name for name in names if re.search(rf"\\{name}(?![A-Za-z])", text)]
 
 
 def _plain_macros(manuscript: Manuscript) -> str:
+    """The definitions, in plain TeX, of the macros that a manuscript uses."""
     text = manuscript.abstract + "".join(section.text for section in manuscript.sections)
     lines = []
     for name in _used(MACROS, text):
@@ -159,7 +161,7 @@ def _plain_macros(manuscript: Manuscript) -> str:
 
 
 class _Latex:
-    """One paper in LaTeX: its author's habits, chosen once."""
+    """One paper in LaTeX. The author's habits are chosen once for the whole paper."""
 
     def __init__(self, rng: random.Random, manuscript: Manuscript, year: int, encoding: str) -> None:
         self.rng, self.manuscript, self.year, self.encoding = rng, manuscript, year, encoding
@@ -170,6 +172,7 @@ class _Latex:
         self.sections = [replace(s, text=self._habits(s.text)) for s in manuscript.sections]
 
     def _habits(self, text: str) -> str:
+        """`text` as this author writes it: own names of macros, short environments."""
         for name, alias in self.aliases.items():
             text = re.sub(rf"\\{name}(?![A-Za-z])", f"\\\\{alias}", text)
         if self.short_names:
@@ -256,6 +259,7 @@ class _Latex:
         return (thanks if self.rng.random() < 0.6 else "") + "{bibliography}\\end{document}\n" + after
 
     def single_file(self) -> dict[str, str]:
+        """The paper in one file, now and then with a part hidden by \\iffalse."""
         body = "\n".join(self._section(i) for i in range(len(self.sections)))
         if self.rng.random() < 0.1:
             body = (
@@ -265,7 +269,7 @@ class _Latex:
         return {"main.tex": f"{self._preamble(self._macros())}{self._front()}\n{body}\n{end}"}
 
     def split_files(self) -> dict[str, str]:
-        """Macros in a style file or an input, every section in a file, the bibliography as main.bbl."""
+        """A style file or an input for the macros, a file for each section, main.bbl for the bibliography."""
         folder = self.rng.choice(("sections/", "", "tex/"))
         command, macros = self.rng.choice(
             (("\\input", "\\input{macros}"), ("\\include", "\\usepackage{notation}"))

@@ -1,4 +1,4 @@
-"""A paper of the built-in sample as it was submitted: before it has an id."""
+"""A paper of the built-in sample as submitted, before it has an id."""
 
 import datetime
 import random
@@ -19,7 +19,7 @@ _LICENSES = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What must become of a paper. Stage "-" and reason "kept": no stage may drop it."""
+    """The stage that must drop a paper and the reason; "-" and "kept" if no stage may drop it."""
 
     stage: str = "-"
     reason: str = "kept"
@@ -27,7 +27,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Submission:
-    """What is stored of a paper, what the metadata say of it, and what must become of it."""
+    """The stored bytes of a paper, its metadata, and the verdict that the stages must reach."""
 
     yymm: str
     record: Record
@@ -39,7 +39,7 @@ class Submission:
 
 
 def month_start(yymm: str) -> datetime.datetime:
-    """Midnight (UTC) of the month's first day; arXiv's months begin in 1991."""
+    """Midnight (UTC) of the first day of the month YYMM; arXiv began in 1991."""
     year = int(yymm[:2])
     return datetime.datetime(
         1900 + year if year >= 91 else 2000 + year, int(yymm[2:]), 1, tzinfo=datetime.UTC
@@ -47,7 +47,7 @@ def month_start(yymm: str) -> datetime.datetime:
 
 
 def record_of(rng: random.Random, manuscript: Manuscript, yymm: str) -> Record:
-    """What the metadata say of a manuscript; the id comes later."""
+    """The metadata of a manuscript, without its id."""
     created = month_start(yymm)
     pages = 4 + sum(len(section.text) for section in manuscript.sections) // 2500
     figures = f"{pages} pages, {len(manuscript.figures)} figures, comments welcome"
