@@ -1,4 +1,4 @@
-"""From an item's bytes to its files: every wrapping, and everything that is hostile."""
+"""Unpacking of items: every kind of packaging, damage, and hostile content."""
 
 import gzip
 import io
@@ -27,14 +27,14 @@ def tar(*members: tuple[tarfile.TarInfo | str, bytes], format: int = tarfile.GNU
 
 
 def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
-    """A header of something that is no file."""
+    """The header of a member that is not a regular file."""
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
     return info
 
 
 def compress(data: bytes, max_bits: int = 16) -> bytes:
-    """What compress(1) makes of `data`, without its clearing of the table."""
+    """`data` as compress(1) compresses it, but the table is never cleared."""
     table = {bytes([i]): i for i in range(256)}
     width, bits, n_bits, group = 9, 0, 0, 0
     out = bytearray((0x1F, 0x9D, 0x80 | max_bits))
@@ -77,7 +77,7 @@ def compress(data: bytes, max_bits: int = 16) -> bytes:
 
 
 def files(item: bytes) -> dict[str, bytes]:
-    """Names and contents in an item; their bytes are in the balance."""
+    """The files of an item by name; checks that every byte is accounted for."""
     unpacked = unpack(item, "paper.tex")
     assert isinstance(unpacked, Unpacked), unpacked
     contents = {name: bytes(view) for name, view in unpacked.files.items()}
@@ -86,7 +86,7 @@ def files(item: bytes) -> dict[str, bytes]:
 
 
 def reason(item: bytes, **limits: int) -> str:
-    """Why an item is dropped."""
+    """The reason for which an item is dropped."""
     result = unpack(item, "paper.tex", **limits)
     assert isinstance(result, Dropped), result
     return result.reason
@@ -105,7 +105,7 @@ def reason(item: bytes, **limits: int) -> str:
         pytest.param(compress(TEX, 12), id="compress_12_bits"),
     ],
 )
-def test_one_file(item: bytes) -> None:
+def test_single_file_is_unpacked_from_any_packaging(item: bytes) -> None:
     assert files(item) == {"paper.tex": TEX}
 
 
@@ -147,7 +147,7 @@ def test_one_file(item: bytes) -> None:
         ),
     ],
 )
-def test_tar(item: bytes, names: list[str]) -> None:
+def test_tar_is_unpacked_to_its_safe_regular_files(item: bytes, names: list[str]) -> None:
     contents = files(item)
     assert sorted(contents) == sorted(names)
     assert contents[next(name for name in names if name.endswith("a.tex"))] == TEX
@@ -183,20 +183,20 @@ def test_truncated_gzip_of_a_tar_yields_its_earlier_files() -> None:
         pytest.param(tar((link("l", "l"), b"")), "empty_archive", id="only_a_link_to_itself"),
     ],
 )
-def test_dropped(item: bytes, why: str) -> None:
+def test_damaged_item_is_dropped_with_its_reason(item: bytes, why: str) -> None:
     assert reason(item) == why
 
 
-def test_zeroes_are_no_tar() -> None:
+def test_zeros_are_not_a_tar() -> None:
     assert kind_of(b"\0" * 10_240) == "empty"
 
 
-def test_limits() -> None:
+def test_item_beyond_a_limit_is_dropped() -> None:
     assert reason(gzip.compress(b"x" * 5000), max_bytes=1000) == "too_large"
     assert reason(tar(*((f"{i}", b"") for i in range(20_001)))) == "too_many_members"
 
 
-def test_bomb_is_stopped_while_inflating() -> None:
+def test_decompression_stops_at_the_limit() -> None:
     bomb = gzip.compress(b"\0" * (64 << 20), 9) * 32  # 2 GiB
     tracemalloc.start()
     inflated, _ = inflate(memoryview(bomb), 32 << 20)
@@ -209,14 +209,14 @@ def test_bomb_is_stopped_while_inflating() -> None:
 
 @pytest.mark.parametrize("n_bytes", [0, 1, 255, 256, 511, 512, 513, 70_000, 300_000])
 @pytest.mark.parametrize("max_bits", [10, 12, 16])
-def test_compress_at_every_width(n_bytes: int, max_bits: int) -> None:
+def test_unlzw_reads_codes_of_every_width(n_bytes: int, max_bits: int) -> None:
     data = bytes((i * i >> 3) & 0xFF for i in range(n_bytes))
     out, damage = unlzw(memoryview(compress(data, max_bits)), 1 << 20)
     assert (bytes(out), damage) == (data, "")
 
 
-def test_bytes_of_nested_archives_balance_where_names_meet() -> None:
-    """Two versions in one item, and a figure that stands outside too."""
+def test_bytes_balance_where_nested_archives_repeat_a_name() -> None:
+    """An item with two versions of a paper, and with a figure of the same name beside them."""
     body = f"\\input{{x}} {'word ' * 50}"
     versions = {f"v{i}.tar": tar_of({"main.tex": paper(body).encode(), "a.eps": b"eps"}) for i in (1, 2)}
     extracted = try_extract(tar_gz(versions | {"a.eps": b"another"}))

@@ -1,4 +1,4 @@
-"""Run 05's cleaning: each behaviour of the authors' release by its name, beside what this project does."""
+"""Run 05's cleaning: a test for each behaviour of the authors' release, compared with this project's own."""
 
 import gzip
 from collections import Counter
@@ -79,7 +79,7 @@ def test_figure_that_is_never_closed_stays(text: bytes, clean: str) -> None:
     assert _clean(text)[0] == clean
 
 
-def test_bytes_removed_add_up() -> None:
+def test_removed_bytes_add_up() -> None:
     text = b"a % c\n\n\\begin{figure}x\\end{figure}\n b\n"
     clean, removed = _clean(text)
     assert len(text) == len(clean) + removed.total()

@@ -1,4 +1,4 @@
-"""Comments, verbatim text, conditionals and the ends of files and documents."""
+"""Comments and conditionals are removed, verbatim text stays, files and documents end where TeX ends them."""
 
 import pytest
 
@@ -35,7 +35,7 @@ from tests.support.latex_cases import clean, extract, normalize, paper
         pytest.param("a \\iffalse b", "a \\iffalse b", id="unclosed_iffalse_stays"),
     ],
 )
-def test_comments_and_conditionals(source: str, expected: str) -> None:
+def test_comments_and_decided_conditionals_are_removed(source: str, expected: str) -> None:
     assert clean(source) == expected
 
 
@@ -53,11 +53,11 @@ def test_comments_and_conditionals(source: str, expected: str) -> None:
     ],
     ids=["plain_form", "environment_made_of_it", "command_of_that_name", "longer_name"],
 )
-def test_plain_form_of_the_comment_environment(preamble: str, body: str, expected: str) -> None:
+def test_plain_form_of_the_comment_environment_is_removed(preamble: str, body: str, expected: str) -> None:
     assert clean(body, preamble) == expected
 
 
-def test_conditional_that_would_tear_a_group_stays() -> None:
+def test_conditional_that_would_split_a_group_stays() -> None:
     preamble = "\\newcommand{\\hide}{\\iffalse}\n\\newcommand{\\show}{\\fi}"
     assert clean("A \\hide B \\show C", preamble) == "A \\hide B \\show C"
 
@@ -80,7 +80,7 @@ def test_conditional_that_would_tear_a_group_stays() -> None:
         *("declared_in_the_body", "set_behind_the_macro_that_asks", "set_anew_behind_it", "set_by_a_macro"),
     ],
 )
-def test_switches_of_the_paper(preamble: str, body: str, expected: str) -> None:
+def test_switches_of_the_paper_are_decided(preamble: str, body: str, expected: str) -> None:
     assert clean(body, preamble) == expected
 
 
@@ -88,19 +88,19 @@ def test_switches_of_the_paper(preamble: str, body: str, expected: str) -> None:
     "environment",
     ["verbatim", "verbatim*", "Verbatim", "lstlisting", "minted", "alltt", "BVerbatim", "spverbatim"],
 )
-def test_verbatim_environment_is_kept_as_it_is(environment: str) -> None:
+def test_verbatim_environment_stays_as_written(environment: str) -> None:
     inside = "  50% \\R \\input{x}  \\end{document} \\iffalse\n\n\n\tb\n"
     block = f"\\begin{{{environment}}}{inside}\\end{{{environment}}}"
     assert clean(f"a\n{block}\nc \\R", "\\newcommand{\\R}{r}") == f"a\n{block}\nc r"
 
 
-def test_verbatim_environment_that_the_paper_defines() -> None:
+def test_verbatim_environment_that_the_paper_defines_stays_as_written() -> None:
     block = "\\begin{code}\na % b\n\\end{code}"
     assert clean(block, "\\lstnewenvironment{code}{}{}") == block
     assert clean(block) == "\\begin{code}\na \\end{code}"  # else an ordinary one
 
 
-def test_no_include_inside_verbatim_or_comment() -> None:
+def test_includes_in_verbatim_text_and_comments_are_not_followed() -> None:
     files = {
         "main.tex": paper(
             "\\verb|\\input{a}| % \\input{a}\n\\begin{lstlisting}\n\\input{a}\n\\end{lstlisting}\n"
@@ -111,7 +111,7 @@ def test_no_include_inside_verbatim_or_comment() -> None:
     assert b"INCLUDED" not in extract(files).text
 
 
-def test_endinput_ends_that_file_only() -> None:
+def test_endinput_ends_its_own_file_only() -> None:
     files = {"main.tex": paper("A\n\\input{a}\nB"), "a.tex": "one\n\\endinput\ntwo\n"}
     text = extract(files).text
     assert b"one" in text
@@ -123,7 +123,7 @@ def test_endinput_ends_that_file_only() -> None:
     "branch", ["\\endinput\\fi", "\\expandafter\\endinput\n\\fi", "\\endinput \\else\\fi"]
 )
 def test_endinput_in_a_conditional_ends_nothing(branch: str) -> None:
-    # Macro files guard themselves so: \ifx\loaded\undefined\else\endinput\fi
+    # Macro files begin like this, so that they are loaded once: \ifx\loaded\undefined\else\endinput\fi
     text = extract(
         {"main.tex": paper("\\input{a}"), "a.tex": f"\\ifx\\loaded\\undefined\\else{branch}\ntwo\n"}
     ).text
@@ -140,8 +140,3 @@ def test_text_after_the_end_of_the_document_is_dropped() -> None:
 
 def test_commented_begin_of_the_document_is_ignored() -> None:
     assert normalize("% \\begin{document}\nX\n" + paper("A")).text == "A\n"
-
-
-@pytest.mark.parametrize("name", ["iffalse", "url{", "verb|", "begin{verbatim}", "begin{figure}", "def\\x{"])
-def test_unclosed_twenty_thousand_times(name: str) -> None:
-    normalize(paper(f"\\{name} x " * 20_000))

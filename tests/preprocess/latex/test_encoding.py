@@ -1,4 +1,4 @@
-"""To UTF-8 with LF line ends."""
+"""Decoding of files to UTF-8 with LF line ends."""
 
 import pytest
 
@@ -43,14 +43,14 @@ def declared(name: str) -> str:
         pytest.param(JAPANESE.encode("shift_jis"), JAPANESE, "shift_jis", id="guessed_shift_jis"),
     ],
 )
-def test_decoding(raw: bytes, expected: str, codec: str) -> None:
+def test_text_is_decoded_with_the_right_codec(raw: bytes, expected: str, codec: str) -> None:
     decoded = to_utf8(raw)
     assert decoded.text.decode() == expected
     assert decoded.codec == codec
     assert len(raw) == len(decoded.text) + sum(decoded.removed.values())
 
 
-def test_encoding_of_the_main_file_holds_for_its_parts() -> None:
+def test_encoding_declared_in_the_main_file_counts_for_its_parts() -> None:
     files = {
         "main.tex": paper("\\input{a}", "\\usepackage[latin2]{inputenc}").encode("latin2"),
         "a.tex": "żółć".encode("latin2"),
@@ -68,11 +68,11 @@ def test_encoding_of_the_main_file_holds_for_its_parts() -> None:
     ],
     ids=["crlf", "cr", "converted_twice", "cr_paragraph"],
 )
-def test_line_ends(raw: bytes, expected: bytes) -> None:
+def test_line_ends_become_lf(raw: bytes, expected: bytes) -> None:
     assert to_utf8(raw).text == expected
 
 
-def test_cr_line_ends_come_before_comments() -> None:
+def test_comment_ends_at_a_cr_line_end() -> None:
     source = paper("A % comment\nB").replace("\n", "\r").encode()
     assert normalize(extract({"p.tex": source}).text).text == "A B\n"
 
@@ -80,20 +80,21 @@ def test_cr_line_ends_come_before_comments() -> None:
 @pytest.mark.parametrize(
     "name", ["utf-16", "unicode-escape", "idna", "punycode", "utf-7", "cp500", "rot13", "hex"]
 )
-def test_codecs_that_are_none_of_tex_are_not_believed(name: str) -> None:
+def test_declared_codec_that_tex_cannot_read_is_ignored(name: str) -> None:
     decoded = to_utf8((declared(name) + "é").encode("cp1252"))
     assert (decoded.text.decode(), decoded.codec) == (declared(name) + "é", "cp1252")
 
 
 @pytest.mark.parametrize("name", ["utf8", "gb2312", "latin2", "koi8-r"])
 @pytest.mark.parametrize("n_bytes", [3_000, 12_000_000], ids=["some", "many"])
-def test_many_invalid_bytes_are_read(name: str, n_bytes: int) -> None:
+def test_text_with_many_invalid_bytes_is_read(name: str, n_bytes: int) -> None:
     source = declared(name).encode() + b"\xe9 " * (n_bytes // 2)
     assert len(to_utf8(source).text) > n_bytes
 
 
-def test_declaration_in_a_comment_is_none() -> None:
-    preamble = "%\\usepackage[cp1251]{inputenc}\n50\\% \\usepackage[latin1]{inputenc}"
+def test_declaration_in_a_comment_is_ignored() -> None:
+    commented = "%\\usepackage[cp1251]{inputenc}\n5\\% % \\usepackage[cp1251]{inputenc}"
+    preamble = f"{commented}\n50\\% \\usepackage[latin1]{{inputenc}}"
     assert (
         "café à Erdös"
         in extract({"main.tex": paper("café à Erdös", preamble).encode("latin-1")}).text.decode()

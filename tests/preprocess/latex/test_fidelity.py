@@ -1,6 +1,6 @@
-"""Clean text of the real papers beside what other readers find in them: words, formulas, included files.
+"""Clean text of real papers contains what other readers find in them: words, formulas, included files.
 
-What is ours alone is measured here too: braces and environments that close, macros left unexpanded.
+Also measured: braces and environments stay balanced, and few macros remain unexpanded.
 """
 
 import posixpath
@@ -38,7 +38,7 @@ class Paper:
 
 @pytest.fixture(scope="module")
 def papers(arxiv_real: Path) -> list[Paper]:
-    # pandoc keeps the bibliography and has the front matter apart: so is it here.
+    # As in pandoc's output, the bibliography is kept, and title and abstract are not part of the text.
     config = NormalizeTextConfig(bibliography="keep")
     found = []
     for name, item in real_items(arxiv_real):
@@ -100,15 +100,15 @@ def test_display_formulas_that_pandoc_reads_are_in_the_text(
                 causes.setdefault(_cause(formula, displays), []).append((paper.name, formula[:100]))
     listed = {cause: (len(formulas), formulas[:5]) for cause, formulas in causes.items()}
     print(f"of {n_formulas} display formulas missing: {listed}")
-    # Where pandoc dropped a macro's text, all that it has of the formula is in ours.
+    # less_in_pandoc: pandoc dropped the text of a macro, and the rest of its formula is in the clean text.
     lost = sum(len(formulas) for cause, formulas in causes.items() if cause != "less_in_pandoc")
     assert lost <= 0.01 * n_formulas
 
 
 def _cause(formula: str, displays: list[list[str]]) -> str:
-    """Why a formula of pandoc's is not in a text."""
+    """Why a formula that pandoc reads is not in the clean text."""
     if re.search(r"\\begin\{(tikzpicture|picture)\}", formula):
-        return "drawing"  # goes by design
+        return "drawing"  # removed on purpose
     return "less_in_pandoc" if oracles.is_within(formula, displays) else "other"
 
 
@@ -121,7 +121,7 @@ def test_what_latexpand_includes_is_included(papers: list[Paper], tmp_path: Path
     checked, lost = 0, {}
     for paper in papers:
         files, used = _files(paper), set(paper.extracted.record["files"])
-        # Only a file that is not used and whose name stands in the text can have been overlooked.
+        # Only an unused file whose name occurs in the text can have been overlooked.
         stems = {posixpath.splitext(posixpath.basename(path))[0] for path in _unused_tex(files, used)}
         if any(stem.encode() in paper.extracted.text for stem in stems):
             folder = tmp_path / paper.name
@@ -187,7 +187,7 @@ def unbalanced(text: bytes) -> set[str]:
     return faults | {kind for kind, n in depth.items() if n} | ({"environments"} if environments else set())
 
 
-def test_unbalanced_sees_what_does_not_close() -> None:
+def test_unbalanced_finds_what_does_not_close() -> None:
     assert not unbalanced(rb"\{ {\left( \begin{a}\begin{b}\end{b}\end{a} \right.} \leftarrow")
     assert unbalanced(rb"{ \left( \begin{a}\begin{b}\end{a}\end{b}") == {
         "braces",
@@ -197,7 +197,7 @@ def test_unbalanced_sees_what_does_not_close() -> None:
     assert unbalanced(rb"}{") == {"braces"}
 
 
-def test_what_is_balanced_stays_so(papers: list[Paper]) -> None:
+def test_balanced_papers_stay_balanced(papers: list[Paper]) -> None:
     balanced = Counter[str]()
     lost: dict[str, list[str]] = {}
     for paper in papers:
@@ -214,7 +214,7 @@ def test_what_is_balanced_stays_so(papers: list[Paper]) -> None:
 
 
 def _without_comments(text: bytes) -> bytes:
-    """A text without comments and verbatim text, in which braces count for nothing."""
+    """A text without comments and verbatim text, whose braces need not be balanced."""
     removed: Counter[str] = Counter()
     return strip_comments(text, Placeholders(removed), removed)
 

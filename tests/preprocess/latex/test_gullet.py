@@ -118,7 +118,7 @@ def test_macro_is_carried_out(preamble: str, body: str, expected: str | None) ->
     assert clean(body, preamble) == (body if expected is None else expected)
 
 
-def test_region_in_the_body_is_removed_and_counted() -> None:
+def test_expl_region_in_the_body_is_removed_and_counted() -> None:
     region = (
         "\\ExplSyntaxOn\n\\cs_new:Npn \\my_f:n #1 {}\n\\NewDocumentCommand\\f{m}{ <#1> }\n\\ExplSyntaxOff"
     )
@@ -128,7 +128,7 @@ def test_region_in_the_body_is_removed_and_counted() -> None:
     assert result.facts["macros_left"] == 0
 
 
-def test_region_that_is_never_closed_stays() -> None:
+def test_expl_region_that_is_never_closed_stays() -> None:
     assert "text" in clean("a \\ExplSyntaxOn text")
 
 
@@ -139,9 +139,10 @@ def test_region_that_is_never_closed_stays() -> None:
         "\\def\\x{\\@ifnextchar a{\\x\\x}{\\x\\x}}",
         "\\def\\x#1{\\@ifnextchar\\bgroup{\\x{#1#1}}{\\x{#1}{#1}}}",
         "\\NewDocumentCommand\\x{s}{\\IfBooleanTF{#1}{\\x*}{\\x}}",
+        "\\def\\x#1{\\csname \\x{#1}\\endcsname}",
     ],
 )
-def test_macros_that_go_on_for_ever_stay(definition: str) -> None:
+def test_macro_that_never_ends_stays(definition: str) -> None:
     source = paper("\\x{a} " * 3000, AT + definition)
     result = normalize(source)
     assert len(result.text) < 8 * len(source) + (4 << 20)

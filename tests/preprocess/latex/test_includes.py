@@ -1,4 +1,4 @@
-"""Files brought in by files: names, folders, parts that stand alone, cycles, the bibliography."""
+"""Include commands: names, folders, parts with a class of their own, cycles, the bibliography."""
 
 from collections.abc import Mapping
 
@@ -51,7 +51,7 @@ SUBFILE = "\\documentclass[../main]{subfiles}\n\\begin{document}\nPART\n\\end{do
         pytest.param("\\input{\\here/s/a}", {"s/a.tex": "PART"}, id="folder_in_a_macro"),
     ],
 )
-def test_is_included(body: str, files: Mapping[str, str]) -> None:
+def test_include_command_is_followed(body: str, files: Mapping[str, str]) -> None:
     result = extract({"main.tex": paper(f"A\n{body}\nB"), **files})
     assert result.main_file == "main.tex"
     text = normalize(result.text).text
@@ -72,7 +72,7 @@ def test_nothing_outside_the_archive_is_read(name: str) -> None:
     assert result.record["files"] == ["main.tex"]
 
 
-def test_cycle_keeps_the_command() -> None:
+def test_include_cycle_leaves_the_command() -> None:
     result = extract({"main.tex": paper("\\input{a}"), "a.tex": "one \\input{b}", "b.tex": "two \\input{a}"})
     assert b"one two \\input{a}" in result.text
     assert result.record["flags"] == ["include_cycle"]
@@ -87,13 +87,13 @@ def test_depth_and_copies_are_limited() -> None:
     assert len(bomb.text) < 40 << 20
 
 
-def test_missing_file_is_counted_and_its_command_stays() -> None:
+def test_missing_file_is_recorded_and_its_command_stays() -> None:
     result = extract({"main.tex": paper("A \\input{nowhere} B")})
     assert b"\\input{nowhere}" in result.text
     assert result.record["unresolved"] == ["\\input{nowhere}"]
 
 
-def test_file_used_twice_is_an_addition() -> None:
+def test_second_copy_of_a_file_counts_as_added() -> None:
     result = extract({"main.tex": paper("\\input{a}\n\\input{a}"), "a.tex": "twice\n"})
     assert result.removed["included_again"] == -len("twice\n")
 
@@ -108,13 +108,13 @@ def test_file_used_twice_is_an_addition() -> None:
     ],
     ids=["own_bbl", "only_bbl", "several_bbl", "no_bbl"],
 )
-def test_bibliography(files: Mapping[str, str], expected: bytes) -> None:
+def test_bibliography_is_inserted_where_it_is_certain(files: Mapping[str, str], expected: bytes) -> None:
     result = extract({"main.tex": paper("A\n\\bibliography{x}"), **files})
     assert expected in result.text
     assert b"WRONG" not in result.text
 
 
-def test_macros_of_the_authors_own_package_are_seen() -> None:
+def test_macros_of_the_authors_own_package_are_expanded() -> None:
     files = {
         "main.tex": paper("$\\R$", "\\usepackage{amsmath,mine}"),
         "mine.sty": "\\newcommand{\\R}{\\mathbb{R}}\n",
@@ -122,7 +122,7 @@ def test_macros_of_the_authors_own_package_are_seen() -> None:
     assert normalize(extract(files).text).text == "$\\mathbb{R}$\n"
 
 
-def test_preamble_of_a_subfiles_parent_is_seen() -> None:
+def test_preamble_of_a_subfiles_parent_is_read() -> None:
     files = {
         "inc/parent.tex": paper("Only a template.", "\\newcommand{\\R}{\\mathbb{R}}"),
         "part/main.tex": SUBFILE.replace("../main", "../inc/parent").replace("PART", "$\\R$ in a paper"),
@@ -166,7 +166,7 @@ def test_word_in_an_argument_makes_no_include_command() -> None:
         ("\\olimport{x/}", False),
     ],
 )
-def test_own_command_counts_where_it_names_a_file(command: str, followed: bool) -> None:
+def test_own_include_command_counts_only_if_it_names_a_file(command: str, followed: bool) -> None:
     assert own_commands(command.encode(), {"main.tex", "a.tex"}) == ({b"olimport"} if followed else set())
 
 
@@ -179,7 +179,7 @@ def test_own_command_counts_where_it_names_a_file(command: str, followed: bool) 
     ],
     ids=["one_in_another", "beside_a_standard_one", "in_a_part"],
 )
-def test_own_commands_are_followed_where_files_are_left(
+def test_own_include_commands_are_followed_while_files_are_unread(
     main: str, parts: dict[str, str], expected: str
 ) -> None:
     text = extract({"main.tex": paper(main), **parts}).text

@@ -1,9 +1,8 @@
-"""The author's macros: every form of definition, the order in which they hold, and bombs."""
-
-import itertools
+"""The author's macros: every form of definition, redefinitions, and macros that would never end."""
 
 import pytest
 
+from tests.support.hard_inputs import DOUBLING
 from tests.support.latex_cases import clean, normalize, paper
 
 
@@ -113,7 +112,7 @@ from tests.support.latex_cases import clean, normalize, paper
         pytest.param("% \\def\\x{z}", "\\x", "\\x", id="commented_definition"),
     ],
 )
-def test_expansion(preamble: str, body: str, expected: str) -> None:
+def test_macro_is_expanded(preamble: str, body: str, expected: str) -> None:
     assert clean(body, preamble) == expected
 
 
@@ -125,24 +124,17 @@ def test_expansion_can_be_switched_off() -> None:
     assert clean("$\\R$", "\\newcommand{\\R}{\\mathbb{R}}", expand_macros=False) == "$\\R$"
 
 
-def test_uses_and_what_is_left_are_counted() -> None:
+def test_expanded_and_remaining_uses_are_counted() -> None:
     facts = normalize(paper("\\x \\x \\y a.", "\\def\\x{1}\\def\\y#1.{2}")).facts
     assert (facts["macro_uses"], facts["macros_left"], facts["left_most"]) == (3, 1, ["\\y"])
 
 
-def test_long_document_is_expanded_by_names() -> None:
-    # Long documents take another way through the expander: the result is the same.
+def test_long_document_is_expanded_like_a_short_one() -> None:
     body = "$\\R + \\Rx + \\alpha$ \\begin{e}t\\end{e} \\def\\z{Z}\\z\n\n"
     preamble = "\\def\\R{r}\\newenvironment{e}{A}{B}"
     short, long = clean(body, preamble), clean(body * 20_000, preamble)
     assert short == "$r + \\Rx + \\alpha$ AtB Z"
     assert long == "\n\n".join([short] * 20_000)
-
-
-NAMES = [f"{first}{second}" for first in "abcdefgh" for second in "abcdefgh"]
-DOUBLING = (
-    "".join(f"\\def\\{one}{{\\{two}\\{two}}}" for one, two in itertools.pairwise(NAMES)) + "\\def\\hh{x}"
-)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +153,6 @@ DOUBLING = (
         pytest.param(paper("a" + "\\global" * 20_000), id="prefixes_of_no_definition"),
     ],
 )
-def test_bombs_end(source: str) -> None:
+def test_output_of_hostile_macros_is_bounded(source: str) -> None:
     result = normalize(source)
     assert len(result.text) < 8 * len(source) + (4 << 20)

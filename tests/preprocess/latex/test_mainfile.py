@@ -1,4 +1,4 @@
-"""Which file of an archive is the paper."""
+"""The choice of an archive's main file."""
 
 from collections.abc import Mapping
 
@@ -157,7 +157,7 @@ PAPER = paper("\\begin{abstract}x\\end{abstract}\nText.", "\\title{T}")
         pytest.param({"paper": PAPER}, "paper", "only_candidate", id="no_suffix"),
     ],
 )
-def test_choice(files: Mapping[str, str], main: str, reason: str) -> None:
+def test_main_file_is_chosen_for_the_right_reason(files: Mapping[str, str], main: str, reason: str) -> None:
     result = extract(files)
     assert (result.main_file, result.record["reason"]) == (main, reason)
 
@@ -172,7 +172,7 @@ def test_choice(files: Mapping[str, str], main: str, reason: str) -> None:
         ("\\magnification=1200\nText.\n\\bye", "plain"),
     ],
 )
-def test_dialect(text: str, dialect: str) -> None:
+def test_dialect_is_recognised(text: str, dialect: str) -> None:
     assert extract({"p.tex": text}).record["dialect"] == dialect
 
 
@@ -189,7 +189,7 @@ def test_dialect(text: str, dialect: str) -> None:
     ],
     ids=["withdrawn", "pdf", "postscript", "html", "figures_only", "words_only", "two_fragments"],
 )
-def test_no_paper(files: Mapping[str, bytes], reason: str) -> None:
+def test_archive_without_a_paper_is_dropped_with_its_reason(files: Mapping[str, bytes], reason: str) -> None:
     result = try_extract(tar_gz(files))
     assert isinstance(result, Dropped)
     assert result.reason == reason
@@ -220,7 +220,9 @@ def test_no_paper(files: Mapping[str, bytes], reason: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["body.tex", "body.TEX", "x/body.tex", "bödy.tex"])
-def test_only_body_is_chosen_as_among_all(name: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shortcut_for_the_only_body_chooses_like_the_full_search(
+    name: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = other.replace("body", "bödy") if "ö" in name else other
     texts = {name: "\\documentclass{article}\\begin{document}A\\end{document}", "a.tex": other}
     members = {path: memoryview(text.encode()) for path, text in texts.items()}

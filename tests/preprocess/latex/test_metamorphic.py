@@ -1,6 +1,6 @@
-"""What says nothing about a paper changes nothing in its text: how it is cut into files, commented, packed.
+"""Changes without a meaning do not change the clean text: division into files, comments, packaging.
 
-Each change is made to real papers and to papers made of pieces; before and after, the clean text is the same.
+Each change is made to real papers and to papers generated from pieces.
 """
 
 import gzip
@@ -32,9 +32,9 @@ def cleaned(item: bytes) -> Normalized:
     return clean
 
 
-# ---------------------------------------------------------------- changes: source, dice -> archive
+# ---------------------------------------------------------------- changes: (source, rng) -> archive
 
-Change = Callable[[str, random.Random], bytes | None]  # None where a paper offers no place for it
+Change = Callable[[str, random.Random], bytes | None]  # None where it cannot be made in a paper
 _BODY_BEGINS, _BODY_ENDS = "\\begin{document}", "\\end{document}"
 _NOT_IN_A_PART = re.compile(
     r"\\(?:documentclass|documentstyle|endinput|begin\{document\}|end\{document\})|\\(?:if|fi)"
@@ -42,7 +42,7 @@ _NOT_IN_A_PART = re.compile(
 
 
 def _line_starts(source: str) -> list[int]:
-    """Offsets in the body where a line begins that is neither in verbatim text nor behind a comment."""
+    """Offsets of the body's lines that begin outside verbatim text and comments."""
     raw = source.encode()
     opaque, after = [], 0
     for kind, start, end, _ in [*live_events(raw, VERBATIM), ("", len(raw), len(raw), None)]:
@@ -64,46 +64,46 @@ def _line_starts(source: str) -> list[int]:
     return starts[1:]
 
 
-def split_into_inputs(source: str, dice: random.Random) -> bytes | None:
-    """Runs of lines, now and then whole paragraphs, go into files of their own and may be split again."""
+def split_into_inputs(source: str, rng: random.Random) -> bytes | None:
+    """Move runs of lines, or whole paragraphs, into files of their own, which may be split again."""
     cuts = [at for at in _line_starts(source) if source[at : at + 1].strip()]
-    if dice.random() < 0.5:
+    if rng.random() < 0.5:
         cuts = [at for at in cuts if source[at - 2 : at] == "\n\n"]
     files: dict[str, bytes] = {}
     for n in range(4):
         if len(cuts) < 2:
             break
-        first = dice.randrange(len(cuts) - 1)
-        start, end = cuts[first], cuts[min(first + dice.randrange(1, 6), len(cuts) - 1)]
+        first = rng.randrange(len(cuts) - 1)
+        start, end = cuts[first], cuts[min(first + rng.randrange(1, 6), len(cuts) - 1)]
         part = source[start:end]
         cuts = [at for at in cuts if at <= start]
         if not _NOT_IN_A_PART.search(part):
             gap = part[len(part.rstrip("\n")) :]  # stays where it is
-            files[f"parts/p{n}.tex"] = (part.rstrip("\n") + dice.choice(("\n", ""))).encode()
-            source = f"{source[:start]}\\input{{parts/p{n}{dice.choice(('', '.tex'))}}}{gap}{source[end:]}"
+            files[f"parts/p{n}.tex"] = (part.rstrip("\n") + rng.choice(("\n", ""))).encode()
+            source = f"{source[:start]}\\input{{parts/p{n}{rng.choice(('', '.tex'))}}}{gap}{source[end:]}"
     return tar_gz({"main.tex": source.encode(), **files}) if files else None
 
 
-def add_comments(source: str, dice: random.Random) -> bytes | None:
-    """Lines that are nothing but a comment between the lines."""
+def add_comments(source: str, rng: random.Random) -> bytes | None:
+    """Insert lines that hold only a comment."""
     for at in reversed(_line_starts(source)):
-        if dice.random() < 0.3:
-            comment = dice.choice(
+        if rng.random() < 0.3:
+            comment = rng.choice(
                 ("% \\begin{figure} {", "  %% \\iffalse", "%\\end{document}", "\t% 100% } \\verb|")
             )
             source = f"{source[:at]}{comment}\n{source[at:]}"
     return gzip.compress(source.encode())
 
 
-def rename_macros(source: str, dice: random.Random) -> bytes | None:
-    """The author's own commands get other names, shorter ones and longer ones."""
+def rename_macros(source: str, rng: random.Random) -> bytes | None:
+    """Give the author's commands other names, shorter and longer ones."""
     defined = set(re.findall(r"\\newcommand\*?\s*\{?\\([A-Za-z]{2,})\}?", source))
     text = cleaned(gzip.compress(source.encode())).text  # what only TeX can expand keeps its name there
     used = [name for name in sorted(defined) if not re.search(rf"\\{name}(?![A-Za-z@])", text)]
     if not used or "csname" in source:
         return None
     names = {
-        name: f"zq{dice.choice(('', 'longer'))}{chr(97 + n % 26)}{n // 26 * 'q'}"
+        name: f"zq{rng.choice(('', 'longer'))}{chr(97 + n % 26)}{n // 26 * 'q'}"
         for n, name in enumerate(used)
     }
     pattern = re.compile(rf"(?<!\\)((?:\\\\)*)\\({'|'.join(used)})(?![A-Za-z@])".encode())
@@ -120,27 +120,27 @@ def rename_macros(source: str, dice: random.Random) -> bytes | None:
     return gzip.compress(b"".join(out))
 
 
-def change_encoding(source: str, dice: random.Random) -> bytes | None:
-    """UTF-16, UTF-8 with a mark, or cp1252 where that has all letters and nothing else is declared."""
+def change_encoding(source: str, rng: random.Random) -> bytes | None:
+    """Encode in UTF-16, in UTF-8 with a mark, or in cp1252 if it has all letters and none is declared."""
     kinds = ["utf-16", "utf-8-sig"]
     if "inputenc" not in source and "CJK" not in source and all(ord(c) < 0x100 for c in source):
         kinds += ["cp1252"] * 2
     try:
-        return gzip.compress(source.encode(dice.choice(kinds)))
+        return gzip.compress(source.encode(rng.choice(kinds)))
     except UnicodeEncodeError:
         return None
 
 
-def change_line_ends(source: str, dice: random.Random) -> bytes | None:
-    """CRLF as on Windows, CR as on old Macs."""
-    return gzip.compress(source.replace("\n", dice.choice(("\r\n", "\r"))).encode())
+def change_line_ends(source: str, rng: random.Random) -> bytes | None:
+    """Use CRLF as on Windows, or CR as on old Macs."""
+    return gzip.compress(source.replace("\n", rng.choice(("\r\n", "\r"))).encode())
 
 
-def change_packaging(source: str, dice: random.Random) -> bytes | None:
-    """A folder, an archive in the archive, several gzip members, files beside it, bytes behind it."""
+def change_packaging(source: str, rng: random.Random) -> bytes | None:
+    """Pack in a folder, in a nested archive, in several gzip members, with other files or bytes behind."""
     raw = source.encode()
     half = len(raw) // 2
-    return dice.choice(
+    return rng.choice(
         (
             raw,
             tar_gz({"folder/other.name.tex": raw}),
@@ -180,7 +180,7 @@ def sources(arxiv_real: Path) -> list[str]:
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
-def test_real_papers(sources: list[str], change: Change) -> None:
+def test_meaningless_change_leaves_real_papers_as_they_are(sources: list[str], change: Change) -> None:
     tried, changed = 0, []
     for n, source in enumerate(sources):
         item = change(source, random.Random(n))
@@ -220,7 +220,9 @@ PIECES = [
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), min_size=3, max_size=40), st.integers(0, 1 << 16))
 @pytest.mark.parametrize("change", CHANGES)
-def test_papers_of_pieces(change: Change, pieces: list[str], seed: int) -> None:
+def test_meaningless_change_leaves_generated_papers_as_they_are(
+    change: Change, pieces: list[str], seed: int
+) -> None:
     source = paper("First.\n\n" + "".join(pieces) + "\n\nLast.", PREAMBLE)
     item = change(source, random.Random(seed))
     if item is not None:

@@ -1,4 +1,4 @@
-"""Prose told from mathematics, words found, slides measured; all of it in linear time."""
+"""Prose is separated from mathematics, words are found, slides are measured."""
 
 import pytest
 
@@ -27,7 +27,7 @@ from preprocess.latex.plain_text import find_words, letters_of, slide_share, spl
         *("display", "adjacent", "stray", "open", "open-environment"),
     ],
 )
-def test_prose_and_mathematics_are_told_apart(text: str, prose: str, math: str) -> None:
+def test_prose_and_mathematics_are_separated(text: str, prose: str, math: str) -> None:
     assert split_prose(text) == (prose, len(math))
 
 
@@ -63,8 +63,8 @@ def test_share_of_the_text_on_slides(text: str, share: float) -> None:
     "piece",
     [r"\begin{equation}x", r"\[x", r"\(", "$", "$$x", r"\begin{frame}", r"\begin{align}\end{aling}", "\\"],
 )
-def test_what_is_never_closed_is_read_to_its_end(piece: str) -> None:
-    # Quadratic work on 200,000 pieces takes many minutes; no clock is asked.
+def test_unclosed_formulas_and_frames_are_read_to_the_end(piece: str) -> None:
+    # Quadratic work on 200,000 pieces would take many minutes.
     text = piece * 200_000
     prose, n_math = split_prose(text)
     assert len(strip_commands(prose)) + n_math <= 2 * len(text)

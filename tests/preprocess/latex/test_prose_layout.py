@@ -1,4 +1,4 @@
-r"""Colours, sizes, skips, phantoms, `\par` and closing line breaks: removed in prose, kept in mathematics."""
+r"""Colours, sizes, skips, phantoms, `\par` and last line breaks are removed from prose, not from formulas."""
 
 import pytest
 
@@ -45,18 +45,18 @@ from tests.support.latex_cases import clean, normalize, paper
         pytest.param("\\parbox{1cm}{a} \\smaller b", None, id="longer_names"),
     ],
 )
-def test_layout_goes_in_prose_alone(body: str, expected: str | None) -> None:
+def test_layout_is_removed_from_prose_only(body: str, expected: str | None) -> None:
     assert clean(body) == (body if expected is None else expected)
 
 
-def test_layout_from_a_macro_goes_and_is_counted() -> None:
+def test_layout_from_a_macro_is_removed_and_counted() -> None:
     result = normalize(paper("a \\todo{b} c", "\\newcommand{\\todo}[1]{{\\color{red}\\footnotesize #1}}"))
     assert result.text == "a { b} c\n"
     assert result.removed["prose_layout"] > 0
 
 
 @pytest.mark.parametrize("piece", ["\\small a ", "$x \\small ", "\\( \\small\n\n", "\\\\\n\n"])
-def test_each_byte_is_looked_at_once(piece: str) -> None:
+def test_each_byte_is_read_once(piece: str) -> None:
     text = piece.encode() * 2000
     mathematics = Mathematics(text)
     at = text.find(b"\\small")
