@@ -23,6 +23,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
 from analysis.effects import CONFIDENCE, Effect, effect, tokens_to_reach, validation_curve
+from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.run_logs import RunLog, read_runs
 from configs.script import UserError, default_runs_root, run_main
@@ -110,9 +111,9 @@ def draw(
     below.plot(a["tokens_seen"], shared / a["bits_per_byte"], color=style.INK)
     below.axhline(1.0, color=style.GREY, lw=0.8)
     below.set_ylabel("ratio")
-    style.log_axis(above, "bits per byte")
-    style.tokens_axis(below, most)
-    style.legend(above)
+    panel.log_axis(above, "bits per byte")
+    panel.progress_axis(below, most)
+    panel.legend(above)
     return figure
 
 

@@ -1,13 +1,20 @@
-"""Draw the paper's six figures from training logs.
+"""Draw the paper's figures from training logs.
 
-    python analysis/plot_runs.py [--scale full|mini|demo] [--logs DIR …] [--out DIR] [--runs run20,run23]
+    python analysis/plot_runs.py [--scale full|mini|demo] [--logs DIR …] [--out DIR] [--runs run20,run08]
+        [--half-life TOKENS] [--style paper|talk|dark]
 
 In: logs under $ARXIV_RUNS (default runs/) and the published ones under logs/; where both hold a run, the
-first. Out: analysis/out/<scale>/fig1…fig6 as PNG and PDF. A figure whose run has no log is not drawn, and the
-console says which command would make it. Exit code 2 if nothing could be drawn.
+first. Out: analysis/out/<scale>/, each figure as PNG and PDF with a JSON file that says which logs it shows:
 
-The paper leaves its sixth figure unnamed; here it shows the three runs together: training loss, learning
-rate and throughput.
+    fig1 … fig3  training loss of Runs 24, 23 and 20
+    fig4         training and validation loss of Run 20, by domain
+    fig5         its gradient norm
+    fig6         validation loss over tokens and over sizes of the data, with the law fitted to the ladder
+    fig7         losses, learning rate and throughput of the three runs
+
+`--runs` draws other runs: the training loss of each, and all of them overlaid. The paper does not name its
+sixth figure; 6 and 7 are this project's choice. A figure whose run has no log is not drawn, and the console
+says which command would make it. Needs numpy, pandas and matplotlib. Exit code 2 if nothing could be drawn.
 """
 
 import argparse
@@ -20,53 +27,79 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
-from analysis.figures import style
-from analysis.figures.training import RUNS, Logs, gradient_norm, together, training_loss, validation
-from analysis.readers.run_logs import RunLog, choose_scale, find_runs, read_run
+from analysis.figures import sidecar, style, words
+from analysis.figures.curves import overall_validation
+from analysis.figures.one_run import gradient_norm, training_loss
+from analysis.figures.scaling import LADDER, scaling
+from analysis.figures.several_runs import overlay, overview
+from analysis.figures.validation import validation
+from analysis.figures.words import RUNS, Logs
+from analysis.readers.run_logs import Run, choose_scale, find_runs, needed_by_figures, read_run
 from configs.script import UserError, default_runs_root, run_main
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FINAL = "run20"
+STYLES = ("paper", "talk", "dark")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A figure: its file name, the runs without which it is not drawn, and how it is drawn."""
+    """A figure: its file name, the runs that it shows, and how it is drawn from their logs.
+
+    `beside`: runs in the figures next to it, which have the same axes.
+    """
 
     stem: str
-    needs: tuple[str, ...]
+    runs: tuple[str, ...]
     draw: "Callable[[Logs], Figure]"
+    beside: tuple[str, ...] = ()
 
 
-def specs(runs: Sequence[str]) -> list[Spec]:
-    """The figures that show `runs`: the paper's, then a training loss for each run that it does not show."""
-    paper = [
-        Spec(f"fig{number}_training_loss_{run}", (run,), partial(paper_run, run))
+def specs(asked: Sequence[str], logs: Logs, half_life: float | None) -> list[Spec]:
+    """The figures of the runs asked for, as far as there are logs; those of the ladder may be there, too."""
+    runs = [run for run in asked if run in logs]
+    paper = [run for run in RUNS if run in runs]
+    found = [
+        Spec(f"fig{number}_training_loss_{run}", (run,), partial(_paper_run, run, half_life), tuple(paper))
         for number, run in enumerate(RUNS, start=1)
+        if run in runs
     ]
-    paper += [
-        Spec(f"fig4_training_and_validation_{FINAL}", (FINAL,), partial(of_run, FINAL, validation)),
-        Spec(f"fig5_gradient_norm_{FINAL}", (FINAL,), partial(of_run, FINAL, gradient_norm)),
-        Spec("fig6_runs_together", (), together),
-    ]
-    others = [
-        Spec(f"training_loss_{run}", (run,), partial(of_run, run, training_loss))
+    if FINAL in runs:
+        found += [
+            Spec(f"fig4_training_and_validation_{FINAL}", (FINAL,), partial(_one, validation, half_life)),
+            Spec(f"fig5_gradient_norm_{FINAL}", (FINAL,), partial(_one, gradient_norm, half_life)),
+        ]
+    if paper:
+        ladder = (run for run in LADDER if run in logs and run not in paper)
+        validated = tuple(
+            run for run in (*paper, *ladder) if all(len(overall_validation(log.val)) for log in logs[run])
+        )
+        found += [Spec("fig6_validation_and_data", validated, scaling)] if validated else []
+        found.append(Spec("fig7_runs_together", tuple(paper), partial(overview, half_life=half_life)))
+    found += [
+        Spec(f"training_loss_{run}", (run,), partial(_one, training_loss, half_life))
         for run in runs
         if run not in RUNS
     ]
-    return [spec for spec in paper + others if set(spec.needs) <= set(runs)]
+    if len(runs) > 1 and set(runs) != set(paper):
+        found.append(
+            Spec(f"overlay_{'_'.join(runs)}"[:120], tuple(runs), partial(overlay, half_life=half_life))
+        )
+    return found
 
 
-def paper_run(run: str, logs: Logs) -> "Figure":
+def _paper_run(run: str, half_life: float | None, logs: Logs) -> "Figure":
     """The training loss of one of the paper's runs, on axes that hold them all."""
-    return training_loss(logs[run], beside=[log for other in RUNS for log in logs.get(other, [])])
+    beside = [log for seeds in logs.values() for log in seeds]
+    return training_loss(logs[run], beside, half_life)
 
 
-def of_run(run: str, draw_run: "Callable[[list[RunLog]], Figure]", logs: Logs) -> "Figure":
-    """A figure about one of the runs."""
-    return draw_run(logs[run])
+def _one(draw_run: "Callable[..., Figure]", half_life: float | None, logs: Logs) -> "Figure":
+    """A figure about one run."""
+    (seeds,) = logs.values()
+    return draw_run(seeds, half_life=half_life)
 
 
 def remedy(run: str, scale: str) -> str:
@@ -79,6 +112,20 @@ def remedy(run: str, scale: str) -> str:
     )
 
 
+def read_logs(found: dict[Run, list[Path]], scale: str, runs: Sequence[str]) -> Logs:
+    """The logs of some runs with training rows; what the reader noticed is printed."""
+    logs: Logs = {}
+    for run, files in found.items():
+        if run.scale == scale and run.run in runs:
+            log = read_run(run, files, needed_by_figures)
+            for note in log.notes:
+                print(f"note: {note}")
+            if log.train["loss_nats"].notna().any():
+                print(f"{run}: {len(log.train):,} training rows, {log.train['step'].max():,} steps")
+                logs.setdefault(run.run, []).append(log)
+    return {run: logs[run] for run in runs if run in logs}
+
+
 def main() -> int:
     """Draw what there are logs for. Returns 0 if that is at least one figure."""
     formatter = argparse.RawDescriptionHelpFormatter
@@ -87,39 +134,43 @@ def main() -> int:
     parser.add_argument("--logs", type=Path, nargs="+", help="roots of logs (default: $ARXIV_RUNS and logs/)")
     parser.add_argument("--out", type=Path, help="folder of the figures (default: analysis/out/<scale>)")
     parser.add_argument("--runs", default=",".join(RUNS), help=f"default: {','.join(RUNS)}")
+    parser.add_argument(
+        "--half-life", type=float, metavar="TOKENS", help="of the smoothing (default: 0.5 %% of the run)"
+    )
+    parser.add_argument("--style", choices=STYLES, default="paper", help="default: paper")
     args = parser.parse_args()
+    if args.half_life is not None and not 0 < args.half_life < float("inf"):
+        raise UserError(f"--half-life {args.half_life}: a positive number of tokens is expected")
 
     roots = args.logs or [default_runs_root(), Path("logs")]
     found = find_runs(roots)
     scale = choose_scale(sorted({run.scale for run in found}), args.scale, roots)
     out = args.out or Path("analysis/out") / scale
-    runs = args.runs.split(",")
-
-    logs: Logs = {}
-    for run, files in found.items():
-        if run.scale == scale and run.run in runs:
-            log = read_run(run, files)
-            for note in log.notes:
-                print(f"note: {note}")
-            if log.train["loss_nats"].notna().any():
-                print(f"{run}: {len(log.train):,} training rows, {log.train['step'].max():,} steps")
-                logs.setdefault(run.run, []).append(log)
+    runs = list(dict.fromkeys(args.runs.split(",")))
+    logs = read_logs(found, scale, [*runs, *(rung for rung in LADDER if rung not in (*runs, FINAL))])
     for run in runs:
         if run not in logs:
             print(
                 f"{run} is not drawn: no training rows of it at scale {scale} under "
                 f"{' or '.join(map(str, roots))}. Make them: {remedy(run, scale)}"
             )
-    if not logs:
+    if not set(runs) & set(logs):
         others = sorted({run.scale for run in found} - {scale})
         there = f"; there are logs at scale {' and '.join(others)}" if others else ""
         raise UserError(
             f"no figure could be drawn: no logs of {args.runs} at scale {scale}, see above{there}"
         )
+    for run, seeds in logs.items():
+        if warning := words.other_validation(seeds):
+            print(f"{run}: {warning}")
 
+    style.use(args.style)
     written: list[Path] = []
-    for spec in specs([run for run in runs if run in logs]):
-        written += style.save(spec.draw({run: logs[run] for run in runs if run in logs}), out / spec.stem)
+    for spec in specs(runs, logs, args.half_life):
+        figure = spec.draw({run: logs[run] for run in dict.fromkeys((*spec.runs, *spec.beside))})
+        written += style.save(figure, out / spec.stem)
+        seeds = [log for run in spec.runs for log in logs[run]]
+        written.append(sidecar.write(out / spec.stem, figure, seeds, found))
     print(f"{len(written)} files written:", *written, sep="\n  ")
     return 0
 

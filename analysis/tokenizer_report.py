@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
+from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.ledgers import bases
 from analysis.tokenizers.encoders import load
@@ -196,6 +197,7 @@ def draw(results: Sequence[Result]) -> Figure:
     """A bar for each tokenizer and way of holding out, a panel for each measure."""
     first = results[0]
     n_documents = sum(measures.documents for measures in first.domains.values())
+    style.use("report")
     figure, panels = style.new_figure(
         "What tokenizers do to LaTeX",
         f"{n_documents:,} papers held out by {first.held_out_by}; shares of all uses of commands in them",
@@ -221,7 +223,7 @@ def draw(results: Sequence[Result]) -> Figure:
         axes.set_xlim(0, max(*values, axis) * 1.3)
         axes.set_title(title, size=8.5, color=style.INK, loc="left")
         axes.grid(axis="y", visible=False)
-        axes.xaxis.set_major_locator(style.MaxNLocator(3))
+        axes.xaxis.set_major_locator(panel.MaxNLocator(3))
         for y, value in zip(at, values, strict=True):
             axes.annotate(f"{value:.3g}", (value, y), (2, 0), textcoords="offset points", size=7, va="center")
     return figure

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
+from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.distinct_ngrams import FilterDiversity, read_diversity, write_diversity
 from analysis.readers.ledgers import Corpus, StageYield, read_corpus, stage_folders
@@ -158,6 +159,7 @@ def tidy_rows(corpus: Corpus) -> Iterator[tuple[str, str, str, int | str, int]]:
 def draw(corpus: Corpus, variant: str) -> Figure:
     """Where documents (left) and bytes (right) go: a bar for each stage, as shares of what entered it."""
     stages = list(corpus.stages.values())
+    style.use("report")
     figure, (left, right) = style.new_figure(
         f"Yield of corpus {variant}",
         f"{stages[-1].n_kept:,} documents, {stages[-1].bytes_out / MB:,.1f} MB after {stages[-1].stage}",
@@ -190,7 +192,7 @@ def draw(corpus: Corpus, variant: str) -> Figure:
         axes.spines["left"].set_visible(False)
     for label, colour in (("kept", style.BLUE), ("removed", style.ORANGE), ("dropped", style.VERMILION)):
         right.barh([0], [0], color=colour, label=label)
-    style.legend(right, above=True)
+    panel.legend(right, above=True)
     return figure
 
 

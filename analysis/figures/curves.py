@@ -1,57 +1,132 @@
-"""Curves over tokens: several seeds of one run as a mean and a band, smoothed and raw.
+"""Curves over tokens as numbers: seeds joined to a mean and extremes, smoothing, overall validation.
 
-Pure functions from log frames (analysis/readers/run_logs.py) to arrays and lines.
+Pure functions from log frames (analysis/readers/run_logs.py) to arrays.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from analysis.readers.run_logs import RunLog
 
-MOST_POINTS_RAW = 4000  # of a raw curve in a figure 6.8 in wide; the smoothed one uses all rows
+Array = NDArray[np.float64]
+
+MOST_POINTS = 8192  # of a curve; longer logs are averaged over that many ranges of steps
+RAW_PAIRS = 1500  # lowest and highest value of a raw curve: more than a figure has pixels side by side
+DEFAULT_SHARE = 0.005  # of a run is the default half-life: 166 of 33,200 steps, 6 at mini scale
 
 
-def window(n_rows: int) -> int:
-    """Rows that a smoothed value averages: 2 % of the run within 5 and 101, odd so that it is centred.
+@dataclass(frozen=True)
+class Smoothing:
+    """A kernel whose weights halve with every `half_life` tokens of distance, to both sides (no lag)."""
 
-    At full scale 2 % is more than the 500 steps of warm-up, in which the loss falls by half.
-    """
-    return min(max(5, n_rows // 50) | 1, 101)
-
-
-def smooth(values: pd.Series, how: Literal["mean", "median"] = "mean") -> pd.Series:
-    """Centred running mean or median. Missing and infinite values (skipped steps) do not count."""
-    finite = values.astype(float).replace([np.inf, -np.inf], np.nan)
-    return finite.rolling(window(len(finite)), center=True, min_periods=1).agg(how)
+    half_life: float
+    geometric: bool = False  # mean of the logarithms: a spike of a gradient norm counts less
 
 
-def over_seeds(
-    frames: Sequence[pd.DataFrame], column: str, smoothing: Literal["mean", "median"] | None
-) -> pd.DataFrame:
+def default_half_life(logs: Sequence[RunLog]) -> float:
+    """The half-life in tokens where none is asked for: a share of the longest run."""
+    return DEFAULT_SHARE * max(float(log.train["tokens_seen"].max()) for log in logs)
+
+
+def over_seeds(frames: Sequence[pd.DataFrame], column: str, smoothing: Smoothing | None) -> pd.DataFrame:
     """Columns `tokens mean low high` over the steps that all seeds have reached; low and high are extremes.
 
     Seeds are smoothed before they are averaged, so the band is the spread between seeds, not the noise of
-    a step. Steps that a guard skipped never reached the weights and are left out.
+    a step. Steps that a guard skipped never reached the weights and are left out. Of curves with more than
+    MOST_POINTS steps, each point is the mean of a range of steps.
     """
-    seeds, tokens = [], []
-    for frame in frames:
-        trained = frame[frame["skipped"] != 1] if "skipped" in frame else frame
-        known = trained[trained[column].notna()].drop_duplicates("step").set_index("step")
-        seeds.append(smooth(known[column], smoothing) if smoothing else known[column].astype(float))
-        tokens.append(known["tokens_seen"])
-    values = pd.concat(seeds, axis=1, join="inner")
+    longest = max(frames, key=len)
+    last_step = int(longest["step"].max()) if len(longest) > MOST_POINTS else None
+    seeds = [_curve(frame, column, smoothing, last_step) for frame in frames]
+    values = pd.concat([seed["value"] for seed in seeds], axis=1, join="inner")
+    tokens = pd.concat([seed["tokens"] for seed in seeds], axis=1, join="inner")
     return pd.DataFrame(
         {
-            "tokens": pd.concat(tokens, axis=1, join="inner").mean(axis=1),
+            "tokens": tokens.mean(axis=1),
             "mean": values.mean(axis=1),
             "low": values.min(axis=1),
             "high": values.max(axis=1),
         }
     )
+
+
+def _curve(
+    frame: pd.DataFrame, column: str, smoothing: Smoothing | None, last_step: int | None
+) -> pd.DataFrame:
+    """`tokens value` of one seed, by step or, with `last_step`, by range of steps up to it."""
+    kept = np.ones(len(frame), bool)
+    if "skipped" in frame:
+        kept = (frame["skipped"] != 1).to_numpy()
+    step, tokens = frame["step"].to_numpy()[kept], frame["tokens_seen"].to_numpy(float)[kept]
+    value = frame[column].to_numpy(float)[kept]
+    if last_step is None:
+        index, rows = np.unique(step, return_index=True)
+        tokens, value = tokens[rows], value[rows]
+        weight = np.isfinite(value).astype(float)
+    else:
+        index, tokens, value, weight = _averaged(step, tokens, value, last_step)
+    if smoothing:
+        value = _smoothed(tokens, value, weight, smoothing)
+    return pd.DataFrame({"tokens": tokens, "value": value}, index=index)[np.isfinite(value)]
+
+
+def _averaged(
+    step: NDArray[np.int64], tokens: Array, value: Array, last_step: int
+) -> tuple[NDArray[Any], Array, Array, Array]:
+    """(range, mean tokens, mean of the finite values, their number) of MOST_POINTS ranges of steps."""
+    part = np.clip((step - 1) * MOST_POINTS // last_step, 0, MOST_POINTS - 1)
+    finite = np.isfinite(value)
+    n_rows = np.bincount(part, minlength=MOST_POINTS)
+    n_finite = np.bincount(part, finite, minlength=MOST_POINTS).astype(float)
+    total = np.bincount(part, np.where(finite, value, 0.0), minlength=MOST_POINTS)
+    sum_tokens = np.bincount(part, tokens, minlength=MOST_POINTS)
+    there = np.flatnonzero(n_rows)
+    mean = np.divide(total, n_finite, out=np.full(MOST_POINTS, np.nan), where=n_finite > 0)
+    return there, sum_tokens[there] / n_rows[there], mean[there], n_finite[there]
+
+
+def _smoothed(tokens: Array, value: Array, weight: Array, smoothing: Smoothing) -> Array:
+    """The weighted mean with the kernel at each point; values of weight 0 do not count."""
+    there = weight > 0
+    known = np.where(there, value, 1.0)
+    known = np.log(np.maximum(known, np.finfo(float).tiny)) if smoothing.geometric else known
+    known = np.where(there, known, 0.0)
+    decay = 0.5 ** (np.diff(tokens) / smoothing.half_life)
+
+    def from_the_left(values: Array, decays: Array) -> Array:
+        sums, total = np.empty(len(values)), 0.0
+        for index, (one, fading) in enumerate(zip(values.tolist(), [0.0, *decays.tolist()], strict=True)):
+            total = total * fading + one
+            sums[index] = total
+        return sums
+
+    def both_sides(values: Array) -> Array:
+        right = from_the_left(values[::-1], decay[::-1])[::-1]
+        return from_the_left(values, decay) + right - values
+
+    if not len(value):
+        return value
+    weights = both_sides(weight)
+    mean = np.divide(both_sides(known * weight), weights, out=np.full(len(value), np.nan), where=weights > 0)
+    return np.exp(mean) if smoothing.geometric else mean
+
+
+def envelope(frame: pd.DataFrame, column: str) -> tuple[Array, Array]:
+    """(tokens, values) of a raw curve; of a long one the lowest and the highest value of ranges of rows.
+
+    So a step that stands out is seen, however long the log is.
+    """
+    tokens, value = frame["tokens_seen"].to_numpy(float), frame[column].to_numpy(float)
+    if len(value) <= 2 * RAW_PAIRS:
+        return tokens, value
+    edges = np.arange(RAW_PAIRS) * len(value) // RAW_PAIRS
+    extremes = np.column_stack([np.fmin.reduceat(value, edges), np.fmax.reduceat(value, edges)])
+    return np.repeat(tokens[edges], 2), extremes.ravel()
 
 
 def overall_validation(val: pd.DataFrame) -> pd.DataFrame:
@@ -66,11 +141,11 @@ def overall_validation(val: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def at_validation_weights(logs: Sequence[RunLog]) -> list[pd.DataFrame]:
+def at_validation_weights(logs: Sequence[RunLog], smoothing: Smoothing) -> list[pd.DataFrame]:
     """Each seed's smoothed training loss with the domains weighted as in its validation set.
 
     Training holds the domains in the corpus's shares, the validation set in others: only at equal shares can
-    the two be compared. Returns copies of `train` with that loss (nats per token) as `loss_nats`; an empty
+    the two be compared. Returns frames like `train` with that loss (nats per token) as `loss_nats`; an empty
     list where a log does not tell the domains apart.
     """
     frames = []
@@ -80,9 +155,18 @@ def at_validation_weights(logs: Sequence[RunLog]) -> list[pd.DataFrame]:
         columns = [f"loss_nats/{domain}" for domain in weights.index]
         if not len(weights) or not set(columns) <= set(log.train):
             return []
-        by_domain = np.column_stack([smooth(log.train[column]) for column in columns])
-        loss = by_domain @ (weights / weights.sum()).to_numpy(float)
-        frames.append(log.train.assign(loss_nats=loss))
+        curves = [over_seeds([log.train], column, smoothing) for column in columns]
+        by_domain = pd.concat([curve["mean"] for curve in curves], axis=1, join="inner")
+        loss = by_domain.to_numpy() @ (weights / weights.sum()).to_numpy(float)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "step": by_domain.index,
+                    "tokens_seen": curves[0]["tokens"].loc[by_domain.index],
+                    "loss_nats": loss,
+                }
+            )
+        )
     return frames
 
 
@@ -103,65 +187,3 @@ def clip_threshold(logs: Sequence[RunLog]) -> float | None:
         return None
     middle = float(above + below) / 2
     return next((x for x in (round(middle, digits) for digits in range(6)) if below <= x <= above), middle)
-
-
-def draw(
-    axes: Axes,
-    frames: Sequence[pd.DataFrame],
-    column: str,
-    colour: str,
-    smoothing: Literal["mean", "median"] | None = "mean",
-    raw: str | None = None,
-    **line: Any,
-) -> pd.DataFrame:
-    """Draw `column` over tokens: smoothed mean and band over seeds. Returns `over_seeds`.
-
-    `raw`: what the legend calls the unsmoothed values, which are then drawn faintly behind.
-    """
-    if raw:
-        for frame in frames:
-            thin = frame.iloc[:: len(frame) // MOST_POINTS_RAW + 1]
-            axes.plot(
-                thin["tokens_seen"],
-                thin[column],
-                color=colour,
-                lw=0.5,
-                alpha=0.3,
-                zorder=1.5,
-                label=raw if frame is frames[0] else "_",
-            )
-    curve = over_seeds(frames, column, smoothing)
-    if len(frames) > 1:
-        axes.fill_between(
-            curve["tokens"], curve["low"], curve["high"], color=colour, alpha=0.2, lw=0, zorder=1.8
-        )
-    axes.plot(curve["tokens"], curve["mean"], color=colour, **{"zorder": 2.5, **line})
-    return curve
-
-
-MARKS = {  # event → (marker, colour, height in the axes, what the legend calls it)
-    "resume": ("^", "#6b6b6b", 0.0, "resumed"),
-    "spike": ("x", "#D55E00", 0.03, "spike, step skipped"),
-    "nan": ("X", "#000000", 0.03, "not finite"),
-}
-
-
-def draw_marks(axes: Axes, logs: Sequence[RunLog]) -> None:
-    """Where training was resumed, and where a guard kept a step from the weights."""
-    named: set[str] = set()
-    for log in logs:
-        for name, rows in log.event[log.event["event"].isin(MARKS)].groupby("event"):
-            marker, colour, height, label = MARKS[str(name)]
-            axes.plot(
-                rows["tokens_seen"],
-                [height] * len(rows),
-                linestyle="",
-                marker=marker,
-                ms=4.5,
-                color=colour,
-                transform=axes.get_xaxis_transform(),
-                label="_" if label in named else label,
-                clip_on=False,
-                zorder=4,
-            )
-            named.add(label)
