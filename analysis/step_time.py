@@ -26,6 +26,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
+from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.run_logs import RunLog, read_runs
 from configs.script import UserError, default_runs_root, run_main
@@ -138,7 +139,7 @@ def draw(table: pd.DataFrame, scale: str) -> "Figure":
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of wall time")
     axes.grid(visible=False, axis="y")
-    style.figure_legend(figure, axes, columns=4)
+    panel.figure_legend(figure, axes, columns=4)
     return figure
 
 
