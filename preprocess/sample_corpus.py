@@ -1,14 +1,15 @@
-"""Write the built-in sample: a corpus of our own making in arXiv's packaging, from a seed alone.
+"""Write the built-in sample: invented papers, packaged as arXiv does, that depend only on a seed.
 
     python preprocess/sample_corpus.py --out data/demo/raw --seed 0 --papers 320
 
-In:  nothing. The papers are made by grammars (grammars/): mathematics, computer science, physics.
+In:  nothing. The grammars in preprocess/sample/grammars make the papers (mathematics, cs, physics).
 Out: OUT/src/arXiv_src_YYMM_NNN.tar and OUT/src/arXiv_src_manifest.xml, as in arXiv's bucket;
-     OUT/metadata.json as the metadata snapshot, one JSON object a line;
-     OUT/planted.tsv: which oddity was planted under which id, which stage must drop it and for which reason
-     ("-", "kept": none may).
-The same seed and number of papers give the same bytes on every machine. The folder is made aside and renamed:
-it is whole or absent. A finished one is left alone; one of another seed or of older code is replaced.
+     OUT/metadata.json, the metadata snapshot, one JSON object on each line;
+     OUT/planted.tsv: id and kind of each unusual paper, the stage that must drop it and the reason ("-" and
+     "kept" if no stage may drop it).
+The same seed and number of papers give the same bytes on every machine. The folder is written under another
+name and renamed, so it is complete or absent. A complete one stays; one of another seed or of older code is
+replaced.
 """
 
 import argparse
@@ -44,17 +45,18 @@ from preprocess.sample.planted import planted_papers
 from preprocess.sample.source import write_source
 from preprocess.sample.submission import Submission, month_start, record_of
 
-# Old ids, four digits, five digits: the three schemes of https://arxiv.org/help/arxiv_identifier.
+# Months (YYMM) of the three schemes of ids (old, four digits, five digits):
+# https://arxiv.org/help/arxiv_identifier.
 MONTHS = ("9901", "0306", "0704", "1207", "1501", "2105")
-# Weights by year: plain TeX and LaTeX 2.09 died out.
+# Dialects by month, repeated by weight: plain TeX and LaTeX 2.09 fell out of use.
 _DIALECTS = {
     "9901": ("latex209", "latex209", "latex2e", "latex2e", "plain", "amstex"),
     "0306": ("latex2e",) * 7 + ("latex209", "plain"),
 }
-_SIZES = (5000, 6000, 8000, 9000, 10000, 12000, 14000, 18000, 24000)  # bytes of TeX aimed at
-_ITEMS_A_TAR = 20  # arXiv cuts at 500 MB; a month has to give several tars here too
-_MONTH_S = 27 * 24 * 3600  # seconds: submissions of a month stay within the shortest one
-_MAX_PAPERS = 15_000  # old ids number an archive's papers of a month with three digits
+_SIZES = (5000, 6000, 8000, 9000, 10000, 12000, 14000, 18000, 24000)  # intended bytes of TeX
+_ITEMS_A_TAR = 20  # arXiv fills tars up to 500 MB; here, too, a month needs several tars
+_MONTH_S = 27 * 24 * 3600  # seconds; shorter than every month, so that no submission falls into the next
+_MAX_PAPERS = 15_000  # old ids have three digits for the papers of a month in an archive
 DONE = "_DONE.json"  # written last
 
 
@@ -67,7 +69,7 @@ class Sample:
 
 
 def ordinary_papers(seed: int, n_papers: int) -> Iterator[Submission]:
-    """Papers without a trap, spread over subjects and months. Paper i depends on the seed and i alone."""
+    """Ordinary papers, distributed over subjects and months. Paper i depends only on the seed and on i."""
     for i in range(n_papers):
         rng = random.Random(f"{seed}/ordinary/{i}")
         yymm = MONTHS[i // len(SUBJECTS) % len(MONTHS)]
@@ -80,7 +82,7 @@ def ordinary_papers(seed: int, n_papers: int) -> Iterator[Submission]:
 
 
 def number(seed: int, submissions: list[Submission]) -> list[Submission]:
-    """The submissions in the order of their ids, the planted ones among the others."""
+    """Give ids and dates to the submissions, in random order; returns them in the order of their ids."""
     shuffled = random.Random(f"{seed}/order").sample(submissions, len(submissions))
     counters: Counter[str] = Counter()
     numbered = []
@@ -96,7 +98,7 @@ def number(seed: int, submissions: list[Submission]) -> list[Submission]:
 
 
 def make_sample(seed: int, n_papers: int) -> Sample:
-    """The sample of a seed with `n_papers` ordinary papers; the planted ones are always there."""
+    """The sample of a seed: `n_papers` ordinary papers, and always all planted ones."""
     papers = list(tqdm(ordinary_papers(seed, n_papers), "writing papers", n_papers, unit=" papers"))
     submissions = number(seed, papers + list(planted_papers(seed)))
     metadata, rows = _metadata(submissions)
@@ -111,12 +113,12 @@ def make_sample(seed: int, n_papers: int) -> Sample:
 
 
 def _metadata(submissions: list[Submission]) -> tuple[bytes, list[str]]:
-    """(the snapshot, rows of planted.tsv for lines that are no paper: named @<byte> as in the ledger)."""
+    """(the snapshot, rows of planted.tsv for its unusual lines, with ids ID@OFFSET as in the ledger)."""
     lines: list[bytes] = []
     rows: list[str] = []
     for submission in submissions:
         record = submission.record
-        if submission.metadata_lines > 1:  # the paper as it was announced; the newer line counts
+        if submission.metadata_lines > 1:  # an older line of the same paper, which must be ignored
             rows.append(
                 f"{record.id}@{sum(map(len, lines))}\tolder_metadata_line\tfilter_metadata\tsuperseded_line"
             )
@@ -146,7 +148,7 @@ def _bulk_archives(submissions: list[Submission]) -> dict[str, bytes]:
 
 
 def write_sample(out: Path, seed: int, n_papers: int) -> bool:
-    """Write the sample to `out`; False if it stands there already. Raises UserError for a folder not ours."""
+    """Write the sample to `out`; False if it is there already. UserError if `out` has other content."""
     recipe = {"seed": seed, "papers": n_papers, "code": _code()}
     if (out / DONE).is_file():
         if (out / DONE).read_text(encoding="utf-8") == json.dumps(recipe):
@@ -168,7 +170,7 @@ def write_sample(out: Path, seed: int, n_papers: int) -> bool:
 
 
 def _code() -> str:
-    """Hash of everything that decides the sample's bytes."""
+    """Hash of all code and grammars on which the sample's bytes depend."""
     digest = hashlib.sha256(code_hash("sample_corpus.py").encode())
     for grammar in sorted(GRAMMARS.glob("*.txt")):
         digest.update(grammar.name.encode() + b"\0" + grammar.read_bytes())
@@ -181,9 +183,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write, for instance data/demo/raw")
-    parser.add_argument("--seed", type=int, default=0, help="of all choices (default %(default)s)")
     parser.add_argument(
-        "--papers", type=int, default=320, help="ordinary papers, the planted apart (default %(default)s)"
+        "--seed", type=int, default=0, help="seed of all random choices (default %(default)s)"
+    )
+    parser.add_argument(
+        "--papers",
+        type=int,
+        default=320,
+        help="number of ordinary papers, without the planted ones (default %(default)s)",
     )
     options = parser.parse_args()
     if not 0 <= options.papers <= _MAX_PAPERS:
