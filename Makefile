@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time compare yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-corpus bench-duplicates prove-resume
+.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time compare tables yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-corpus bench-duplicates prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -94,6 +94,9 @@ step-time: setup  ## SCALE= RUNS_LIST=run20,run08: where the time of training ru
 
 compare: setup  ## A=run20 B=run08 SCALE=: what run B changes against run A, with an interval
 	@$(PY) analysis/compare.py $(A) $(B) $(if $(SCALE),--scale "$$SCALE")
+
+tables: setup  ## SCALE= DATA=: corpus and yield, model, runs with intervals, as Markdown, CSV and LaTeX
+	@$(PY) analysis/tables.py --scale "$$SCALE" --data "$$DATA"
 
 yield-report: setup  ## DATA= VARIANT=: what each stage kept and dropped, with the laws checked
 	$(PY) analysis/yield_report.py --data "$$DATA" --variant "$$VARIANT"

@@ -97,7 +97,7 @@ def draw(
     a, b = curves
     figure, (above, below) = style.new_figure(
         f"{names[1]} against {names[0]}",
-        "bits per byte on the shared validation set; below, the ratio of the two",
+        "bits per byte on the shared validation set, mean of the domains; below, the ratio of the two",
         text,
         heights_in=(2.4, 1.1),
     )

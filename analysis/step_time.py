@@ -3,8 +3,9 @@
     python analysis/step_time.py [--scale full|mini|demo] [--runs run20,run08] [--logs DIR …] [--out DIR]
 
 In: logs under $ARXIV_RUNS (default runs/) and the published ones under logs/; where both hold a run, the
-first. Out: analysis/out/<scale>/step_time.md, .csv, .png and .pdf. The parts of a run sum to 100 % of the
-time between its first start and its last row:
+first. Out: analysis/out/<scale>/step_time.md, .csv, .tex, .png and .pdf. The parts of a run sum to 100 % of
+the time between its first start and its last row:
+
 
     compute      forward, backward and the optimiser's step
     exchange     what the exchange of gradients adds to a step and computation does not hide; measured only
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.run_logs import RunLog, read_runs
+from analysis.table_text import Table
 from configs.script import UserError, default_runs_root, run_main
 
 if TYPE_CHECKING:
@@ -109,14 +111,14 @@ def as_table(runs: dict[str, dict[str, float]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def as_markdown(table: pd.DataFrame) -> str:
+def as_text(table: pd.DataFrame) -> Table:
     """The table for readers, each part in percent of the run's wall time."""
-    lines = ["| run | hours | " + " | ".join(f"{part}, %" for part in PARTS) + " |"]
-    lines.append("|---|" + "---:|" * (len(PARTS) + 1))
-    for row in table.to_dict("records"):
-        shares = " | ".join(f"{row[part]:.1f}" for part in PARTS)
-        lines.append(f"| {row['run']} | {row['hours']:.2f} | {shares} |")
-    return "\n".join(lines) + "\n"
+    rows = [
+        (row["run"], f"{row['hours']:.2f}", *(f"{row[part]:.1f}" for part in PARTS))
+        for row in table.to_dict("records")
+    ]
+    header = ("run", "hours", *(f"{part}, %" for part in PARTS))
+    return Table("step_time", "Where the time of each run went, in % of its wall time", header, rows)
 
 
 def draw(table: pd.DataFrame, scale: str) -> "Figure":
@@ -159,14 +161,9 @@ def main() -> None:
     table = as_table({f"{log.run.run}, seed {log.run.seed}": parts_of(log) for log in logs})
     out = args.out or Path("analysis/out") / scale
     written = style.save(draw(table, scale), out / "step_time")
-    for suffix, text in (
-        (".md", as_markdown(table)),
-        (".csv", table.to_csv(index=False, float_format="%.6g")),
-    ):
-        path = out / f"step_time{suffix}"
-        path.write_text(text, encoding="utf-8")
-        written.append(path)
-    print(as_markdown(table))
+    text = as_text(table)
+    written += text.write(out)
+    print(text.markdown())
     print(f"{len(written)} files written:", *written, sep="\n  ")
 
 

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.ledgers import bases
+from analysis.table_text import markdown
 from analysis.tokenizers.encoders import load
 from analysis.tokenizers.stability import Encoder, Measures, measure, select, summarise
 from configs.loader import UserError, default_data_root, run_main
@@ -171,26 +172,17 @@ def tables(results: Sequence[Result]) -> str:
     return "\n\n".join(
         [
             "# Tokenizers",
-            _table(("tokenizer", "held out by", "pieces", *(name for name, *_ in COLUMNS)), main),
+            markdown(("tokenizer", "held out by", "pieces", *(name for name, *_ in COLUMNS)), main),
             "## By domain",
-            _table(("tokenizer", "held out by", *lengths), by_domain),
+            markdown(("tokenizer", "held out by", *lengths), by_domain),
             "## Fertility: tokens per English word of the same sentences",
-            _table(("tokenizer", *languages), spoken),
+            markdown(("tokenizer", *languages), spoken),
         ]
     )
 
 
 def _cell(value: float, decimals: int) -> str:
     return "–" if np.isnan(value) else f"{value:,.{decimals}f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    rule = ["-" * width if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    return "\n".join(
-        f"| {' | '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])} |"
-        for row in (header, rule, *rows)
-    )
 
 
 def draw(results: Sequence[Result]) -> Figure:

@@ -21,6 +21,7 @@ from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.distinct_ngrams import FilterDiversity, read_diversity, write_diversity
 from analysis.readers.ledgers import Corpus, StageYield, read_corpus, stage_folders
+from analysis.table_text import markdown
 from configs.loader import LawBroken, UserError, default_data_root, run_main
 
 MB = 1e6
@@ -33,7 +34,7 @@ def report(corpus: Corpus, diversity: Sequence[FilterDiversity], variant: str) -
     removed = [(y.stage, cause, _mb(n)) for y in stages for cause, n in y.removed.most_common()]
     parts = [
         f"# Yield of corpus `{variant}`",
-        _table(
+        markdown(
             (
                 "stage",
                 "documents in",
@@ -49,7 +50,7 @@ def report(corpus: Corpus, diversity: Sequence[FilterDiversity], variant: str) -
         ),
         *([_missing(corpus)] if _missing(corpus) else []),
         "## Dropped documents by reason",
-        _table(
+        markdown(
             ("stage", "reason", "documents", "% of stage", "MB"),
             [
                 (y.stage, reason, f"{n:,}", _percent(n, y.n_in), _mb(y.bytes_dropped[reason]))
@@ -58,7 +59,7 @@ def report(corpus: Corpus, diversity: Sequence[FilterDiversity], variant: str) -
             ],
         ),
         "## Bytes removed from kept documents by cause",
-        _table(("stage", "cause", "MB"), removed) if removed else "None.",
+        markdown(("stage", "cause", "MB"), removed) if removed else "None.",
         *([_diversity(diversity)] if diversity else []),
         "## Laws",
         _laws(corpus),
@@ -108,7 +109,7 @@ def _diversity(rows: Sequence[FilterDiversity]) -> str:
     return (
         "## Diversity: word 3-grams of the prose before and after each filter\n\n"
         "A filter whose share of the distinct n-grams is far above its share of all cuts too deep.\n\n"
-        + _table(header, table)
+        + markdown(header, table)
     )
 
 
@@ -119,22 +120,6 @@ def _laws(corpus: Corpus) -> str:
         "Hold for every shard of every stage: documents in = kept + dropped by reason; bytes in = bytes out "
         "+ bytes of the dropped + bytes removed by cause; what a stage kept entered the next one."
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table in aligned columns, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    words = [i for i, name in enumerate(header) if name in ("stage", "reason", "cause", "filter")]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if i in words else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return f"| {' | '.join(padded)} |"
-
-    rule = [("-" * width) if i in words else ("-" * (width - 1) + ":") for i, width in enumerate(widths)]
-    return "\n".join([line(header), line(rule), *map(line, rows)])
 
 
 def _mb(n_bytes: int) -> str:

@@ -59,6 +59,9 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     recipe = run.recipe
     if arguments.print_config:
         print(explain(arguments.run, arguments.scale, arguments.seed, overrides))
+        print(f"computed.params_total: {count_parameters(run.model)}  # by counting them")
+        print(f"computed.warmup_steps: {run.warmup_steps}  # warmup_tokens by tokens of a step")
+        print(f"computed.steps_total: {run.steps_total}  # tokens_total by tokens of a step")
         return 0
     folder: Path = arguments.out or default_runs_root() / run.run_id
 

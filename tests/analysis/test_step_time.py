@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.readers.run_logs import read_runs
-from analysis.step_time import PARTS, as_markdown, as_table, parts_of
+from analysis.step_time import PARTS, as_table, as_text, parts_of
 from tests.conftest import run_script
 from tests.support.analysis_logs import Row, header, write
 from tests.support.training import pretrain_here, write_corpus
@@ -101,10 +101,10 @@ def test_table_and_figure_of_all_runs(tmp_path: Path) -> None:
     said = run_script("analysis/step_time.py", "--logs", tmp_path / "logs", "--out", tmp_path / "out").stdout
     logs = read_runs([tmp_path / "logs"], None, None)
     table = as_table({f"{log.run.run}, seed 0": parts_of(log) for log in logs})
-    assert as_markdown(table) in said
+    assert as_text(table).markdown() in said
     assert table[list(PARTS)].sum(axis=1).to_list() == pytest.approx([100, 100])
     made = {path.name for path in (tmp_path / "out").iterdir()}
-    assert made == {f"step_time.{kind}" for kind in ("png", "pdf", "md", "csv")}
+    assert made == {f"step_time.{kind}" for kind in ("png", "pdf", "md", "csv", "tex")}
 
 
 def test_a_run_without_logs_is_named(tmp_path: Path) -> None:
