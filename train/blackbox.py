@@ -1,4 +1,4 @@
-"""What is left when repeated faults stop a run: the last batch as text, and where the gradient burst."""
+"""The report that a run leaves when too many faulty steps stop it: the last batch and the gradient norms."""
 
 import json
 from pathlib import Path
@@ -24,10 +24,11 @@ def write_black_box(
     update: StepResult,
     guard: Guard,
 ) -> None:
-    """Write a JSON file about a faulty step, aside and renamed.
+    """Write a JSON report about a faulty step. It appears under its name only when it is complete.
 
-    `samples`: the step's sample numbers; `tokenizer`: its folder, left out where it is gone. Values that are
-    not finite are null, as JSON has no NaN.
+    `samples` are the step's sample numbers (int64, one-dimensional). `tokenizer` is the tokenizer's folder;
+    where it does not exist, the report holds token ids without text. Values that are not finite are null,
+    because JSON has no NaN.
     """
     batch = data.batch(samples)
     decoder = AutoTokenizer.from_pretrained(tokenizer) if tokenizer.is_dir() else None
@@ -56,11 +57,11 @@ def write_black_box(
     temporary.rename(path)
 
 
-def too_many_faults(run: Run, step: int, update: StepResult, black_box: Path) -> UserError:
-    """The sentence with which a run ends that can only go on to skip."""
+def fault_error(run: Run, step: int, update: StepResult, black_box: Path) -> UserError:
+    """The error that ends a run after MAX_FAULTS faulty steps, with the remedy."""
     return UserError(
-        f"{run.run_id}: step {step} ({update.fault}) is fault {MAX_FAULTS} within {WINDOW_STEPS} steps, "
-        f"none of which reached the weights. {black_box} holds its text and each layer's gradient norm: mend "
-        f"the data or lower lr, and start again with --force, without which a change is refused: it goes "
-        f"on from the newest checkpoint"
+        f"{run.run_id}: step {step} is faulty ({update.fault}), number {MAX_FAULTS} within {WINDOW_STEPS} "
+        f"steps; no faulty step changed the weights. {black_box} holds the step's text and the gradient "
+        f"norm of each parameter. Correct the data or lower lr, and start again with --force (a "
+        f"changed run needs it); training resumes from the newest checkpoint"
     )

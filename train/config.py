@@ -1,8 +1,7 @@
-"""What a training run is: recipe defaults < base run < run file < scale < key=value on the command line.
+"""The configuration of a training run: recipe defaults < base run < run file < scale < command line.
 
-A run file (configs/runs) names its base and changes one thing; a scale (configs/scales) shrinks every run
-by the same factors. Lengths are in tokens, so that a run keeps its meaning when the batch changes; steps
-are derived.
+A run file (configs/runs) names its base and changes one thing. A scale (configs/scales) shrinks every run by
+the same factors. Lengths are in tokens, so they do not depend on the batch size; steps are derived.
 """
 
 import hashlib
@@ -20,28 +19,28 @@ from train.sinks import Name
 
 DOMAINS = ("cs", "math", "physics")
 Domain = Literal["cs", "math", "physics"]
-# Of a domain in a mixture. The largest keeps the products of interleaving (a run's samples by weights in
-# millionths) within 64 bits.
+# Weight of a domain in a mixture. The upper limit keeps the products in `order.interleave` (number of samples
+# times weights in millionths) below 2^63.
 Weight = Annotated[float, Field(ge=0, le=1000)]
-Beta = Annotated[float, Field(ge=0, lt=1)]  # with 1 a moment never forgets, and its bias is not corrected
-DECAY_SHARE = 0.2  # of a run that anneals
-# Keys that describe a run and are not inherited.
+Beta = Annotated[float, Field(ge=0, lt=1)]  # AdamW divides by 1 - beta^step, which is 0 for a beta of 1
+DECAY_SHARE = 0.2  # the last part of a run, over which `wsd` and `anneal_mixture` act
+# Keys that describe a run. A run file states each of them; they are not inherited from the base.
 ABOUT = ("title", "base", "named_in_paper", "change", "hypothesis", "primary_metric")
-# How a machine carries the run out: may differ when it is resumed, changes results by no more than rounding.
+# Keys that say how a machine executes the run. They may change on resuming; only rounding depends on them.
 EXECUTION = (
     *("micro_batch_size", "strategy", "recompute", "compile", "deterministic", "head_chunk_tokens"),
     *("checkpoint_every_tokens", "keep_last", "keep_every", "early_checkpoints", "sinks"),
 )
-NOT_DECISIVE = {*ABOUT, *EXECUTION}  # of a run's numbers
+NOT_HASHED = {*ABOUT, *EXECUTION}  # keys that do not decide a run's results
 
 
 class Recipe(Config):
-    """All that a run file may set. The defaults are Run 23, the root of all runs."""
+    """Every key that a run file may set. The defaults are those of Run 23, on which all other runs build."""
 
-    # About the run
+    # Description
     title: str
     base: str | None
-    named_in_paper: bool = False  # the paper names Runs 20, 23 and 24 alone
+    named_in_paper: bool = False  # true for Runs 20, 23 and 24 only
     change: str
     hypothesis: str
     primary_metric: str
@@ -49,73 +48,78 @@ class Recipe(Config):
     # Data
     corpus: str = "main"
     tokenizer: str = "main"
-    validation_corpus: str = "main"  # whose validation papers all runs are compared on
+    validation_corpus: str = "main"  # all runs are compared on the validation papers of this corpus
     sequence_length: int = Field(768, gt=0)  # tokens; the paper trains at 768
-    unique_tokens: int = Field(52_180_000_000, gt=0)  # ever seen, then repeated: 200 GB at 3.8 bytes a token
+    # The run sees that many distinct tokens and then repeats them: 200 GB at 3.8 bytes a token.
+    unique_tokens: int = Field(52_180_000_000, gt=0)
     mixture: dict[Domain, Weight] | None = None  # weight of each domain; null: in proportion to its tokens
-    # Weights over the last fifth of the run; null: the same to the end.
+    # Weights over the last fifth of the run; null: `mixture` holds to the end.
     anneal_mixture: dict[Domain, Weight] | None = None
-    curriculum: bool = False  # each domain's blocks from prose to formulas, instead of permuted
-    mask_documents: bool = False  # a token sees its own document only: exact, but without the flash kernel
-    # windows: documents joined into one stream and cut; truncate: the first T + 1 tokens of each, padded
+    curriculum: bool = False  # order each domain's blocks from prose to formulas instead of permuting them
+    mask_documents: bool = False  # a token attends to its own document only; rules out the flash kernel
+    # windows: documents are joined into one stream and cut into windows of T + 1 tokens;
+    # truncate: each sample is the first T + 1 tokens of one document, padded
     packing: Literal["windows", "truncate"] = "windows"
-    block_windows: int = Field(64, gt=0)  # windows read in one go: 64 x 768 x 4 B = 197 kB
+    block_windows: int = Field(
+        64, gt=0
+    )  # neighbouring windows kept together: reads of 64 x 768 x 4 B = 197 kB
     data_seed: int = 0
 
     # Model
-    model: str = "base"  # the scale says which file that is
+    model: str = "base"  # a size, which the scale maps to a file in configs/models, or such a file's name
     init_seed: int = 0
 
     # Length and batch
     tokens_total: int = Field(52_180_000_000, gt=0)  # the paper's 52.18 B
-    global_batch_size: int = Field(2048, gt=0)  # sequences: the paper's 32 x 32 accumulated x 2 GPUs
-    # Sequences on one device at a time, at most: the largest number that divides its share is taken.
-    micro_batch_size: int = Field(16, gt=0)  # 32 need recomputation on 80 GB
+    global_batch_size: int = Field(2048, gt=0)  # sequences; the paper: 32 x 32 accumulation steps x 2 GPUs
+    # Sequences on one device at a time, at most: the run takes the largest number that divides its share.
+    micro_batch_size: int = Field(16, gt=0)  # 32 would need recomputation on a GPU with 80 GB
 
-    # Optimiser: AdamW, decay on matrices only
+    # Optimiser: AdamW, weight decay on matrices only
     lr: float = Field(2e-4, gt=0)
     schedule: Literal["constant", "cosine", "wsd"] = "constant"  # after the warm-up
-    min_lr_ratio: float = Field(0.1, ge=0, le=1)  # where the decay ends
+    min_lr_ratio: float = Field(0.1, ge=0, le=1)  # final learning rate as a fraction of `lr`
     warmup_tokens: int = Field(786_432_000, ge=0)  # 500 steps
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     gradient_surgery: Literal["none", "pcgrad"] = "none"  # between the domains' gradients
     clip_grad_norm: float | None = Field(1.0, gt=0)  # null: no clipping
-    # A step whose loss or gradient norm is that many sigma above recent ones is skipped; null: only one that
-    # is not finite. 6 is OLMo-core's; the paper's own runs skipped nothing.
+    # Skip a step whose loss or gradient norm is that many standard deviations above recent ones; null: skip
+    # only steps that are not finite. OLMo-core uses 6; the paper's runs skipped nothing.
     spike_sigma: float | None = Field(None, gt=0)
 
     # Execution
     precision: Literal["bf16", "fp32"] = "bf16"  # bf16: master weights, moments and accumulation stay fp32
-    tf32: bool = False  # products of fp32 numbers on CUDA with 10 bits of mantissa: faster, no longer fp32
-    deterministic: bool = False  # the same bits again on CUDA, where the fastest kernels differ by run
+    tf32: bool = False  # multiply fp32 matrices on CUDA with 10 bits of mantissa: faster, less exact
+    deterministic: bool = False  # give the same bits every time on CUDA; the fastest kernels do not
     strategy: Literal["zero1", "zero2", "ddp", "fsdp"] = "zero1"
-    # What a backward pass needs of a layer: all kept; products and attention kept; only the layer's input.
-    # At micro-batch 16 all of it fits beside the full model's states into 80 GB.
+    # Activations that a layer keeps for the backward pass: none: all; selective: matrix products and
+    # attention; full: only the layer's input. At micro-batch 16, all fit beside the full model in 80 GB.
     recompute: Literal["none", "selective", "full"] = "none"
-    compile: bool = False  # each layer, by torch.compile
-    head_chunk_tokens: int | None = Field(None, gt=0)  # whose logits exist at a time; null: by the device
+    compile: bool = False  # compile each layer with torch.compile
+    head_chunk_tokens: int | None = Field(None, gt=0)  # tokens whose logits exist at a time; null: by device
     validate_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps
     validation_tokens: int = Field(2_097_152, gt=0)  # of each domain, in whole documents
     checkpoint_every_tokens: int = Field(393_216_000, gt=0)  # 250 steps, 2.5 hours at the paper's speed
-    keep_last: int = Field(2, gt=0)  # checkpoints
-    keep_every: int = Field(10, gt=0)  # the 10th, 20th, … of them stay for good
-    sinks: tuple[Name, ...] = ()  # beside the log: tensorboard, wandb
-    early_checkpoints: bool = False  # also of steps 1, 2, 4, … 512 and for good, as Pythia's
+    keep_last: int = Field(2, gt=0)  # number of newest checkpoints to keep
+    keep_every: int = Field(10, gt=0)  # keep every 10th checkpoint for good
+    sinks: tuple[Name, ...] = ()  # experiment trackers that get the log's numbers: tensorboard, wandb
+    # Also save steps 1, 2, 4, … 512 and keep them, as Pythia does (Biderman et al. 2023).
+    early_checkpoints: bool = False
 
 
 class Scale(Config):
-    """A size at which all runs can be carried out."""
+    """A size at which every run can be trained: how it changes models, vocabularies and recipe values."""
 
     models: dict[str, str]  # a recipe's `model` -> file in configs/models
     vocab_size_factor: float = Field(1.0, gt=0)  # on the vocabulary in configs/tokenizers
     multiply: dict[str, float] = Field(default_factory=dict)  # recipe key -> factor
-    set: dict[str, Any] = Field(default_factory=dict)  # recipe key -> value, for what has no factor
+    set: dict[str, Any] = Field(default_factory=dict)  # recipe key -> value that replaces the run's
 
 
 class Run(Config):
-    """One run at one scale with one seed, all values resolved."""
+    """One run at one scale with one seed, with every value resolved."""
 
     name: str
     scale: str
@@ -125,16 +129,16 @@ class Run(Config):
 
     @property
     def run_id(self) -> str:
-        """`<scale>/<run>/seed<k>`: also its folder below the root of all runs."""
+        """`<scale>/<run>/seed<k>`; this is also its folder below the root of all runs."""
         return f"{self.scale}/{self.name}/seed{self.seed}"
 
     @property
     def tokens_per_step(self) -> int:
-        """Target tokens of one optimiser step."""
+        """Target tokens of one optimiser step: sequences times positions."""
         return self.recipe.global_batch_size * self.recipe.sequence_length
 
     def steps_of(self, tokens: int) -> int:
-        """Optimiser steps nearest to a number of tokens, at least one."""
+        """The number of optimiser steps that comes nearest to a number of tokens; at least one."""
         return max(1, round(tokens / self.tokens_per_step))
 
     @property
@@ -144,12 +148,12 @@ class Run(Config):
 
     @property
     def warmup_steps(self) -> int:
-        """Steps in which the learning rate rises."""
+        """Number of steps over which the learning rate rises."""
         return self.steps_of(self.recipe.warmup_tokens) if self.recipe.warmup_tokens else 0
 
     @property
     def decay_steps(self) -> int:
-        """Last steps of the run, in which `wsd` lowers the rate and `anneal_mixture` holds."""
+        """Number of last steps in which `wsd` lowers the learning rate and `anneal_mixture` applies."""
         return round(DECAY_SHARE * self.steps_total)
 
     def saves_after(self, step: int) -> bool:
@@ -158,7 +162,7 @@ class Run(Config):
         return step % every == 0 or step == self.steps_total or self._is_early(step)
 
     def keeps_for_good(self, step: int) -> bool:
-        """Whether a checkpoint outlives the `keep_last` newest."""
+        """Whether a checkpoint is kept even when it is no longer among the `keep_last` newest."""
         every = self.steps_of(self.recipe.checkpoint_every_tokens) * self.recipe.keep_every
         return step % every == 0 or self._is_early(step)
 
@@ -168,7 +172,7 @@ class Run(Config):
     def fitted_to(self, world_size: int) -> "Run":
         """The run with the largest micro-batch up to `micro_batch_size` that divides each process's share.
 
-        Raises UserError where the processes do not divide the batch.
+        Raises UserError if the number of processes does not divide the global batch.
         """
         share, remainder = divmod(self.recipe.global_batch_size, world_size)
         if remainder or not share:
@@ -180,22 +184,25 @@ class Run(Config):
         return self.model_copy(update={"recipe": self.recipe.model_copy(update={"micro_batch_size": micro})})
 
     def grad_accum_steps(self, world_size: int) -> int:
-        """Micro-batches that a process takes for one step. Raises UserError as `fitted_to`."""
+        """Micro-batches of one process in one step. Raises UserError as `fitted_to` does."""
         micro = self.fitted_to(world_size).recipe.micro_batch_size
         return self.recipe.global_batch_size // (micro * world_size)
 
-    def decisive(self) -> dict[str, dict[str, Any]]:
-        """All that decides the run's numbers: what it is about and how it is carried out left out."""
-        recipe = self.recipe.model_dump(mode="json", exclude=NOT_DECISIVE)
+    def hashed_values(self) -> dict[str, dict[str, Any]]:
+        """Every value that decides the run's results; descriptions and execution settings are left out."""
+        recipe = self.recipe.model_dump(mode="json", exclude=NOT_HASHED)
         return {"recipe": recipe, "model": self.model.model_dump(mode="json")}
 
     def sha256(self) -> str:
-        """Hash of all that decides the run's numbers."""
-        return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()
+        """Hash of `hashed_values`: runs with equal hashes give equal results up to rounding."""
+        return hashlib.sha256(json.dumps(self.hashed_values(), sort_keys=True).encode()).hexdigest()
 
 
 def read_run_file(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Path]]:
-    """(what the file says about itself, values it inherits and changes, the file of each)."""
+    """Read a run file and its bases; return its description, its values and the file of each value.
+
+    Raises UserError if a run is its own base or a file leaves out a key that describes the run.
+    """
     about: dict[str, Any] = {}
     origins: dict[str, Path] = {}
     values: dict[str, Any] = {}
@@ -207,7 +214,9 @@ def read_run_file(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str,
         seen.append(following)
         own = read_yaml(following)
         if missing := [key for key in ABOUT if key not in own]:
-            raise UserError(f"{following}: says nothing about {', '.join(missing)}; every run states it")
+            raise UserError(
+                f"{following}: says nothing about {', '.join(missing)}; every run must state this"
+            )
         about = about or {key: own[key] for key in ABOUT}
         own_values = {key: value for key, value in own.items() if key not in ABOUT}
         origins = dict.fromkeys(own_values, following) | origins
@@ -217,16 +226,17 @@ def read_run_file(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str,
 
 
 def read_scale(name: str) -> Scale:
-    """configs/scales/<name>.yaml. Raises UserError."""
+    """Read configs/scales/<name>.yaml. Raises UserError if the file is missing or wrong."""
     path = CONFIGS / "scales" / f"{name}.yaml"
     return validate(Scale, read_yaml(path), str(path))
 
 
 def load_run(path: Path, scale: str = "full", seed: int = 0, overrides: dict[str, Any] | None = None) -> Run:
-    """The run in a file, at a scale, with a seed for initial weights and data order. Raises UserError.
+    """Resolve a run file at a scale, with a seed for both initial weights and data order.
 
-    Files state full-scale values, which the scale multiplies. `overrides`, from the command line, are the
-    values that are used: the scale does not touch them.
+    Files state full-scale values, which the scale multiplies. `overrides` come from the command line and are
+    used as they are: the scale does not multiply them. Raises UserError for an unknown key, a wrong type, an
+    impossible value, a missing model file, or a scale that would undo what the run changes.
     """
     about, values, _ = read_run_file(path)
     sizes = read_scale(scale)
@@ -237,12 +247,12 @@ def load_run(path: Path, scale: str = "full", seed: int = 0, overrides: dict[str
     for key, factor in sizes.multiply.items():
         if not isinstance(full.get(key), int | float):
             raise UserError(
-                f"configs/scales/{scale}.yaml: multiply.{key}: no number of this name in a recipe"
+                f"configs/scales/{scale}.yaml: multiply.{key}: a recipe has no number of this name"
             )
         full[key] = round(full[key] * factor) if isinstance(full[key], int) else full[key] * factor
     seeds = {"init_seed": seed, "data_seed": seed}
     recipe = validate(Recipe, full | sizes.set | seeds | (overrides or {}), origin)
-    # A size (base, half, ...) is another file at every scale; any model file has its own name too.
+    # A size (base, half, ...) means a different file at each scale; a model file can also be named directly.
     model_file = CONFIGS / "models" / f"{sizes.models.get(recipe.model, recipe.model)}.yaml"
     if not model_file.is_file():
         files = sorted(file.stem for file in model_file.parent.glob("*.yaml"))
@@ -251,7 +261,7 @@ def load_run(path: Path, scale: str = "full", seed: int = 0, overrides: dict[str
             f"file of configs/models ({', '.join(files)})"
         )
     model = validate(ModelConfig, read_yaml(model_file), str(model_file))
-    if recipe.tokenizer != "main":  # its vocabulary decides the model's
+    if recipe.tokenizer != "main":  # the model takes the vocabulary size of its tokenizer
         vocab_size = read_tokenizer_recipe(recipe.tokenizer)[0]["vocab_size"]
         model = model.model_copy(update={"vocab_size": round(vocab_size * sizes.vocab_size_factor)})
     if recipe.sequence_length > model.max_position_embeddings:
@@ -263,7 +273,7 @@ def load_run(path: Path, scale: str = "full", seed: int = 0, overrides: dict[str
 
 
 def explain(path: Path, scale: str, seed: int, overrides: dict[str, Any]) -> str:
-    """Every value of a run with where it came from, a line each: what `--print-config` prints."""
+    """Each value of a run with its origin, one a line, as `--print-config` prints them. Raises UserError."""
     run, sizes = load_run(path, scale, seed, overrides), read_scale(scale)
     about, _, files = read_run_file(path)
     lines = []
@@ -287,10 +297,10 @@ def explain(path: Path, scale: str, seed: int, overrides: dict[str, Any]) -> str
 
 
 def write_config(path: Path, run: Run) -> None:
-    """The resolved run as YAML."""
+    """Write the resolved run as YAML."""
     path.write_text(yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def read_config(path: Path) -> Run:
-    """A resolved run that `write_config` wrote. Raises UserError."""
+    """Read a resolved run that `write_config` wrote. Raises UserError if the file is missing or wrong."""
     return validate(Run, read_yaml(path), str(path))

@@ -1,9 +1,10 @@
-"""Evaluate a checkpoint on fixed whole documents of each domain.
+"""Evaluate a checkpoint on the same whole documents of each domain every time.
 
     python train/evaluate.py runs/full/run20/seed0 --split val
 
 In:  a checkpoint, or a run's folder (its newest intact one), and the token shards it was trained with.
-Out: on standard output, one JSON line a domain: loss_nats, perplexity, bits_per_byte, n_tokens, n_bytes.
+Out: on standard output, one JSON line for each domain: loss_nats and perplexity (of a token),
+     bits_per_byte (of the text), n_tokens, n_bytes.
 """
 
 import argparse
@@ -24,14 +25,14 @@ from train.validation import validate_model, validation_sets
 
 
 def main() -> None:
-    """Print the evaluation of each domain."""
+    """Print the evaluation of each domain. Raises UserError where checkpoint and tokens do not match."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("checkpoint", type=Path, help="checkpoints/step_<n> or the run's folder")
-    parser.add_argument("--split", choices=("train", "val"), default="val")
+    parser.add_argument("--split", choices=("train", "val"), default="val", help="default: val")
     parser.add_argument(
         "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
     )
-    parser.add_argument("--tokens", type=int, help="of each domain (default: as in the run)")
+    parser.add_argument("--tokens", type=int, help="tokens of each domain (default: as in the run)")
     arguments = parser.parse_args()
     checkpoint = find_checkpoint(arguments.checkpoint)
     model, run = load_model(checkpoint)
@@ -41,11 +42,14 @@ def main() -> None:
     data_root = arguments.data or default_data_root(run.scale)
     tokens = open_tokens(data_root, run.recipe.corpus, run.recipe.tokenizer, arguments.split)
     if tokens.tokenizer_sha256 != read_state(checkpoint).tokenizer_sha256:
-        raise UserError(f"{tokens.folder}: made with another tokenizer than {checkpoint}'s; name its --data")
+        raise UserError(
+            f"{tokens.folder}: made with another tokenizer than {checkpoint}; pass the run's data root "
+            f"as --data"
+        )
     model.document_end_id = tokens.eod_id if run.recipe.mask_documents else None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     world = World(rank=0, size=1, device=device)
-    # The optimiser is never stepped: a strategy alone knows how to run the model in the run's precision.
+    # Only a strategy knows how to run the model in the run's precision; its optimiser is never stepped.
     strategy = DataParallel(model.to(device), torch.optim.SGD(model.parameters()), world, run, 1)
     for result in validate_model(strategy, validation_sets(tokens, run)):
         print(json.dumps({"run_id": run.run_id, "split": arguments.split, **result.row()}))

@@ -1,12 +1,12 @@
-"""Export a checkpoint as a folder that plain transformers (vLLM, lm-eval, …) loads.
+"""Export a checkpoint as a folder that transformers, vLLM and lm-eval can load.
 
     python train/export_hf.py runs/demo/run20/seed0 --out runs/demo/run20/seed0/hf
 
 In:  a checkpoint, or a run's folder (its newest intact one), and the run's tokenizer in $DATA/tokenizers.
 Out: model.safetensors (in the run's precision; a tied head is left out, as transformers expects),
-     config.json, generation_config.json and the tokenizer's files. The folder is written aside and renamed.
-The folder tells its readers what was trained: every document follows an end-of-document token, so that
-token is BOS too, and no reader adds it unasked; no position beyond the run's sequence length was ever seen.
+     config.json, generation_config.json and the tokenizer's files. The folder appears only once complete.
+The settings describe the training: in it every document follows an end-of-document token, so this token is
+also BOS, and readers are told not to add it by themselves; positions end at the run's sequence length.
 """
 
 import argparse
@@ -27,23 +27,24 @@ from train.checkpoint.load import MANIFEST, find_checkpoint, load_model, read_st
 
 
 def main() -> None:
-    """Write the folder."""
+    """Write the folder. Raises UserError if checkpoint or tokenizer is missing, damaged or another one."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("checkpoint", type=Path, help="checkpoints/step_<n> or the run's folder")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
     )
     arguments = parser.parse_args()
-    # transformers imports DeepSpeed where it is installed, which then tells which device it guesses.
+    # transformers imports DeepSpeed if it is installed. Named here, DeepSpeed neither guesses the device nor
+    # prints its guess.
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    disable_progress_bar()  # of one file
+    disable_progress_bar()  # there is only one file to save
     checkpoint = find_checkpoint(arguments.checkpoint)
     source = hashlib.sha256((checkpoint / MANIFEST).read_bytes()).hexdigest()
     out: Path = arguments.out
     marker = out / "exported_from.json"
     if marker.is_file() and json.loads(marker.read_text())["manifest_sha256"] == source:
-        print(f"{out}: exported from {checkpoint} before, not made again")
+        print(f"{out}: already exported from {checkpoint}, not made again")
         return
     model, run = load_model(checkpoint)
     data_root = arguments.data or default_data_root(run.scale)
@@ -75,15 +76,18 @@ def main() -> None:
 
 
 def write_tokenizer_config(folder: Path, trained_positions: int) -> None:
-    """Add to tokenizer_config.json what readers would otherwise guess."""
+    """Add to tokenizer_config.json the settings that readers would otherwise guess.
+
+    `trained_positions` is the run's sequence length in tokens.
+    """
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text())
     settings |= {
-        "bos_token": settings["eos_token"],  # lm-eval and others begin a text with it
-        # Never trained and, with byte fallback, in no text: padding cannot be mistaken for either.
+        "bos_token": settings["eos_token"],  # lm-eval and others put it before a text
+        # With byte fallback this token occurs in no text, so padding cannot be mistaken for text.
         "pad_token": settings["unk_token"],
-        "padding_side": "left",  # a continuation follows the text, not the padding
-        "add_bos_token": False,  # llama.cpp adds one unless it is told not to
+        "padding_side": "left",  # generation continues at the right end, which must be text
+        "add_bos_token": False,  # llama.cpp adds one by default
         "add_eos_token": False,
         "add_prefix_space": False,
         "model_max_length": trained_positions,

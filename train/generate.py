@@ -1,4 +1,4 @@
-"""Let a checkpoint continue prompts.
+"""Continue prompts with a checkpoint's model.
 
     python train/generate.py runs/demo/run20/seed0 --prompts prompts.txt
 
@@ -21,16 +21,18 @@ from train.checkpoint.load import find_checkpoint, load_model, read_state, token
 
 
 def main() -> None:
-    """Print the continuation of each prompt."""
+    """Print each prompt's continuation. Raises UserError if there is no prompt or one fills the context."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("checkpoint", type=Path, help="checkpoints/step_<n> or the run's folder")
-    parser.add_argument("--prompts", type=Path, required=True, help="a text file, one prompt a line")
+    parser.add_argument("--prompts", type=Path, required=True, help="text file with one prompt on each line")
     parser.add_argument(
         "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
     )
-    parser.add_argument("--max-new-tokens", type=int, default=100)
-    parser.add_argument("--temperature", type=float, default=0.8, help="0: always the likeliest token")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-new-tokens", type=int, default=100, help="length of a continuation, at most")
+    parser.add_argument(
+        "--temperature", type=float, default=0.8, help="of sampling; 0 always takes the most likely token"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of sampling")
     arguments = parser.parse_args()
     checkpoint = find_checkpoint(arguments.checkpoint)
     model, run = load_model(checkpoint)
@@ -39,7 +41,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(data_root, run, sha256))
     prompts = [line for line in arguments.prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not prompts:
-        raise UserError(f"{arguments.prompts}: holds no prompt; write one a line")
+        raise UserError(f"{arguments.prompts}: holds no prompt; write one prompt on each line")
     llama = model.llama.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(arguments.seed)
     for prompt in prompts:

@@ -1,4 +1,7 @@
-"""What keeps a bad step from the weights: one that is not finite, or far outside of its recent history."""
+"""Skip steps whose loss or gradient norm is not finite or far above that of recent steps.
+
+The method follows OLMo-core's SkipStepOptimizer, with medians in place of means.
+"""
 
 import math
 import statistics
@@ -8,30 +11,31 @@ from pydantic import Field
 
 from configs.loader import Config
 
-WINDOW_STEPS = 128  # OLMo-core's rolling interval for the same purpose; nothing is judged before half of it
-MAX_FAULTS = 5  # of the last WINDOW_STEPS: by then it is the run that is at fault, not a batch
-# A median absolute deviation times this is the standard deviation of a normal distribution.
+WINDOW_STEPS = 128  # rolling window, as in OLMo-core; spikes are looked for once it is half full
+MAX_FAULTS = 5  # within WINDOW_STEPS: so many point to the run itself and not to single batches
+# The standard deviation of a normal distribution is 1 / Phi^-1(3/4) = 1.4826 median absolute deviations
+# (Rousseeuw and Croux 1993, section 1).
 MAD_TO_SIGMA = 1.4826
 
 
 class GuardState(Config):
-    """The history that a judgement depends on; part of a checkpoint."""
+    """The history that decides whether a step is skipped; part of a checkpoint."""
 
-    log_losses: list[float] = Field(default_factory=list)  # of updated steps, the last WINDOW_STEPS
-    log_norms: list[float] = Field(default_factory=list)
-    fault_steps: list[int] = Field(default_factory=list)  # within the last WINDOW_STEPS
-    skipped: int = 0  # steps since the run began that did not update the weights
+    log_losses: list[float] = Field(default_factory=list)  # of the last WINDOW_STEPS updates, log of nats
+    log_norms: list[float] = Field(default_factory=list)  # of the same updates
+    fault_steps: list[int] = Field(default_factory=list)  # faulty steps among the last WINDOW_STEPS
+    skipped: int = 0  # faulty steps since the run began
 
 
 class Guard:
-    """Judges each step before its update. All ranks hold the same history and come to the same judgement."""
+    """Judges each step before its update. All ranks hold the same history and reach the same verdict."""
 
     def __init__(self, sigma: float | None, state: GuardState) -> None:
-        """`sigma`: how many standard deviations make a spike; None: only what is not finite is a fault."""
+        """`sigma`: standard deviations that make a spike; None: only non-finite values are faults."""
         self.sigma, self.state = sigma, state
 
     def judge(self, loss_nats: float, grad_norm: float) -> str:
-        """Why a step must not reach the weights; empty if it may."""
+        """Why a step must not update the weights; empty if it may. The norm is the one before clipping."""
         for what, value, history in (
             ("loss", loss_nats, self.state.log_losses),
             ("gradient norm", grad_norm, self.state.log_norms),
@@ -43,7 +47,7 @@ class Guard:
         return ""
 
     def record(self, step: int, loss_nats: float, grad_norm: float, fault: str) -> None:
-        """Add a judged step to the history; a faulty one does not count for what is usual."""
+        """Add a judged step to the history. Values of faulty steps are left out of the statistics."""
         state = self.state
         faults = [past for past in state.fault_steps if past > step - WINDOW_STEPS]
         losses, norms = state.log_losses, state.log_norms
@@ -57,24 +61,24 @@ class Guard:
         )
 
     @property
-    def gives_up(self) -> bool:
-        """Whether so many recent steps were faulty that going on is a waste."""
+    def too_many_faults(self) -> bool:
+        """Whether so many recent steps were faulty that the run must stop."""
         return len(self.state.fault_steps) >= MAX_FAULTS
 
 
 def deviation_above(value: float, history: Sequence[float]) -> float:
-    """By how many standard deviations a value lies above its history; 0 while that is short.
+    """By how many standard deviations a value lies above its history; 0 while the history is short.
 
-    Median and median absolute deviation stand for mean and standard deviation: the spike of today must not
-    hide that of tomorrow. A falling loss lies below its history, which is no fault.
+    The median and the median absolute deviation replace mean and standard deviation, so that one spike does
+    not hide the next. The result is negative for a value below its history.
     """
     if len(history) < WINDOW_STEPS // 2:
         return 0.0
     middle = statistics.median(history)
     sigma = MAD_TO_SIGMA * statistics.median(abs(past - middle) for past in history)
-    return (value - middle) / max(sigma, 1e-6)  # a constant history has no deviation to divide by
+    return (value - middle) / max(sigma, 1e-6)  # the deviation of a constant history is 0
 
 
 def _log(value: float) -> float:
-    """In logarithms a gradient's norm is nearly normal, and its trend is a line."""
+    """Natural logarithm: gradient norms are nearly log-normal. The floor keeps a norm of 0 finite."""
     return math.log(max(value, 1e-12))

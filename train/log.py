@@ -1,7 +1,6 @@
 """The run's log: append-only JSON lines, a header and then rows of kind train, perf, val and event.
 
-Rows say what happened and are never changed. A restart writes a file of its own; its `resume` event voids
-what earlier files hold beyond that step.
+Every start of a run writes its own file. A `resume` event at step s voids all rows of earlier files beyond s.
 """
 
 import json
@@ -29,19 +28,19 @@ SCHEMA_VERSION = 1
 
 
 class Log:
-    """Writer of log.<restart>.jsonl and sinks; `enabled=False` (all ranks but the first) writes nothing."""
+    """Writes log.<restart>.jsonl and feeds the sinks; does nothing on ranks above 0 (`enabled=False`)."""
 
     def __init__(self, folder: Path, enabled: bool, tokens_per_step: int) -> None:
         self.folder = folder
         self.restart_index = len(list(folder.glob("log.*.jsonl")))
         self.tokens_per_step = tokens_per_step
         self.began = time.monotonic()
-        # One line a write, so that a killed run leaves whole lines but perhaps for the last.
+        # Each line is written at once, so a killed run leaves complete lines, except perhaps for the last.
         self._file = (folder / f"log.{self.restart_index}.jsonl").open("x", buffering=1) if enabled else None
         self._sinks: list[Sink] = []
 
     def header(self, run_id: str, after_step: int, sinks: Sequence[Name], **values: Any) -> None:
-        """The first row: what this start of the run is. Raises UserError where a sink is not installed."""
+        """Write the first row, which describes this start. Raises UserError if a sink is not installed."""
         fixed = {"kind": "header", "schema_version": SCHEMA_VERSION, "restart_index": self.restart_index}
         row = (
             fixed | git_state() | {"slurm_job_id": os.environ.get("SLURM_JOB_ID"), "run_id": run_id} | values
@@ -51,7 +50,10 @@ class Log:
             self._sinks = open_sinks(sinks, self.folder, run_id, after_step, row)
 
     def row(self, kind: str, step: int, **values: Any) -> None:
-        """A row of kind train, perf, val or event, as of the end of `step`."""
+        """Write a row of kind train, perf, val or event. `step` is the last finished optimiser step.
+
+        Raises UserError if the disk does not accept the row, ValueError if a value is not finite.
+        """
         common = {
             "kind": kind,
             "step": step,
@@ -68,25 +70,25 @@ class Log:
                 sink.flush()
 
     def close(self) -> None:
-        """The run ends here."""
+        """Close the sinks: no row follows."""
         for sink in self._sinks:
             sink.close()
 
     def _write(self, row: dict[str, Any]) -> None:
         if self._file:
-            # NaN is not JSON: what has no value is left out by the caller, never written.
+            # JSON has no NaN: callers pass None for a value that is not finite (see `finite`).
             line = json.dumps(row, allow_nan=False) + "\n"
             try:
                 self._file.write(line)
-            except OSError as error:  # which does not know the file's name
+            except OSError as error:  # its message does not name the file
                 raise UserError(
-                    f"{self._file.name}: could not be written ({error.strerror}): make room and start again, "
-                    f"the run goes on from its newest checkpoint"
+                    f"{self._file.name}: could not be written ({error.strerror}): make room and start again; "
+                    f"the run resumes from its newest checkpoint"
                 ) from error
 
 
 class Clock:
-    """Where the time between two perf rows went."""
+    """Measures where the time between two perf rows goes."""
 
     def __init__(self, world: World) -> None:
         self.device, self.exchanges = world.device, world.size > 1
@@ -94,21 +96,21 @@ class Clock:
 
     @contextmanager
     def waiting_for_data(self) -> Iterator[None]:
-        """Training time in which no batch was there."""
+        """Time that the loop spends waiting for the next batch."""
         began = time.perf_counter()
         yield
         self._data_wait_s += time.perf_counter() - began
 
     @contextmanager
     def computing(self, last: bool) -> Iterator[None]:
-        """A micro-batch's forward and backward; the `last` one of a step exchanges gradients, too."""
+        """A micro-batch's forward and backward pass; the `last` one of a step also exchanges gradients."""
         began = self._now()
         yield
         (self._last if last else self._others).append((began, self._now()))
 
     @contextmanager
     def paused(self, checkpoint: bool = False) -> Iterator[None]:
-        """Time that is not training: validation, checkpoints."""
+        """Time that does not count as training: validation and checkpoints."""
         began = time.perf_counter()
         yield
         spent = time.perf_counter() - began
@@ -116,7 +118,11 @@ class Clock:
         self._checkpoint_s += spent if checkpoint else 0.0
 
     def read(self, steps: int, tokens_per_step: int) -> dict[str, float]:
-        """Fields of a perf row for the `steps` since the last reading; what was not measured is absent."""
+        """Fields of a perf row, averaged over the `steps` since the last reading.
+
+        Times are in seconds a step; only checkpoint_s is a total. Fields that this machine cannot measure
+        are absent.
+        """
         step_s = (time.perf_counter() - self._began - self._paused_s) / steps
         fields = {
             "tokens_per_s": tokens_per_step / step_s,
@@ -127,7 +133,7 @@ class Clock:
         if self._checkpoint_s:
             fields["checkpoint_s"] = self._checkpoint_s
         if self.exchanges and self._others:
-            # What of the exchange is not hidden behind computation: how much longer the last one takes.
+            # Exchange time that computation does not hide: how much longer the last micro-batch takes.
             last, other = (mean(map(self._seconds, spans)) for spans in (self._last, self._others))
             fields["exchange_s"] = max(0.0, last - other)
         if (read_bytes := _disk_bytes()) is not None:
@@ -145,7 +151,7 @@ class Clock:
         self._read_bytes = _disk_bytes() or 0
 
     def _now(self) -> Any:
-        """This moment of the computation: on CUDA, which runs behind, an event in its stream."""
+        """The present moment: on CUDA, which runs asynchronously, an event in its stream, else in seconds."""
         if self.device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
@@ -160,20 +166,20 @@ class Clock:
         return began.elapsed_time(ended) / 1000
 
     def _peak_bytes(self) -> float:
-        """Of this rank since its start: memory of the GPU, or of the process where there is none."""
+        """Peak memory of this rank since its start, of the GPU or, without one, of the process."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        # Kilobytes on Linux, bytes on macOS (getrusage(2) of each).
+        # getrusage(2) counts kilobytes on Linux and bytes on macOS.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def finite(value: float) -> float | None:
-    """The value for a row: JSON has neither NaN nor infinity."""
+    """The value, or None if it is NaN or infinite: JSON has neither."""
     return value if math.isfinite(value) else None
 
 
 def _disk_bytes() -> int | None:
-    """Bytes that this process has made the disks deliver; what lay in the page cache is not among them."""
+    """Bytes that this process has read from disk, without those from the page cache; None if not on Linux."""
     try:
         lines = Path("/proc/self/io").read_text().splitlines()
     except OSError:  # not Linux
@@ -182,14 +188,14 @@ def _disk_bytes() -> int | None:
 
 
 def _watts(device: torch.device) -> float | None:
-    """What this process' GPU draws at the moment; None without nvidia-ml-py."""
+    """Power that this process's GPU draws now, in watts; None without a GPU or nvidia-ml-py."""
     if device.type != "cuda" or not find_spec("pynvml"):
         return None
     return torch.cuda.power_draw(device) / 1000
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of this checkout and whether files differ from it; None where there is no git."""
+    """Commit of this checkout and whether tracked files differ from it; both None where git has no answer."""
 
     def git(*arguments: str) -> str | None:
         try:

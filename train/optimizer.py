@@ -1,4 +1,4 @@
-"""AdamW and the learning rate of each step."""
+"""AdamW (Loshchilov and Hutter 2019) and the learning rate of each step."""
 
 import math
 
@@ -9,7 +9,7 @@ from train.model.llama import PretrainModel
 
 
 def make_optimizer(model: PretrainModel, run: Run, device: torch.device) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only: a decayed norm scale would fight what it normalises."""
+    """AdamW with weight decay on matrices only, not on the scales of norms (as in nanoGPT)."""
     recipe = run.recipe
     weights = list(model.named_weights().values())
     groups = [
@@ -22,9 +22,12 @@ def make_optimizer(model: PretrainModel, run: Run, device: torch.device) -> torc
 
 
 def learning_rate(run: Run, step: int) -> float:
-    """Learning rate of step 1, 2, …: a linear warm-up, then by schedule.
+    """Learning rate of step 1, 2, …: a linear warm-up, then the recipe's schedule.
 
-    Constant; along a cosine to `min_lr_ratio`; or constant and then along a line to it (`wsd`).
+    `constant` stays at `lr`. `cosine` falls to `min_lr_ratio * lr` along half a cosine (Loshchilov and Hutter
+    2017, equation 5). `wsd` stays at `lr` and falls to that value along a line over the run's last
+    `decay_steps` (warmup-stable-decay: Hu et al. 2024, arXiv 2404.06395, section 4; there the decay is
+    exponential).
     """
     recipe, warmup = run.recipe, run.warmup_steps
     if step <= warmup:

@@ -1,4 +1,4 @@
-"""What a user can have wrong, found before any work is done."""
+"""Checks before any work begins: do tokens, device and disk suffice for the run?"""
 
 import shutil
 from pathlib import Path
@@ -10,38 +10,39 @@ from train.data.shards import TokenSet
 from train.model.llama import count_parameters
 from train.parallel.world import World
 
-# A CPU does about 10^11 FLOP/s: at six a parameter and token that is 150 tokens/s for this many.
+# A CPU does about 10^11 FLOP/s. At 6 FLOPs a parameter and token, a model of this size gets 170 tokens/s.
 CPU_MAX_PARAMETERS = 100_000_000
-CHECKPOINT_BYTES_PER_PARAMETER = 12  # fp32 weight and two fp32 moments
+CHECKPOINT_BYTES_PER_PARAMETER = 12  # one fp32 weight and two fp32 moments
 
 
 def check_tokens(tokens: TokenSet, run: Run) -> None:
-    """Raise UserError where the tokens do not fit the model or are fewer than a step takes."""
+    """Raise UserError if the vocabulary exceeds the model's or the tokens do not fill one step."""
     if tokens.vocab_size > run.model.vocab_size:
         raise UserError(
             f"{tokens.folder}: its tokenizer has {tokens.vocab_size:,} pieces, the model only "
-            f"{run.model.vocab_size:,}: tokens and run belong to different scales (this run's is {run.scale})"
+            f"{run.model.vocab_size:,}: the tokens are not of the run's scale ({run.scale}): pass the "
+            f"matching --scale or --data"
         )
     n_tokens = min(sum(stream.n_tokens for stream in tokens.domains.values()), run.recipe.unique_tokens)
     if n_tokens < run.tokens_per_step:
         raise UserError(
             f"{tokens.folder}: {n_tokens:,} unique tokens are too few: one step takes "
-            f"{run.tokens_per_step:,}; bring more papers or lower global_batch_size"
+            f"{run.tokens_per_step:,}; add papers or lower global_batch_size"
         )
 
 
 def check_device(run: Run, world: World) -> None:
-    """Raise UserError where a model for GPUs would be trained without one."""
+    """Raise UserError if there is no GPU and the model has more than CPU_MAX_PARAMETERS."""
     parameters = count_parameters(run.model)
     if world.device.type == "cpu" and parameters > CPU_MAX_PARAMETERS:
         raise UserError(
             f"{run.run_id}: there is no GPU (torch sees none), and {parameters:,} parameters are too many "
-            f"for a CPU: start it where there is one, or take --scale mini or demo"
+            f"for a CPU: start the run on a machine with a GPU, or pass --scale mini or demo"
         )
 
 
 def checkpoint_bytes(run: Run) -> int:
-    """Bytes of the checkpoints that lie on disk at once, one of them being written."""
+    """The most bytes that a run's checkpoints take on disk, including the one being written."""
     saved = [step for step in range(1, run.steps_total + 1) if run.saves_after(step)]
     for_good = sum(map(run.keeps_for_good, saved))
     at_once = min(len(saved), for_good + run.recipe.keep_last + 1)
@@ -49,7 +50,7 @@ def checkpoint_bytes(run: Run) -> int:
 
 
 def check_disk(run: Run, folder: Path) -> None:
-    """Raise UserError where the checkpoints that will lie in `folder` at once have no room."""
+    """Raise UserError if the disk of `folder` has no room for the run's checkpoints."""
     needed = checkpoint_bytes(run)
     there = list_checkpoints(folder / "checkpoints")
     needed -= sum(path.stat().st_size for checkpoint in there for path in checkpoint.iterdir())
@@ -57,5 +58,5 @@ def check_disk(run: Run, folder: Path) -> None:
     if (free := shutil.disk_usage(existing).free) < needed:
         raise UserError(
             f"{folder}: {format_bytes(free)} are free, its checkpoints take {format_bytes(needed)} more: "
-            f"make room, name another place (--out, ARXIV_RUNS), or keep fewer (keep_last, keep_every)"
+            f"make room, choose another place (--out, ARXIV_RUNS), or keep fewer (keep_last, keep_every)"
         )

@@ -5,8 +5,8 @@
 In:  token shards in $DATA/tokens (preprocess/tokenize_corpus.py).
 Out: in --out (default $RUNS/<scale>/<run>/seed<k>): config.yaml, log.<restart>.jsonl,
      checkpoints/step_<n>/, and DONE at the end.
-Started again, it goes on from the newest intact checkpoint. A file STOP in the run's folder makes it save
-and leave with exit code 75 (torchrun itself then ends with 1: DONE tells a finished run).
+Started again, it resumes from the newest intact checkpoint. A file STOP in the run's folder makes it save a
+checkpoint and exit with code 75. torchrun itself then exits with 1; the file DONE marks a finished run.
 """
 
 import argparse
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from configs.loader import EXIT_REQUEUE, UserError, default_data_root, default_runs_root, parse_overrides
 from configs.lock import FileLock
-from train.blackbox import too_many_faults, write_black_box
+from train.blackbox import fault_error, write_black_box
 from train.checkpoint.load import TrainState, find_changes, load_checkpoint, step_of
 from train.checkpoint.resume import find_resume
 from train.checkpoint.save import Saver
@@ -43,17 +43,21 @@ from train.parallel.world import World, run_world, start_world
 from train.preflight import check_device, check_disk, check_tokens
 from train.validation import validate_model, validation_sets
 
-PERF_EVERY_STEPS = 10  # the throughput of a single step is noise
+PERF_EVERY_STEPS = 10  # the throughput of a single step is too noisy
 
 
 def main() -> int:
-    """Train to the end or to a request to stop; returns the exit code."""
-    with contextlib.ExitStack() as held:  # the run's folder
+    """Train until the end or until a request to stop; return the exit code."""
+    with contextlib.ExitStack() as held:  # releases the lock on the run's folder
         return train(parse_arguments(), held)
 
 
 def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
-    """As `main`; what must be given back at the end is pushed to `held`."""
+    """As `main`. `held` collects what must be released at the end.
+
+    Raises UserError for whatever the user can correct: configuration, tokens, checkpoints, device, disk, a
+    folder that another run holds, and too many faulty steps.
+    """
     overrides = parse_overrides(arguments.overrides)
     run = load_run(arguments.run, arguments.scale, arguments.seed, overrides)
     recipe = run.recipe
@@ -65,11 +69,11 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         return 0
     folder: Path = arguments.out or default_runs_root() / run.run_id
 
-    # ------------------------------------------------------------ what a user can have wrong, before any work
+    # ------------------------------------------------------------ checks, before any work
     data_root: Path = arguments.data or default_data_root(run.scale)
     train_tokens = open_tokens(data_root, recipe.corpus, recipe.tokenizer, "train")
     val_tokens = open_tokens(data_root, recipe.validation_corpus, recipe.tokenizer, "val")
-    own_val_tokens = None  # of the corpus that the run trains on, where that is another one
+    own_val_tokens = None  # validation papers of the training corpus, if that differs from validation_corpus
     if recipe.corpus != recipe.validation_corpus:
         own_val_tokens = open_tokens(data_root, recipe.corpus, recipe.tokenizer, "val")
     check_tokens(train_tokens, run)
@@ -87,19 +91,23 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         )
 
     if arguments.resume == "none" and any(folder.glob("log.*.jsonl")):
-        raise UserError(f"{folder}: holds a run: go on with --resume auto, or name another folder with --out")
+        raise UserError(
+            f"{folder}: holds a run: resume it with --resume auto, or pass another folder as --out"
+        )
     world = start_world()
     most = recipe.micro_batch_size
     run = run.fitted_to(world.size)
     recipe, grad_accum_steps = run.recipe, run.grad_accum_steps(world.size)
-    torch.manual_seed(recipe.init_seed)  # decides no number, but checkpoints hold the generators' states
+    torch.manual_seed(
+        recipe.init_seed
+    )  # no result depends on it, but checkpoints hold the generators' states
     lock_folder(folder, world, held)
     resume_from = find_resume(folder, world)
     changes = find_changes(resume_from, state_at(0, GuardState()), run) if resume_from else []
     if changes and not arguments.force:
         raise UserError(
-            f"{resume_from}: was trained with {' and '.join(changes)}: restore it, or begin anew in another "
-            f"folder (--out), or go on all the same with --force"
+            f"{resume_from}: was trained with {' and '.join(changes)}: restore it, start a new run in "
+            f"another folder (--out), or resume despite the change with --force"
         )
     if resume_from and (folder / "DONE").is_file() and step_of(resume_from) >= run.steps_total:
         if world.is_main:
@@ -126,7 +134,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     # ------------------------------------------------------------ log
     if world.is_main:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "DONE").unlink(missing_ok=True)  # there, if the last checkpoint was lost since
+        (folder / "DONE").unlink(missing_ok=True)  # of a finished run whose last checkpoint was lost
         write_config(folder / "config.yaml", run)
     log = Log(folder, world.is_main, run.tokens_per_step)
     on_cuda = world.device.type == "cuda"
@@ -145,7 +153,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         data_fingerprint=train_tokens.fingerprint,
         val_fingerprint=val_tokens.fingerprint,
         tokenizer_sha256=train_tokens.tokenizer_sha256,
-        unique_tokens=data.unique_tokens,  # epochs of a domain: the sum of its tokens/<domain> by these
+        unique_tokens=data.unique_tokens,  # a domain's epochs are the sum of tokens/<domain> divided by these
         params_total=params_total,
         clip_grad_norm=recipe.clip_grad_norm,
         strategy=strategy.name,
@@ -163,16 +171,18 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         print(f"  {run.steps_total:,} steps of {run.tokens_per_step:,} tokens of corpus {recipe.corpus}")
         print(f"  learning rate {recipe.lr:g} after {run.warmup_steps} steps of warm-up, {recipe.schedule}")
         print(
-            f"  {recipe.global_batch_size} sequences of {recipe.sequence_length} a step: {world.size} x "
-            f"{recipe.micro_batch_size} at a time, {grad_accum_steps} times"
+            f"  {recipe.global_batch_size} sequences of {recipe.sequence_length} a step: {world.size} "
+            f"processes x {recipe.micro_batch_size} sequences x {grad_accum_steps} accumulation steps"
         )
         if recipe.micro_batch_size < most:
-            print(f"  micro_batch_size: the largest up to {most} that fits is {recipe.micro_batch_size}")
+            print(
+                f"  micro_batch_size: {recipe.micro_batch_size} is the largest up to {most} that divides it"
+            )
         print(f"  passes over the data: {data.describe_passes(run.steps_total * recipe.global_batch_size)}")
         if step:
-            print(f"  going on from step {step}")
+            print(f"  resuming from step {step}")
         for change in changes:
-            print(f"  trained until now with {change}: forced")
+            print(f"  --force: trained until now with {change}")
 
     # ------------------------------------------------------------ the loop
     flops_per_step = flops_per_token(run.model, recipe.sequence_length) * run.tokens_per_step
@@ -181,21 +191,21 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     batches = rank_batches(data, run, world.rank, world.size, step, pin=on_cuda)
     bar = tqdm(total=run.steps_total, initial=step, desc=run.run_id, unit="step", disable=not world.is_main)
     saver = Saver(folder / "checkpoints", strategy)
-    gc.freeze()  # the collector would stop one rank in the middle of a step, and all others with it
+    gc.freeze()  # a collection in the middle of a step on one rank would make all others wait
     gc.disable()
     clock = Clock(world)
     last_read, stop = step, False
     while step < run.steps_total and not stop:
         step += 1
 
-        # Loss sum and target tokens of each domain, and whether there is a STOP: one exchange a step.
+        # Loss sums and target tokens by domain, and whether to stop, travel in one all-reduce a step.
         n_domains = len(data.domains)
         n_targets = data.count_targets(step_samples(step, run))
         totals = torch.zeros(2 * n_domains + 1, dtype=torch.float64, device=world.device)
         for micro_step in range(grad_accum_steps):
             with clock.waiting_for_data():
                 batch = next(batches)
-            batch = batch.to(world.device)  # on CUDA behind the computation before: no wait for data
+            batch = batch.to(world.device)  # on CUDA the copy overlaps with the computation
             last = micro_step == grad_accum_steps - 1
             with clock.computing(last):
                 losses_B = strategy.backward(batch, n_targets, last)
@@ -228,15 +238,15 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
                 **{f"loss_nats/{data.domains[i]}": finite(nats[i] / tokens[i]) for i in seen},
                 **{f"tokens/{data.domains[i]}": int(tokens[i]) for i in seen},
             )
-        if guard.gives_up:
+        if guard.too_many_faults:
             saver.wait()
             black_box = folder / f"blackbox.step_{step}.json"
             if world.is_main:
                 tokenizer = data_root / "tokenizers" / recipe.tokenizer
                 write_black_box(black_box, step, step_samples(step, run), data, tokenizer, update, guard)
             log.row("event", step, event="gave_up")
-            world.barrier()  # the first process to leave ends all: not before all is written
-            raise too_many_faults(run, step, update, black_box)
+            world.barrier()  # torchrun ends all processes when one exits: wait until all is written
+            raise fault_error(run, step, update, black_box)
         bar.update()
         if step % PERF_EVERY_STEPS == 0 or step == run.steps_total:
             perf = clock.read(step - last_read, run.tokens_per_step)
@@ -263,13 +273,13 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
                 saver.save(state_at(step, guard.state))
         log_written(saver, log)
         if recipe.recompute != "none":
-            gc.collect()  # what recomputation leaves in cycles, on all ranks at the same place
+            gc.collect()  # recomputation leaves reference cycles; all ranks collect at the same point
     bar.close()
     saver.wait()
     log_written(saver, log)
     gc.enable()
 
-    # ------------------------------------------------------------ done, or stopped to be requeued
+    # ------------------------------------------------------------ finished, or stopped to be requeued
     finished = step == run.steps_total
     if not finished:
         log.row("event", step, event="preempt")
@@ -281,13 +291,13 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         outcome = "done" if finished else "stopped"
         print(f"{run.run_id}: {outcome} at step {step} of {run.steps_total} ({folder})")
         if not finished:
-            print("  all that was trained is saved; the same command goes on from here")
+            print("  a checkpoint is saved; the same command resumes from here")
     world.barrier()
     return 0 if finished else EXIT_REQUEUE
 
 
 def lock_folder(folder: Path, world: World, held: contextlib.ExitStack) -> None:
-    """Lock the run's folder. Raises UserError, in all processes, where another run holds it."""
+    """Lock the run's folder. Raises UserError in all processes if another run holds it."""
     refused = ""
     if world.is_main:
         try:
@@ -295,44 +305,47 @@ def lock_folder(folder: Path, world: World, held: contextlib.ExitStack) -> None:
             held.enter_context(FileLock(folder / ".lock", f"trains here: {remedy}"))
         except UserError as error:
             refused = str(error)
-    if refused := world.from_main(refused):
+    if refused := world.broadcast(refused):
         raise UserError(refused)
 
 
 def log_written(saver: Saver, log: Log) -> None:
-    """A row for each checkpoint that is on the disk by now."""
+    """Log an event for each checkpoint that has reached the disk since the last call."""
     for step in saver.written():
         log.row("event", step, event="checkpoint")
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("run", type=Path, help="configs/runs/<run>.yaml")
     parser.add_argument("--scale", default="full", help="a file in configs/scales")
-    parser.add_argument("--seed", type=int, default=0, help="of initial weights and data order")
+    parser.add_argument("--seed", type=int, default=0, help="seed of initial weights and data order")
     parser.add_argument(
         "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
     )
     parser.add_argument("--out", type=Path, help="run folder (default: $ARXIV_RUNS/<scale>/<run>/seed<k>)")
-    parser.add_argument("--resume", choices=("auto", "none"), default="auto")
     parser.add_argument(
-        "--force", action="store_true", help="go on though configuration or data have changed"
+        "--resume",
+        choices=("auto", "none"),
+        default="auto",
+        help="auto: from the newest intact checkpoint, if any; none: refuse a folder that holds a run",
     )
     parser.add_argument(
-        "--print-config", action="store_true", help="print every value with where it came from, and end"
+        "--force", action="store_true", help="resume although configuration or data have changed"
+    )
+    parser.add_argument(
+        "--print-config", action="store_true", help="print every value with its origin and exit"
     )
     parser.add_argument(
         "overrides",
         nargs="*",
         metavar="key=value",
-        help="recipe values as they are used: files state full-scale values, which the scale multiplies; it "
-        "does not touch these",
+        help="recipe values, used as given; the scale multiplies only the values of run files",
     )
-    # Overrides may stand between options.
-    return parser.parse_intermixed_args()
+    return parser.parse_intermixed_args()  # allows overrides between options
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Show the batch that a step of a run trained on, and prove that it is the one.
+"""Show the text that a step of a run trained on, and check it against the log.
 
     python train/replay.py $RUNS/demo/run20/seed0 17
 
 In:  the run's folder (config.yaml, log.<restart>.jsonl) and the token shards it was trained on.
-Out: on stdout a line for each document span of the step, and the text of each sequence.
-The hash of the spans is compared with the one in the log: where they differ, exit code 3 and no text.
+Out: on standard output, a line for each document span of the step, and the text of each sequence.
+If the hash of the spans differs from the one in the log, the script prints no text and exits with code 3.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from train.data.shards import open_tokens
 
 
 def main() -> None:
-    """Print the step's sequences."""
+    """Print the step's sequences. Raises LawBroken if they are not those that the log names, UserError."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("step", type=int, help="an optimiser step, from 1")
+    parser.add_argument("step", type=int, help="number of an optimiser step, from 1")
     parser.add_argument(
         "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
     )
@@ -42,8 +42,8 @@ def main() -> None:
     found = data.span_hash(samples)
     if found != logged["span_hash"]:
         raise LawBroken(
-            f"{arguments.run}: step {arguments.step} trained on spans {logged['span_hash']}, {tokens.folder} "
-            f"gives {found}: its tokens or the recipe are not those of the run; bring back the ones it had"
+            f"{arguments.run}: step {arguments.step} trained on spans {logged['span_hash']}, but "
+            f"{tokens.folder} gives {found}: tokens or recipe have changed since; restore those of the run"
         )
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(data_root, run, tokens.tokenizer_sha256))
     print(f"{run.run_id}: step {arguments.step}, span_hash {found} as logged")
@@ -56,9 +56,9 @@ def main() -> None:
 
 
 def logged_step(folder: Path, step: int) -> dict[str, Any]:
-    """The `train` row of a step in the run's final history. Raises UserError where there is none.
+    """The `train` row of a step that led to the final weights. Raises UserError if there is none.
 
-    A restart voids what earlier ones logged beyond the step it went on from.
+    A restart voids the rows of earlier starts beyond the step from which it resumed.
     """
     logs = sorted(folder.glob("log.*.jsonl"), key=lambda path: int(path.name.split(".")[1]), reverse=True)
     for log in logs:
@@ -66,7 +66,7 @@ def logged_step(folder: Path, step: int) -> dict[str, Any]:
         with log.open(encoding="utf-8") as lines:
             for line in lines:
                 if not line.endswith("\n"):
-                    break  # the last line of a killed process
+                    break  # a killed process did not finish its last line
                 row = json.loads(line)
                 if row["kind"] == "train" and row["step"] == step:
                     return row

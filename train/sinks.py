@@ -1,10 +1,10 @@
-"""TensorBoard and Weights & Biases beside the log, fed from the rows that the log gets.
+"""Send the numbers of the log to experiment trackers: TensorBoard, Weights & Biases.
 
     torchrun ... train/pretrain.py configs/runs/run20.yaml sinks='[tensorboard, wandb]'
 
-Neither is needed: pip install -e '.[tracking]'. The log stays what analysis reads. TensorBoard's files lie in
-the run's folder, in tensorboard/; Weights & Biases takes its account and mode from its own environment
-(WANDB_API_KEY, WANDB_MODE=offline, ...), of which nothing is written here.
+Both are optional (pip install -e '.[tracking]'); analysis reads the log only. TensorBoard writes to
+tensorboard/ in the run's folder. Weights & Biases takes account and mode from its own environment variables
+(WANDB_API_KEY, WANDB_MODE=offline, ...), which are never logged here.
 """
 
 import hashlib
@@ -15,29 +15,29 @@ from typing import Any, Literal, Protocol
 from configs.loader import UserError
 
 Name = Literal["tensorboard", "wandb"]
-_PLACE = ("kind", "step", "tokens_seen", "time_utc", "wall_s", "domain")  # say where a row belongs
+_PLACE = ("kind", "step", "tokens_seen", "time_utc", "wall_s", "domain")  # these locate a row
 
 
 class Sink(Protocol):
-    """Where numbers go besides the log."""
+    """An experiment tracker that receives the numbers of the log."""
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Numbers of one row by name."""
+        """Record the numbers of one row by name."""
 
     def flush(self) -> None:
-        """Bring to the disk what was given so far."""
+        """Write everything recorded so far to disk."""
 
     def close(self) -> None:
-        """The run ends here."""
+        """Finish: no row follows."""
 
 
 class TensorBoard:
-    """tensorboard/ in the run's folder."""
+    """Writes to tensorboard/ in the run's folder."""
 
     def __init__(self, folder: Path, run_id: str, after_step: int, header: dict[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # What an earlier restart wrote beyond the checkpoint is void: TensorBoard is told to hide it.
+        # Rows that an earlier start wrote beyond the checkpoint are void; TensorBoard hides purged steps.
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1)
         self._writer.add_text("header", "\n".join(f"    {key}: {value}" for key, value in header.items()))
 
@@ -56,7 +56,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """One run there for a run's folder here, whatever its restarts."""
+    """Keeps one Weights & Biases run for each run's folder, across restarts."""
 
     def __init__(self, folder: Path, run_id: str, after_step: int, header: dict[str, Any]) -> None:
         import wandb
@@ -65,7 +65,7 @@ class WeightsAndBiases:
         self._run = wandb.init(
             project="arxiv-to-model", name=run_id, id=identity, resume="allow", dir=str(folder), config=header
         )
-        # Its own counter refuses steps that a restart does again.
+        # The tracker's own step counter must not go back, as it would when a restart repeats steps.
         self._run.define_metric("*", step_metric="step")
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
@@ -73,7 +73,7 @@ class WeightsAndBiases:
         self._run.log({"step": step} | values)
 
     def flush(self) -> None:
-        """A process of its own writes what it was given."""
+        """Nothing to do: a background process writes by itself."""
 
     def close(self) -> None:
         """As in Sink."""
@@ -89,7 +89,10 @@ KINDS: dict[Name, type[TensorBoard] | type[WeightsAndBiases]] = {
 def open_sinks(
     names: Sequence[Name], folder: Path, run_id: str, after_step: int, header: dict[str, Any]
 ) -> list[Sink]:
-    """The sinks of these names. Raises UserError where their package is missing."""
+    """Open the named sinks; steps after `after_step` will be written again.
+
+    Raises UserError if a sink's package is not installed.
+    """
     sinks: list[Sink] = []
     for name in names:
         try:
@@ -102,7 +105,7 @@ def open_sinks(
 
 
 def numbers(row: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a log row, named after its kind and domain."""
+    """The numbers of a log row, named <kind>/<key> or, in rows of a domain, <kind>/<key>/<domain>."""
     place = f"/{row['domain']}" if "domain" in row else ""
     return {
         f"{row['kind']}/{key}{place}": float(value)

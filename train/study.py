@@ -1,4 +1,4 @@
-"""Make every corpus, tokenizer and run of a study, whatever is missing of it.
+"""Make every corpus, tokenizer and run of a study that does not exist yet.
 
     python train/study.py --scale mini --runs "run20 run08" --seeds "0 1 2" --jobs 2 [--dry-run]
 
@@ -6,9 +6,9 @@ In:  run files in configs/runs (default: run01 ... run24; --ladder: the scaling 
      `make preprocess` reads.
 Out: token shards in --data, and a folder for each run in --out-root, as train/pretrain.py writes it, with the
      output of every start in study.out.
-The plan comes first. A corpus or tokenizer is made once, a finished run is not trained again, and an
-unfinished one goes on from its last checkpoint: after any interruption, the same command makes what is
-missing. A run that fails does not stop the others; the command then ends with code 2 and the reason of each
+The script prints its plan first. It makes each corpus and tokenizer once, skips finished runs and resumes
+unfinished ones from their newest checkpoint, so after any interruption the same command makes what is
+missing. A run that fails does not stop the others; the script then exits with code 2 and the reason of each
 failure. Runs train side by side, each in one process on one core.
 """
 
@@ -36,12 +36,12 @@ from train.config import load_run
 from train.study_plan import print_plan
 from train.study_tasks import Failure, Prepared, Training, prepare_tokens
 
-REFRESH_S = 1.0  # of the table on a terminal
-LINE_EVERY_S = 30.0  # of a plain line elsewhere
+REFRESH_S = 1.0  # how often the table on a terminal is redrawn
+LINE_EVERY_S = 30.0  # how often a plain line is printed where standard output is no terminal
 
 
 def main() -> int:
-    """Plan, then prepare tokens, then train; returns the exit code."""
+    """Plan, prepare tokens, train; return the exit code. Raises UserError if runs are not finished."""
     arguments = parse_arguments()
     names = arguments.runs.split() or default_runs(arguments.ladder)
     overrides = parse_overrides(arguments.overrides)
@@ -75,14 +75,14 @@ def main() -> int:
 
 
 def default_runs(ladder: bool) -> list[str]:
-    """Names of the 24 runs, or of the scaling ladder, to which Runs 20 and 21 belong."""
+    """Names of the 24 runs, or of the scaling ladder, which includes Runs 20 and 21."""
     if ladder:
         return ["run20", "run21", *sorted(path.stem for path in (CONFIGS / "runs").glob("ladder_*.yaml"))]
     return sorted(path.stem for path in (CONFIGS / "runs").glob("run*.yaml"))
 
 
 def train_all(trainings: Sequence[Training], prepared: Prepared, jobs: int) -> list[Failure]:
-    """Train what is not finished, `jobs` runs at a time; returns the runs that did not finish."""
+    """Train the runs that are not finished, `jobs` at a time; return those that still are not."""
     failures = []
     for training in trainings:
         if reason := training.why_outdated() or prepared.why_not(training.run):
@@ -110,7 +110,8 @@ def train_all(trainings: Sequence[Training], prepared: Prepared, jobs: int) -> l
         for training in running:
             training.wait()
         print(
-            f"\nstopped; {len(running)} runs saved what they had. The same command goes on.", file=sys.stderr
+            f"\nstopped; {len(running)} runs saved a checkpoint. The same command resumes them.",
+            file=sys.stderr,
         )
         sys.exit(EXIT_REQUEUE)
     table.show(last=True)
@@ -118,7 +119,7 @@ def train_all(trainings: Sequence[Training], prepared: Prepared, jobs: int) -> l
 
 
 class Table:
-    """The state of all runs: redrawn in place on a terminal, a line now and then elsewhere."""
+    """The state of all runs: a table redrawn in place on a terminal, else a line every LINE_EVERY_S."""
 
     def __init__(self, trainings: Sequence[Training]) -> None:
         self.trainings = trainings
@@ -126,7 +127,7 @@ class Table:
         self._last_line_s = float("-inf")
 
     def show(self, last: bool = False) -> None:
-        """Draw the table, if it is time."""
+        """Print the state if it is due; `last` prints the full table."""
         rows = [training.describe() for training in self.trainings]
         if sys.stdout.isatty():
             print(f"\x1b[{self._drawn_lines}A" * bool(self._drawn_lines), end="")
@@ -142,13 +143,13 @@ class Table:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--scale", default="full", help="a file in configs/scales (default: full)")
     parser.add_argument("--runs", default="", help='names, for instance "run20 run08" (default: the 24 runs)')
-    parser.add_argument("--ladder", action="store_true", help="the scaling ladder instead of the 24 runs")
+    parser.add_argument("--ladder", action="store_true", help="train the scaling ladder, not the 24 runs")
     parser.add_argument("--seeds", default="0", help='for instance "0 1 2" (default: 0)')
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: all cores)"
@@ -158,11 +159,11 @@ def parse_arguments() -> argparse.Namespace:
         "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
     )
     parser.add_argument("--out-root", type=Path, help="root of run folders (default: $ARXIV_RUNS, else runs)")
-    parser.add_argument("--no-preprocess", action="store_true", help="all token shards are there already")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and end")
-    parser.add_argument("--list", action="store_true", help="print a line `run seed` for each run and end")
+    parser.add_argument("--no-preprocess", action="store_true", help="use the token shards that exist")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and exit")
+    parser.add_argument("--list", action="store_true", help="print a line `run seed` for each run and exit")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values of all runs")
-    return parser.parse_intermixed_args()  # overrides may stand between options
+    return parser.parse_intermixed_args()  # allows overrides between options
 
 
 if __name__ == "__main__":

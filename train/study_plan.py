@@ -1,4 +1,4 @@
-"""What a study will take, printed before it starts: corpora, tokenizers, runs, hours and disk."""
+"""The plan of a study, printed before it starts: corpora, tokenizers, runs, hours and disk space."""
 
 import json
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from train.config import Run
 from train.model.flops import flops_per_token
 from train.preflight import checkpoint_bytes
 
-# What one core of a CPU did on the demo model in fp32 (7,000 tokens/s of 5.5 MFLOP); used until a run of the
-# scale has been measured.
+# Measured on one CPU core with the demo model in fp32: 7,000 tokens/s of 5.5 MFLOP each. The plan uses it
+# until a run of the scale gives a better figure.
 CPU_FLOP_PER_S = 4e10
 
 
 def needed_tokens(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """(corpus, tokenizer) of each set of token shards that the runs read, `main` first.
+    """(corpus, tokenizer) of each set of token shards that the runs read, in the order to make them.
 
-    Other corpora take over main's validation papers, so main must exist before them.
+    `main` comes first, because other corpora take over its validation papers.
     """
     pairs = {("main", "main"): None}
     for run in runs:
@@ -27,7 +27,7 @@ def needed_tokens(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 def print_plan(runs: Sequence[Run], data: Path, root: Path, jobs: int) -> None:
-    """Print the plan of a study."""
+    """Print the plan of a study that trains `jobs` runs at a time."""
     pairs = needed_tokens(runs)
     missing = [pair for pair in pairs if not (data / "tokens" / "-".join(pair) / "_DONE.json").is_file()]
     left = [run for run in runs if not (root / run.run_id / "DONE").is_file()]
@@ -54,7 +54,7 @@ def _seconds_left(run: Run, root: Path) -> float:
 
 
 def _measured(run: Run, root: Path) -> float:
-    """Median tokens/s of one process in the logs of finished runs at this scale; 0 without any."""
+    """Median tokens/s in the logs of one-process runs at this scale; 0 if there are none."""
     speeds = []
     for log in (root / run.scale).glob("*/seed*/log.*.jsonl"):
         with log.open() as lines:

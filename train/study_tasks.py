@@ -1,4 +1,4 @@
-"""The processes of a study: token shards made by `make preprocess`, runs trained by train/pretrain.py."""
+"""The processes that a study starts: `make preprocess` for token shards, train/pretrain.py for runs."""
 
 import ctypes
 import functools
@@ -17,13 +17,13 @@ from train.config import Run, read_config
 from train.study_plan import needed_tokens
 
 ROOT = CONFIGS.parent
-TAIL_BYTES = 16 << 10  # of a log: many rows
+TAIL_BYTES = 16 << 10  # what is read from the end of a log: about 35 rows
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that is not finished, and why."""
+    """An unfinished run and the reason."""
 
     run_id: str
     reason: str
@@ -31,12 +31,12 @@ class Failure:
 
 @dataclass
 class Prepared:
-    """Which token shards could not be made, with the reason for each (corpus, tokenizer)."""
+    """The token shards that could not be made: a reason for each (corpus, tokenizer)."""
 
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def why_not(self, run: Run) -> str:
-        """Why a run cannot be trained; empty where its token shards are there."""
+        """Why a run cannot be trained; empty if its token shards exist."""
         for corpus in (run.recipe.validation_corpus, run.recipe.corpus):
             if reason := self.reasons.get((corpus, run.recipe.tokenizer)):
                 return reason
@@ -44,7 +44,7 @@ class Prepared:
 
 
 def prepare_tokens(runs: Sequence[Run], data: Path, scale: str, workers: int) -> Prepared:
-    """Make the token shards that the runs read; finished stages are skipped by the stages themselves."""
+    """Make the token shards that the runs read. Stages skip by themselves what is finished."""
     prepared = Prepared()
     for corpus, tokenizer in needed_tokens(runs):
         print(f"corpus {corpus}, tokenizer {tokenizer}", flush=True)
@@ -62,7 +62,7 @@ def prepare_tokens(runs: Sequence[Run], data: Path, scale: str, workers: int) ->
 
 
 class Training:
-    """One run: its process, and what its log says."""
+    """One run of the study: its process and its log."""
 
     def __init__(self, run: Run, folder: Path, data: Path, overrides: Sequence[str] = ()) -> None:
         self.run, self.folder, self.data, self.overrides = run, folder, data, overrides
@@ -70,7 +70,7 @@ class Training:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Train or go on in a process of its own, with one thread, that ends if this process dies."""
+        """Train or resume in a new process with one thread, which ends if this process dies."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "train/pretrain.py", f"configs/runs/{self.run.name}.yaml"]
         command += ["--scale", self.run.scale, "--seed", str(self.run.seed), "--data", str(self.data)]
@@ -84,7 +84,7 @@ class Training:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                process_group=0,  # Ctrl-C reaches this process alone, which passes on one signal
+                process_group=0,  # Ctrl-C then reaches this process only, which sends each run one signal
                 preexec_fn=_dies_with(os.getpid()),
             )
 
@@ -93,7 +93,7 @@ class Training:
         return self._process is not None and self._process.poll() is not None
 
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def is_done(self) -> bool:
@@ -101,15 +101,15 @@ class Training:
         return (self.folder / "DONE").is_file()
 
     def why_outdated(self) -> str:
-        """Why a finished run is not the one that is wanted; empty where it is, or where none is finished."""
+        """Why a finished run does not count; empty if it does, or if the run is not finished."""
         if self.is_done() and read_config(self.folder / "config.yaml").sha256() != self.run.sha256():
             return (
-                f"{self.folder}: finished with another configuration: remove it, or name another --out-root"
+                f"{self.folder}: finished with another configuration: remove it, or pass another --out-root"
             )
         return ""
 
     def stop(self) -> None:
-        """Ask the run to save a checkpoint and leave."""
+        """Ask the run to save a checkpoint and exit."""
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
@@ -119,7 +119,7 @@ class Training:
             self._process.wait()
 
     def why_unfinished(self) -> str:
-        """Why the run's process left it unfinished; empty where it is finished."""
+        """Why the run is still unfinished after its process ended; empty if it is finished."""
         if self.is_done() and self._process and self._process.returncode == 0:
             return ""
         code = self._process.returncode if self._process else None
@@ -127,7 +127,7 @@ class Training:
         return reason_in(tail(output)) or f"ended with code {code}, see {output}"
 
     def describe(self) -> str:
-        """A line about the run: state, step, loss, time left."""
+        """One line about the run: state, step, loss, time left."""
         state = "done" if self.is_done() else "running" if self.is_running() else "waiting"
         state = "failed" if self.failed else state
         line = f"{self.run.run_id:<28} {state:<8}"
@@ -151,7 +151,7 @@ def _end_with_parent(parent: int) -> None:
     """Ask the kernel to kill this process when its parent dies (Linux; elsewhere nothing happens)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the line above
+        if os.getppid() != parent:  # the parent died before the line above took effect
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -163,13 +163,13 @@ def last_rows(folder: Path) -> dict[str, dict[str, Any]]:
         try:
             row = json.loads(line)
         except ValueError:
-            continue  # a line that is being written
+            continue  # this line is still being written
         rows[row["kind"]] = row
     return rows
 
 
 def tail(path: Path) -> str:
-    """The last TAIL_BYTES of a text file; empty where there is none."""
+    """The last TAIL_BYTES of a text file; empty if the file does not exist."""
     if not path.is_file():
         return ""
     with path.open("rb") as file:
@@ -178,7 +178,7 @@ def tail(path: Path) -> str:
 
 
 def reason_in(output: str) -> str:
-    """The sentence with which a script ended: its last `error:` line, else its last line."""
+    """Why a script failed, from its output: the last line that states an error, else the last line."""
     lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("error:", "law broken:"))]
     return (errors or lines or [""])[-1]

@@ -1,4 +1,4 @@
-"""Validation on fixed windows of each domain."""
+"""Validation on the same windows of each domain every time."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -17,33 +17,33 @@ from train.parallel.strategy import DataParallel
 class DocumentResult:
     """What a model makes of one document of a validation set."""
 
-    document: str  # xxh3_64 of its id, in hexadecimal
-    loss_nats: float  # a token
-    n_tokens: int
-    n_bytes: int
+    document: str  # xxh3_64 of the document's id, in hexadecimal
+    loss_nats: float  # mean over target tokens
+    n_tokens: int  # targets
+    n_bytes: int  # UTF-8 bytes of the text
 
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What a model makes of one domain's fixed documents."""
+    """A model's loss on the validation documents of one domain."""
 
     domain: str
-    loss_nats: float  # a token
-    bits_per_byte: float  # of the documents' text: comparable between tokenizers
-    n_tokens: int
-    n_bytes: int
+    loss_nats: float  # mean over target tokens
+    bits_per_byte: float  # loss sum in bits / UTF-8 bytes of the text: comparable between tokenizers
+    n_tokens: int  # targets
+    n_bytes: int  # UTF-8 bytes of the text
     documents: tuple["DocumentResult", ...]
 
     @property
     def perplexity(self) -> float:
-        """Of a token; infinite where the loss is beyond what fp64 can raise e to (709 nats)."""
+        """exp(loss_nats), of a token; infinite beyond 709 nats, where fp64 overflows."""
         try:
             return math.exp(self.loss_nats)
         except OverflowError:
             return math.inf
 
     def row(self) -> dict[str, object]:
-        """The fields of a log row; what is not finite is null."""
+        """The fields of a log row; values that are not finite become None."""
         return {
             "domain": self.domain,
             "loss_nats": finite(self.loss_nats),
@@ -62,7 +62,7 @@ class ValidationResult:
 
 
 def validation_sets(tokens: TokenSet, run: Run) -> dict[str, ValidationSet]:
-    """The fixed windows of each domain that the split holds."""
+    """The validation windows of each domain that the split holds."""
     recipe = run.recipe
     return {
         name: validation_set(stream, tokens.eod_id, recipe.validation_tokens, recipe.sequence_length)
@@ -71,24 +71,27 @@ def validation_sets(tokens: TokenSet, run: Run) -> dict[str, ValidationSet]:
 
 
 def validate_model(strategy: DataParallel, sets: dict[str, ValidationSet]) -> list[ValidationResult]:
-    """Evaluate every domain; all ranks call it, take their share of the windows and get the same results."""
+    """Evaluate every domain.
+
+    All ranks must call it; each takes its share of the windows, and all get the same results.
+    """
     world, micro = strategy.world, strategy.run.recipe.micro_batch_size
     strategy.root.eval()
     results = []
     for name, windows in sets.items():
-        nats_D = torch.zeros(len(windows.id_hashes), dtype=torch.float64, device=world.device)
+        nats_K = torch.zeros(len(windows.id_hashes), dtype=torch.float64, device=world.device)
         n_rows = len(windows.input_ids_RT)
         for first in range(0, n_rows, micro * world.size):
-            rows = torch.arange(first + world.rank * micro, first + (world.rank + 1) * micro)
-            # Every rank runs the same number of batches, as collectives need it: past the end nothing counts.
-            past_end = rows >= n_rows
-            rows[past_end] = 0
-            targets_BT = windows.targets_RT[rows]
-            targets_BT[past_end] = IGNORE
-            inputs_BT = windows.input_ids_RT[rows].to(world.device)
+            rows_B = torch.arange(first + world.rank * micro, first + (world.rank + 1) * micro)
+            # Collectives need the same number of batches on every rank: rows past the end count as nothing.
+            past_end_B = rows_B >= n_rows
+            rows_B[past_end_B] = 0
+            targets_BT = windows.targets_RT[rows_B]
+            targets_BT[past_end_B] = IGNORE
+            inputs_BT = windows.input_ids_RT[rows_B].to(world.device)
             losses_B = strategy.evaluate(inputs_BT, targets_BT.to(world.device)).double()
-            nats_D.index_add_(0, windows.document_R[rows].to(world.device), losses_B)
-        nats = world.sum(nats_D).tolist()
+            nats_K.index_add_(0, windows.document_R[rows_B].to(world.device), losses_B)
+        nats = world.sum(nats_K).tolist()
         total = sum(nats)
         documents = tuple(
             DocumentResult(document, nats_of / n_tokens, n_tokens, n_bytes)

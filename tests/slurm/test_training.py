@@ -138,7 +138,7 @@ class TestRefusals:
         monkeypatch.setenv("EXPECTED_WORLD_SIZE", "4")  # as slurm/lib.sh sets it on two nodes
         done = pretrain(checkout / "data" / "demo", tmp_path, processes=1)  # that do not find each other
         assert done.returncode == 2
-        assert "1 processes have met, 4 were to" in done.stderr
+        assert "1 processes have met instead of 4" in done.stderr
 
     def fails(self, cluster: Cluster, checkout: Path, *arguments: str) -> str:
         job = cluster.submit(*arguments, cwd=checkout, SCALE="demo", SEED="9")

@@ -105,7 +105,7 @@ def test_it_gives_up_where_faults_come_close_together(apart: int, gives_up: bool
     for step in range(1, MAX_FAULTS * apart + 1):
         fault = "nan" if step % apart == 0 else ""
         guard.record(step, 3.0, 1.0, fault)
-    assert guard.gives_up == gives_up
+    assert guard.too_many_faults == gives_up
     assert guard.state.skipped == MAX_FAULTS
 
 
@@ -183,8 +183,8 @@ def test_repeated_faults_stop_the_run_with_a_sentence_and_a_black_box(corpus: Pa
 def test_no_process_leaves_a_run_that_gives_up_before_all_is_written(corpus: Path, tmp_path: Path) -> None:
     # Two processes with four micro-batches a step each, as `spoiled_model` counts them.
     _, *arguments = pretrain_command(corpus, tmp_path, strategy="ddp", micro_batch_size=1)
-    done = torchrun(["-m", "tests.support.giving_up_worker", *arguments])
-    assert "is fault 5 within" in done.stderr
+    done = torchrun(["-m", "tests.support.faulty_run_worker", *arguments])
+    assert "number 5 within 128 steps" in done.stderr
     assert newest_intact(tmp_path / "checkpoints") == (tmp_path / "checkpoints" / "step_0000005", [])
     assert json.loads((tmp_path / "blackbox.step_10.json").read_text())["step"] == 10
     assert not list(tmp_path.glob(".blackbox*"))

@@ -267,5 +267,5 @@ def test_a_node_that_is_missing_is_noticed(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EXPECTED_WORLD_SIZE", "4")
-    with pytest.raises(UserError, match="1 processes have met, 4 were to"):
+    with pytest.raises(UserError, match="1 processes have met instead of 4"):
         pretrain_here(corpus, tmp_path)

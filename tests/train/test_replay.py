@@ -74,7 +74,7 @@ def test_a_tokenizer_that_is_gone_is_named(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(trained[0] / "tokens", tmp_path / "tokens")
-    with pytest.raises(UserError, match=r"tokenizer\.model: no such file; name the run's data root"):
+    with pytest.raises(UserError, match=r"tokenizer\.model: no such file; pass the run's data root"):
         replay((tmp_path, trained[1]), STEP, monkeypatch)
 
 

@@ -70,7 +70,7 @@ def test_the_ranks_save_and_leave(corpus: Path, tmp_path: Path, number: int, to_
     assert not (tmp_path / "DONE").exists()
     saved = [path.name for path in (tmp_path / "checkpoints").iterdir()]
     assert saved == [f"step_{last_step(tmp_path):07d}"]
-    assert "the same command goes on from here" in said
+    assert "the same command resumes from here" in said
 
 
 @pytest.mark.slow

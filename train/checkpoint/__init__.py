@@ -1,5 +1,6 @@
-"""Saving a run and going on with it.
+"""Saving checkpoints and resuming from them.
 
-`save.py` writes checkpoints in the background, `load.py` describes the files, checks and reads them,
-`resume.py` chooses the one to go on from. Read `load.py` first: its docstring lists the files.
+In: a strategy's state. Out: checkpoints/step_<n>/ in the run's folder. `load.py` checks and reads
+checkpoints, `save.py` writes them in the background, `resume.py` chooses the one to resume from. Read
+`load.py` first: its docstring lists the files.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints: checkpoints/step_<n>/, whole or not there, with no pickle in them. Written by save.py.
+"""Read and check checkpoints. save.py writes them to checkpoints/step_<n>/, complete or not at all.
 
     weights.safetensors   fp32 weights by parameter name (a tied head is absent)
     moments.safetensors   AdamW's exp_avg.<name>, exp_avg_sq.<name>
@@ -7,7 +7,8 @@
     config.yaml           the run, resolved
     manifest.json         size and checksum of the files above, written last
 
-State is kept under the model's own names, whole: it fits any strategy and any number of processes.
+Tensors are stored unsharded under the model's own names, so a checkpoint fits any strategy and any number of
+processes. No file is a pickle: loading runs no code from a checkpoint.
 """
 
 import hashlib
@@ -26,19 +27,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from configs.loader import Config, UserError, read_yaml, validate
-from train.config import NOT_DECISIVE, Run, read_config
+from train.config import NOT_HASHED, Run, read_config
 from train.guard import GuardState
 from train.model.llama import PretrainModel, build_model
 from train.parallel.strategy import DataParallel, State
 
 MANIFEST = "manifest.json"
-NAME = re.compile(r"step_\d{7,}")  # step_0000002_backup is somebody else's
+NAME = re.compile(r"step_\d{7,}")  # does not match a user's copy such as step_0000002_backup
 FILES = ("config.yaml", "moments.safetensors", "rng.safetensors", "state.json", "weights.safetensors")
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class FileFacts(Config):
-    """What a manifest says about one file."""
+    """A manifest's entry for one file."""
 
     bytes: int
     xxh3_128: str
@@ -49,24 +50,24 @@ class Manifest(pydantic.RootModel[dict[str, FileFacts]]):
 
 
 class TrainState(Config):
-    """Where a run stands, and what it must not change."""
+    """How far a run has come, and the hashes of everything that must not change on resuming."""
 
     step: int
     tokens_seen: int
     config_sha256: str
     data_fingerprint: str
-    val_fingerprint: str = ""  # of a checkpoint from before it was kept: not compared
+    val_fingerprint: str = ""  # empty in old checkpoints, and then not compared
     tokenizer_sha256: str
     guard: GuardState = GuardState()
 
     @property
     def updates(self) -> int:
-        """Steps that updated the weights."""
+        """Number of steps that updated the weights."""
         return self.step - self.guard.skipped
 
 
 class StoredTensors(Mapping[str, Tensor]):
-    """The tensors of an open safetensors file by name, each read when it is asked for and not kept."""
+    """The tensors of an open safetensors file by name; each access reads one, and none is kept."""
 
     def __init__(self, file: Any, prefix: str = "") -> None:
         self._file, self._prefix = file, prefix
@@ -83,9 +84,9 @@ class StoredTensors(Mapping[str, Tensor]):
 
 
 def load_checkpoint(checkpoint: Path, strategy: DataParallel) -> TrainState:
-    """Take over weights, moments and generators of an intact checkpoint. All ranks call it."""
+    """Load weights, moments and random generators of an intact checkpoint. All ranks must call it."""
     train_state = read_state(checkpoint)
-    # Opened, not read: a strategy takes one tensor after the other and keeps its share.
+    # The strategy reads one tensor after the other and keeps its shard, so memory never holds a whole file.
     with (
         safe_open(checkpoint / "weights.safetensors", "pt") as weights,
         safe_open(checkpoint / "moments.safetensors", "pt") as moments,
@@ -94,7 +95,7 @@ def load_checkpoint(checkpoint: Path, strategy: DataParallel) -> TrainState:
         strategy.load(state, train_state.updates)
     generators = load_file(checkpoint / "rng.safetensors")
     rank = strategy.world.rank
-    # A rank that the checkpoint's run did not have starts with a fresh generator.
+    # A rank beyond the number of processes that saved keeps its fresh generator.
     if f"cpu.{rank}" in generators:
         torch.set_rng_state(generators[f"cpu.{rank}"])
     if strategy.world.device.type == "cuda" and f"cuda.{rank}" in generators:
@@ -103,7 +104,7 @@ def load_checkpoint(checkpoint: Path, strategy: DataParallel) -> TrainState:
 
 
 def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
-    """(newest checkpoint whose files match its manifest, what is wrong with newer ones)."""
+    """(the newest checkpoint whose files match its manifest, one problem for each newer checkpoint)."""
     problems: list[str] = []
     for checkpoint in reversed(list_checkpoints(folder)):
         problem = find_damage(checkpoint)
@@ -114,7 +115,7 @@ def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def find_changes(checkpoint: Path, state: TrainState, run: Run) -> list[str]:
-    """What a checkpoint was trained with that is another now, in words; empty where all is the same."""
+    """What has changed since a checkpoint was saved, in words: configuration, data, tokenizer."""
     before = read_state(checkpoint)
     changes = []
     if before.config_sha256 != state.config_sha256:
@@ -130,27 +131,27 @@ def find_changes(checkpoint: Path, state: TrainState, run: Run) -> list[str]:
 
 
 def _changed_keys(config: Path, run: Run) -> str:
-    """The keys of a checkpoint's configuration whose values decide the numbers and are others in `run`."""
+    """The keys that decide results and differ between a checkpoint's configuration and `run`."""
 
     def flat(whole: dict[str, Any]) -> dict[str, Any]:
-        recipe = {key: value for key, value in whole["recipe"].items() if key not in NOT_DECISIVE}
+        recipe = {key: value for key, value in whole["recipe"].items() if key not in NOT_HASHED}
         return recipe | {f"model.{key}": value for key, value in whole["model"].items()}
 
-    # As it was written: an older program's configuration may hold keys that are none any more.
-    before, now = flat(read_yaml(config)), flat(run.decisive())
+    # Not validated: a configuration that an older version wrote may hold keys that no longer exist.
+    before, now = flat(read_yaml(config)), flat(run.hashed_values())
     pairs = {key: (before.get(key, "absent"), now.get(key, "absent")) for key in sorted(before | now)}
     return ", ".join(f"{key} {was}, now {new}" for key, (was, new) in pairs.items() if was != new)
 
 
 def find_damage(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint's files, naming the file; empty where they match the manifest."""
+    """What is wrong with a checkpoint's files, naming the file; empty if they match the manifest."""
     path = checkpoint / MANIFEST
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
         return f"{path}: {error.strerror}"
     except ValueError:
-        return f"{path}: is no manifest of {', '.join(FILES)} with size and checksum"
+        return f"{path}: is no manifest with size and checksum of {', '.join(FILES)}"
     if set(manifest.root) != set(FILES):
         named = ", ".join(sorted(manifest.root)) or "nothing"
         return f"{path}: names {named} instead of {', '.join(FILES)}"
@@ -166,7 +167,10 @@ def find_damage(checkpoint: Path) -> str:
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint a user means: itself, or the newest intact one of a run's folder. Raises UserError."""
+    """A path to a checkpoint itself, or the newest intact checkpoint of a path to a run's folder.
+
+    Raises UserError if it is damaged, or the run has no intact checkpoint.
+    """
     if (path / MANIFEST).is_file():
         if damage := find_damage(path):
             raise UserError(f"{damage}; take another checkpoint of {path.parent}")
@@ -175,18 +179,18 @@ def find_checkpoint(path: Path) -> Path:
     if checkpoint is None:
         raise UserError("; ".join([*problems, f"{path}: holds no intact checkpoint"]))
     for problem in problems:
-        print(f"damaged checkpoint passed over: {problem}")
+        print(f"skipped a damaged checkpoint: {problem}")
     return checkpoint
 
 
 def read_state(checkpoint: Path) -> TrainState:
-    """state.json of a checkpoint."""
+    """Read state.json of a checkpoint. Raises UserError if its content is wrong."""
     path = checkpoint / "state.json"
     return validate(TrainState, json.loads(path.read_text()), str(path))
 
 
 def load_model(checkpoint: Path) -> tuple[PretrainModel, Run]:
-    """Model (fp32, on the CPU) and run of a checkpoint."""
+    """The model (fp32, on the CPU) and the run of an intact checkpoint."""
     run = read_config(checkpoint / "config.yaml")
     model = build_model(run.model, run.recipe.init_seed)
     weights = load_file(checkpoint / "weights.safetensors")
@@ -197,37 +201,38 @@ def load_model(checkpoint: Path) -> tuple[PretrainModel, Run]:
 
 
 def tokenizer_folder(data_root: Path, run: Run, sha256: str) -> Path:
-    """The run's tokenizer, whose hash is known. Raises UserError where it is gone or another one."""
+    """Folder of the run's tokenizer. Raises UserError if it is missing or its hash is not `sha256`."""
     folder = data_root / "tokenizers" / run.recipe.tokenizer
     path = folder / "tokenizer.model"
     if not path.is_file():
-        raise UserError(
-            f"{path}: no such file; name the run's data root with --data or run `make preprocess`"
-        )
+        raise UserError(f"{path}: no such file; pass the run's data root as --data or run `make preprocess`")
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise UserError(f"{path}: is not the tokenizer that {run.run_id} was trained with; name its --data")
+        raise UserError(
+            f"{path}: is not the tokenizer that {run.run_id} was trained with; pass the run's data root "
+            f"as --data"
+        )
     return folder
 
 
 def set_aside(checkpoint: Path) -> Path:
-    """Rename a damaged checkpoint, so that nothing counts it as one; returns where it lies now."""
+    """Rename a damaged checkpoint so that it no longer counts as one; return its new path."""
     aside = checkpoint.with_name(f"damaged_{checkpoint.name}")
-    shutil.rmtree(aside, ignore_errors=True)  # of the same step, damaged before
+    shutil.rmtree(aside, ignore_errors=True)  # an earlier damaged checkpoint of the same step
     return checkpoint.rename(aside)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of a run, damaged ones included, by step."""
+    """A run's checkpoints in order of their steps, including damaged ones."""
     return sorted((path for path in folder.glob("step_*") if NAME.fullmatch(path.name)), key=step_of)
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step after which a checkpoint was taken, from its name."""
+    """The last step before the checkpoint, from its name."""
     return int(checkpoint.name.removeprefix("step_"))
 
 
 def file_facts(path: Path) -> FileFacts:
-    """Size and checksum of a file, as a manifest holds them."""
+    """Size and xxh3_128 checksum of a file, as the manifest holds them."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:
         while piece := file.read(1 << 24):

@@ -1,4 +1,4 @@
-"""Where a run goes on: chosen by the main process, the same for all."""
+"""Choose the checkpoint from which a run resumes: the main process decides for all."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from train.parallel.world import World
 
 
 def find_resume(folder: Path, world: World) -> Path | None:
-    """The newest intact checkpoint in a run's folder; None where the run has none yet.
+    """The newest intact checkpoint in a run's folder; None if the run has not saved any yet.
 
-    Damaged newer ones are named and set aside. Raises UserError, in all processes, where a run has lost all
-    that it saved: it would begin at step 0 unasked.
+    Damaged newer ones are reported and renamed. Raises UserError in all processes if a run has lost all its
+    checkpoints, because it would silently start again at step 0.
     """
     newest, lost = None, ""
     if world.is_main:
@@ -20,12 +20,14 @@ def find_resume(folder: Path, world: World) -> Path | None:
         if newest:
             damaged = [path for path in list_checkpoints(checkpoints) if step_of(path) > step_of(newest)]
             for path, problem in zip(reversed(damaged), problems, strict=True):
-                print(f"damaged checkpoint, now {set_aside(path).name}, an earlier one is taken: {problem}")
+                print(
+                    f"renamed a damaged checkpoint to {set_aside(path).name}, using an earlier one: {problem}"
+                )
         elif problems:
             lost = f"no checkpoint is intact ({'; '.join(problems)})"
         elif (folder / "DONE").is_file():
             lost = f"DONE says that the run is finished, but {checkpoints} holds no checkpoint"
-    if lost := world.from_main(lost):
-        raise UserError(f"{folder}: {lost}: bring one back, or remove {folder} to begin anew")
-    chosen = world.from_main(str(newest) if newest else "")
+    if lost := world.broadcast(lost):
+        raise UserError(f"{folder}: {lost}: restore one, or remove {folder} to begin anew")
+    chosen = world.broadcast(str(newest) if newest else "")
     return Path(chosen) if chosen else None

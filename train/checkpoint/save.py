@@ -1,4 +1,4 @@
-"""Checkpoints written while training goes on: a copy of the state is taken, a thread writes it."""
+"""Save checkpoints while training continues: the state is copied, and a thread writes the copy."""
 
 import errno
 import os
@@ -28,23 +28,23 @@ from train.parallel.strategy import DataParallel, State
 
 
 class Saver:
-    """Writes a run's checkpoints, one at a time, and deletes those that retention does not keep.
+    """Writes a run's checkpoints, one at a time, and deletes those that the run does not keep.
 
-    All processes call `save`, the main one writes. Training stands still while the state is copied (and for
-    the rest of the checkpoint before, should it not be written yet).
+    All processes must call `save`; the main process writes. Training waits while the state is copied, and
+    also until the checkpoint before is on disk.
     """
 
     def __init__(self, folder: Path, strategy: DataParallel) -> None:
         self.folder, self.strategy = folder, strategy
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
-        self._written: deque[int] = deque()  # appended to by the thread
+        self._written: deque[int] = deque()  # the thread appends to it
         if strategy.world.is_main:
-            for unfinished in folder.glob(".step_*.tmp"):  # of a killed run
+            for unfinished in folder.glob(".step_*.tmp"):  # left by a killed process
                 shutil.rmtree(unfinished)
 
     def save(self, train_state: TrainState) -> None:
-        """Copy the state and begin to write it. Raises UserError where the last one could not be written."""
+        """Copy the state and start writing it. Raises UserError if the checkpoint before failed."""
         self.wait()
         strategy, world = self.strategy, self.strategy.world
         state = strategy.state()
@@ -56,17 +56,17 @@ class Saver:
                 f"{kind}.{r}": t.cpu() for kind, tensors in rng.items() for r, t in enumerate(tensors)
             }
             arguments = (self.folder, train_state, strategy.run, state, generators)
-            # Not a daemon: a process that leaves the usual way waits for it.
+            # Not a daemon thread: the interpreter waits for it before it exits.
             self._thread = threading.Thread(target=self._write, args=arguments, name="checkpoint")
             self._thread.start()
 
     def written(self) -> list[int]:
-        """Steps whose checkpoint was committed since the last call. Raises UserError where one failed."""
+        """Steps whose checkpoint reached the disk since the last call. Raises UserError if one failed."""
         self._raise()
         return [self._written.popleft() for _ in range(len(self._written))]
 
     def wait(self) -> None:
-        """Wait until nothing is being written. Raises UserError where it could not be."""
+        """Wait until no checkpoint is being written. Raises UserError if one could not be."""
         if self._thread:
             self._thread.join()
             self._thread = None
@@ -75,7 +75,7 @@ class Saver:
     def _write(self, *arguments: object) -> None:
         try:
             self._written.append(write_checkpoint(*arguments))  # type: ignore[arg-type]
-        except Exception as error:  # whatever it is, it belongs to who saves
+        except Exception as error:  # any error: the training thread raises it
             self._error = error
 
     def _raise(self) -> None:
@@ -87,9 +87,9 @@ class Saver:
 def write_checkpoint(
     folder: Path, train_state: TrainState, run: Run, state: State, generators: dict[str, Tensor]
 ) -> int:
-    """Write step_<n> aside, rename it, delete what retention does not keep; returns the step.
+    """Write step_<n> under a temporary name, rename it, delete what is not kept any more; return the step.
 
-    Raises UserError where the disk does not take it; nothing of it is left then.
+    Raises UserError if the disk does not accept it; nothing of it is left then.
     """
     final = folder / f"step_{train_state.step:07d}"
     temporary = folder / f".{final.name}.tmp"
@@ -114,7 +114,7 @@ def write_checkpoint(
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
     _to_disk(folder)
-    # Of a later step there can be a damaged one only: it must not push out what was just written.
+    # Checkpoints of later steps can only be damaged ones. They must not count among the `keep_last` newest.
     until_now = [path for path in list_checkpoints(folder) if step_of(path) <= train_state.step]
     for checkpoint in until_now[: -run.recipe.keep_last]:
         if not run.keeps_for_good(step_of(checkpoint)):
@@ -123,7 +123,7 @@ def write_checkpoint(
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """safetensors' own writer, whose errors name no file. Raises OSError with the file's name."""
+    """`save_file` of safetensors, whose errors name no file. Raises OSError with the file's name."""
     try:
         save_file(tensors, path)
     except SafetensorError as error:
@@ -131,19 +131,19 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def _why_unwritten(temporary: Path, state: State, error: OSError) -> str:
-    """The sentence about a checkpoint that the disk did not take: file, amount, cure."""
+    """The message about a checkpoint that could not be written: file, size, remedy."""
     needed = sum(tensor.nbytes for tensors in state for tensor in tensors.values())
     free = shutil.disk_usage(next(folder for folder in temporary.parents if folder.is_dir())).free
     kept = list_checkpoints(temporary.parent)
     return (
         f"{error.filename or temporary}: could not be written ({error.strerror}): the checkpoint takes "
-        f"{format_bytes(needed)}, {format_bytes(free)} are free: make room and start again, the run goes on "
+        f"{format_bytes(needed)}, {format_bytes(free)} are free: make room and start again; the run resumes "
         f"from {kept[-1].name if kept else 'its beginning'}"
     )
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file or folder is on the disk: a rename must not outrun what it names."""
+    """Wait until a file or folder is on disk: after a crash a renamed folder must not hold empty files."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,5 +1,6 @@
 """From token shards on disk to the batches of each step.
 
-`shards.py` reads the files, `order.py` decides which window sample k is, `batches.py` puts both
-together. Read `batches.py` first.
+In: $DATA/tokens/<corpus>-<tokenizer>/. Out: `Batch` with inputs and targets of shape (B, T). `shards.py`
+reads the files, `order.py` maps sample numbers to windows, and `batches.py` combines both. Read `batches.py`
+first.
 """

@@ -1,9 +1,9 @@
-"""Which tokens a step sees: sample k is a function of the seed and the data alone, not of ranks or restarts.
+"""The batches of each step. Sample k depends on the seed and the data alone, not on ranks or restarts.
 
-A sample is a window of T + 1 tokens that overlaps the next by one: every token of a domain's stream but
-the first is a target once an epoch. Domains are interleaved by integer arithmetic (exact counts, nothing
-to store). Within a domain, blocks of neighbouring windows are permuted, and then windows within a pool of
-blocks: a batch is as mixed as the pool, and a shared disk still reads whole blocks in a row.
+A sample is a window of T + 1 tokens that overlaps the next window by one, so every token of a domain's stream
+except the first is a target once in an epoch. Integer arithmetic interleaves the domains: counts are exact,
+and nothing is stored. Within a domain, blocks of neighbouring windows are permuted, and then windows within a
+pool of blocks. Batches are thus well mixed, and yet reads from a shared disk stay sequential within a block.
 """
 
 from collections import deque
@@ -25,8 +25,9 @@ from train.model.loss import IGNORE
 
 WEIGHT_UNIT = 1_000_000  # mixture weights are rounded to millionths, so that interleaving is exact
 
-READ_AHEAD = 8  # micro-batches held ready: a sixteenth of the full run's step on two devices, 1.6 MB
-# Of each sample: domain number, first position in its stream, tokens (inputs and the last target).
+# Micro-batches held ready: an eighth of a process's step in the full run on two devices, 1.6 MB.
+READ_AHEAD = 8
+# Three int64 arrays with one number a sample: domain, first position in its stream, tokens (T + 1 or fewer).
 Windows = tuple[np.ndarray, np.ndarray, np.ndarray]
 Item = TypeVar("Item")
 
@@ -36,29 +37,30 @@ class Batch:
     """B sequences of T tokens."""
 
     input_ids_BT: torch.Tensor  # int64
-    targets_BT: torch.Tensor  # int64, IGNORE where there is none
-    domains_B: torch.Tensor  # int64, numbers in TrainingData.domains
+    targets_BT: torch.Tensor  # int64, the next token of each input; IGNORE for padding
+    domains_B: torch.Tensor  # int64, indices into TrainingData.domains
 
     def pinned(self) -> "Batch":
-        """The batch in page-locked memory, from which CUDA copies while the host goes on."""
+        """The batch in page-locked memory, from which CUDA copies asynchronously."""
         return self._each(torch.Tensor.pin_memory)
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device; the host waits for the copy only where the batch is not pinned."""
+        """The batch on a device; the copy is asynchronous if the batch is pinned."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
         return Batch(change(self.input_ids_BT), change(self.targets_BT), change(self.domains_B))
 
     def target_counts_B(self) -> torch.Tensor:
-        """Targets of each sequence (float64)."""
+        """Number of targets in each sequence (B, float64)."""
         return (self.targets_BT != IGNORE).sum(dim=1, dtype=torch.float64)
 
 
 class TrainingData:
-    """The training samples of a run."""
+    """The training samples of a run: which window each sample is, and its tokens."""
 
     def __init__(self, tokens: TokenSet, run: Run) -> None:
+        """Raises UserError if a domain has no whole window or the mixture does not fit the domains."""
         recipe = run.recipe
         self.tokens = tokens
         self.sequence_length = recipe.sequence_length
@@ -67,7 +69,9 @@ class TrainingData:
         self._orders = []
         self._truncates = recipe.packing == "truncate"
         if self._truncates and recipe.curriculum:
-            raise UserError("packing: truncate has no blocks to order: leave curriculum out")
+            raise UserError(
+                "packing: truncate has no blocks that a curriculum could order: leave curriculum out"
+            )
         windows = {
             name: len(s.documents.start) if self._truncates else (s.n_tokens - 1) // recipe.sequence_length
             for name, s in tokens.domains.items()
@@ -77,8 +81,8 @@ class TrainingData:
             if not n_windows:
                 stream = tokens.domains[name]
                 raise UserError(
-                    f"{stream.folder}: holds {stream.n_tokens:,} tokens, one window takes "
-                    f"{recipe.sequence_length} + 1; bring more papers"
+                    f"{stream.folder}: holds {stream.n_tokens:,} tokens, but one window takes "
+                    f"{recipe.sequence_length} + 1; add papers"
                 )
             key = (recipe.data_seed, name)
             scores = None
@@ -99,7 +103,7 @@ class TrainingData:
         named = {str(name): weight for name, weight in mixture.items()}
         if missing := [name for name in named if name not in self.domains]:
             raise UserError(
-                f"{self.tokens.folder}: the mixture names {', '.join(missing)}, which it does not hold"
+                f"{self.tokens.folder}: holds no {', '.join(missing)}, which the mixture names; leave it out"
             )
         weights = [round(named.get(name, 0) * WEIGHT_UNIT) for name in self.domains]
         if lost := [name for name, weight in named.items() if weight > 0 and not round(weight * WEIGHT_UNIT)]:
@@ -108,12 +112,12 @@ class TrainingData:
                 f"multiply all weights by the same number"
             )
         if not sum(weights):
-            raise UserError(f"mixture: {named}: at least one weight is positive; 0 leaves a domain out")
+            raise UserError(f"mixture: {named}: at least one weight must be positive; 0 leaves a domain out")
         return weights
 
     @property
     def unique_tokens(self) -> dict[str, int]:
-        """Target tokens of one epoch of each domain: whatever a run trains beyond them, it trains again."""
+        """Target tokens in one epoch of each domain; beyond them the run repeats its data."""
         unique = {}
         for name, order, stream in zip(self.domains, self._orders, self._streams, strict=True):
             unique[name] = order.n_windows * self.sequence_length
@@ -123,7 +127,7 @@ class TrainingData:
         return unique
 
     def describe_passes(self, n_samples: int) -> str:
-        """How often a run of `n_samples` sees each domain's unique tokens, for people."""
+        """How often a run of `n_samples` sees each domain's unique tokens, as text."""
         counts = zip(self.unique_tokens.items(), self._orders, self.mixture.counts(n_samples), strict=True)
         return ", ".join(
             f"{name} {count / order.n_windows:.2f} x {unique:,} tokens"
@@ -131,7 +135,7 @@ class TrainingData:
         )
 
     def locate(self, samples: np.ndarray) -> Windows:
-        """Where each sample's window lies: with `packing: truncate` at the beginning of a document."""
+        """The window of each sample (int64 numbers); with `packing: truncate`, a document's beginning."""
         domain, index = self.mixture.locate(samples)
         start, length = np.empty_like(index), np.full_like(index, self.sequence_length + 1)
         for number, (order, stream) in enumerate(zip(self._orders, self._streams, strict=True)):
@@ -145,22 +149,22 @@ class TrainingData:
         return domain, start, length
 
     def count_targets(self, samples: np.ndarray) -> int:
-        """Target tokens of the samples: all positions, but for the padding of truncated documents."""
+        """Target tokens of the samples: all positions except the padding of truncated documents."""
         if not self._truncates:
             return len(samples) * self.sequence_length
         return int((self.locate(samples)[2] - 1).sum())
 
     def locate_each(self, samples: np.ndarray, micro_batch_size: int) -> Iterator[Windows]:
-        """`locate` of each micro-batch. All samples are located at once: that is dear for few."""
+        """`locate` of each micro-batch, computed at once for all: one call has a high fixed cost."""
         cuts = np.arange(micro_batch_size, len(samples), micro_batch_size)
         return zip(*(np.split(found, cuts) for found in self.locate(samples)), strict=True)
 
     def batch(self, samples: np.ndarray) -> Batch:
-        """Inputs and targets of the samples (int64 numbers)."""
+        """Inputs and targets of the samples (int64 sample numbers)."""
         return self.read(self.locate(samples))
 
     def read(self, windows: Windows) -> Batch:
-        """Inputs and targets of windows that `locate` found."""
+        """Inputs and targets of the windows that `locate` found."""
         domain, start, length = windows
         inputs_BT = np.full((len(start), self.sequence_length), self.tokens.eod_id, dtype=np.int64)
         targets_BT = np.full_like(inputs_BT, IGNORE)
@@ -170,20 +174,21 @@ class TrainingData:
         return Batch(torch.from_numpy(inputs_BT), torch.from_numpy(targets_BT), torch.from_numpy(domain))
 
     def spans(self, samples: np.ndarray) -> np.ndarray:
-        """What the samples train on, in order: rows of (id hash, first, end), positions within a document.
+        """The pieces of documents that are the samples' targets, in order.
 
-        uint64, shape (spans, 3). A document's end-of-document token counts as its last.
+        Returns a uint64 array of shape (spans, 3): hash of the document's id, first position and end position
+        (exclusive) in the document. The end-of-document token is the document's last position.
         """
         domain, start, length = self.locate(samples)
         first, end = start + 1, start + length
-        low, high = np.empty_like(start), np.empty_like(start)  # documents of each sample: low, ..., high - 1
+        low, high = np.empty_like(start), np.empty_like(start)  # a sample's documents: low, ..., high - 1
         for number, stream in enumerate(self._streams):
             here = domain == number
             starts = stream.documents.start
             low[here] = np.searchsorted(starts, first[here], side="right") - 1
             high[here] = np.searchsorted(starts, end[here] - 1, side="right")
         count = high - low
-        sample = np.repeat(np.arange(len(samples)), count)  # of each row
+        sample = np.repeat(np.arange(len(samples)), count)  # the sample of each row of the result
         document = low[sample] + np.arange(len(sample)) - np.repeat(np.cumsum(count) - count, count)
         rows = np.empty((len(sample), 3), np.uint64)
         for number, stream in enumerate(self._streams):
@@ -196,12 +201,15 @@ class TrainingData:
         return rows
 
     def span_hash(self, samples: np.ndarray) -> str:
-        """Hash of `spans`: two runs with equal hashes at a step saw the same text in it."""
+        """Hash of `spans`: two runs with equal hashes at a step trained on the same text in it."""
         return xxhash.xxh3_128_hexdigest(self.spans(samples).astype("<u8").tobytes())
 
 
 def math_shares(stream: DomainTokens, block_tokens: int) -> np.ndarray:
-    """Share of mathematics in each block of a stream: its documents', weighted by their tokens in it."""
+    """Share of mathematics in each block of a stream (float64, one number a block).
+
+    It is the mean of `math_share` over the block's documents, weighted by their tokens in the block.
+    """
     documents = stream.documents
     ends = documents.start + documents.n_tokens
     mathematics = np.cumsum(documents.math_share * documents.n_tokens, dtype=np.float64)
@@ -211,7 +219,7 @@ def math_shares(stream: DomainTokens, block_tokens: int) -> np.ndarray:
 
 
 def step_samples(step: int, run: Run) -> np.ndarray:
-    """Sample numbers of step 1, 2, … on all ranks together."""
+    """Sample numbers of a step (from 1) on all ranks together (int64, `global_batch_size` of them)."""
     batch = run.recipe.global_batch_size
     return np.arange((step - 1) * batch, step * batch)
 
@@ -227,8 +235,8 @@ def rank_batches(
 ) -> Iterator[Batch]:
     """A rank's micro-batches of all steps after `after_step`: an equal share of each step's samples.
 
-    `workers` threads read ahead of whoever takes the batches, and pin them where CUDA is to have them; with 0
-    each is read when it is asked for.
+    `workers` threads read READ_AHEAD micro-batches ahead and, with `pin`, put them in page-locked memory.
+    With 0 workers each batch is read when it is requested.
     """
 
     def read(windows: Windows) -> Batch:
@@ -244,7 +252,7 @@ def rank_batches(
 
 
 def read_ahead(items: Iterator[Item], read: Callable[[Item], Batch], workers: int) -> Iterator[Batch]:
-    """`map(read, items)` in order, READ_AHEAD ahead by threads: copying from a map lets others work."""
+    """`map(read, items)` in order, READ_AHEAD items ahead. Threads suffice: numpy copies without the GIL."""
     if not workers:
         yield from map(read, items)
         return
@@ -257,36 +265,36 @@ def read_ahead(items: Iterator[Item], read: Callable[[Item], Batch], workers: in
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Fixed windows of one domain: whole documents, so that their bytes are known exactly.
+    """The validation windows of one domain. They hold whole documents, whose bytes are known exactly.
 
-    A row is one document's part of a window: the window's tokens, and targets of this document alone. So the
-    losses of rows sum to those of documents, and these to the domain's.
+    A row is one document's part of a window: it has the window's tokens, but targets of this document only. So
+    the losses of rows add up to those of documents, and these to the domain's.
     """
 
     input_ids_RT: torch.Tensor  # int64
     targets_RT: torch.Tensor  # int64, IGNORE outside the row's document
-    document_R: torch.Tensor  # int64, index into the next three
-    id_hashes: tuple[str, ...]  # of each document: xxh3_64 of its id, in hexadecimal
-    n_tokens_of: tuple[int, ...]  # targets of each document, its end-of-document token included
-    n_bytes_of: tuple[int, ...]  # UTF-8 bytes of the text that these spell
+    document_R: torch.Tensor  # int64, index of the row's document in the next three fields
+    id_hashes: tuple[str, ...]  # xxh3_64 of each document's id, in hexadecimal
+    n_tokens_of: tuple[int, ...]  # targets of each document, including its end-of-document token
+    n_bytes_of: tuple[int, ...]  # UTF-8 bytes of each document's text
 
     @property
     def n_tokens(self) -> int:
-        """Targets."""
+        """Number of targets."""
         return sum(self.n_tokens_of)
 
     @property
     def n_bytes(self) -> int:
-        """UTF-8 bytes of the text that the targets spell."""
+        """UTF-8 bytes of the documents' text."""
         return sum(self.n_bytes_of)
 
 
 def validation_set(stream: DomainTokens, eod_id: int, n_tokens: int, sequence_length: int) -> ValidationSet:
-    """Whole documents of a domain, at least one, until there are `n_tokens`.
+    """Whole documents of a domain, at least one, until they hold `n_tokens`.
 
-    Documents come in the order of their ids' hashes: a sample of all years, and nearly the same one when
-    the corpus grows. An end-of-document token stands before the first, so that every token is a target;
-    the end-of-document tokens are predicted and paid for, and spell no bytes.
+    Documents are taken in the order of their ids' hashes. That samples all years, and changes little when the
+    corpus grows. An end-of-document token precedes the first document, so every token of a document is a
+    target. End-of-document tokens count in the loss but add no bytes.
     """
     documents = stream.documents
     order = np.argsort(documents.id_hash, kind="stable")

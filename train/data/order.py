@@ -1,6 +1,6 @@
-"""Which window sample k is: permutations, the interleaving of domains and how it changes in a run.
+"""Which window sample k is: permutations, the interleaving of domains, and its change during a run.
 
-All are functions of k: nothing is stored, and any position is found at once.
+All are functions of k, so nothing is stored, and a run can start at any sample in constant time.
 """
 
 import functools
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import xxhash
 
-# Blocks whose windows are shuffled together. 64 blocks of 64 windows are 4,096 samples of a domain, two
-# steps of the full batch, and 12.6 MB of page cache.
+# Blocks whose windows are shuffled together. 64 blocks of 64 windows are 4,096 samples of one domain: two
+# steps of the full run, and 12.6 MB of page cache.
 POOL_BLOCKS = 64
 NEVER = 1 << 62  # a sample that no run reaches
 
 
 def permutation(n: int, key: object) -> np.ndarray:
-    """A permutation of range(n) (int64) that depends on `key` alone: on no library's generator or version.
+    """A permutation of range(n) (int64) that depends on `key` alone, not on a library's version.
 
-    It sorts the numbers by SplitMix64 (Steele et al. 2014), a bijection, so that there are no ties.
+    It sorts the numbers by their SplitMix64 values (Steele, Lea and Flood 2014, "Fast splittable pseudorandom
+    number generators", figure 16). SplitMix64 is a bijection, so there are no ties.
     """
     seed = np.uint64(xxhash.xxh3_64_intdigest(repr(key).encode()))
     with np.errstate(over="ignore"):
@@ -29,7 +30,7 @@ def permutation(n: int, key: object) -> np.ndarray:
 
 
 class WindowOrder:
-    """Endless order of one domain's windows, epoch after epoch, any position found in constant time."""
+    """The endless order of one domain's windows, epoch after epoch."""
 
     def __init__(
         self,
@@ -39,11 +40,14 @@ class WindowOrder:
         key: tuple[object, ...],
         block_scores: np.ndarray | None = None,
     ) -> None:
-        """`block_scores`: blocks come by rising score in every epoch, instead of permuted."""
+        """`unique_share`: share of the windows that is used at all. `key` seeds the permutations.
+
+        `block_scores`: every epoch sorts the blocks by rising score instead of permuting them.
+        """
         self.n_windows = max(1, round(n_windows * unique_share))  # of an epoch
         self.block_windows = block_windows
         self.key = key
-        # A share takes whole blocks from all over the stream: its beginning would be the oldest papers.
+        # A share below 1 takes blocks from all over the stream, whose beginning holds the oldest papers.
         chosen = np.arange(-(-n_windows // block_windows))
         if unique_share < 1 and (n_full := n_windows // block_windows):
             chosen = permutation(n_full, (*key, "share"))
@@ -54,7 +58,7 @@ class WindowOrder:
         self._pool_slots = functools.lru_cache(maxsize=4)(self._permute_pool)
 
     def windows(self, indices: np.ndarray) -> np.ndarray:
-        """Window numbers (int64) at positions `indices` of the order."""
+        """Window numbers (int64) at the positions `indices` (int64) of the order."""
         epoch, position = np.divmod(indices, self.n_windows)
         pool_windows = self.block_windows * POOL_BLOCKS
         pool, slot = np.divmod(position, pool_windows)
@@ -82,9 +86,9 @@ class WindowOrder:
 def interleave(samples: np.ndarray, weights: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """(domain number, index within the domain) of each sample, in proportion to integer weights.
 
-    The first domain takes its share of the samples evenly (Bresenham's line), the next its share of what
-    is left, and so on: among the first sum(weights) samples each domain has exactly its weight, and any k
-    is found at once.
+    The first domain takes its share of the samples, evenly spaced as in Bresenham's line algorithm (1965);
+    the next takes its share of the rest, and so on. Among the first sum(weights) samples each domain has
+    exactly its weight.
     """
     domain = np.full(samples.shape, len(weights) - 1)
     index = samples.copy()  # among the samples that no earlier domain took
@@ -104,7 +108,10 @@ def interleave(samples: np.ndarray, weights: list[int]) -> tuple[np.ndarray, np.
 
 @dataclass(frozen=True)
 class Mixture:
-    """Weights of the domains, and others from sample `anneal_from` on: each domain goes on where it was."""
+    """Weights of the domains, and other weights from sample `anneal_from` on.
+
+    Annealing changes the weights only: each domain continues in its own order where it was.
+    """
 
     weights: list[int]
     anneal_weights: list[int]
@@ -120,14 +127,14 @@ class Mixture:
         return domain, index
 
     def counts(self, n_samples: int) -> list[int]:
-        """How many of the first `n_samples` each domain gives."""
+        """How many of the first `n_samples` belong to each domain."""
         early = shares(min(n_samples, self.anneal_from), self.weights)
         late = shares(max(0, n_samples - self.anneal_from), self.anneal_weights)
         return [a + b for a, b in zip(early, late, strict=True)]
 
 
 def shares(n_samples: int, weights: list[int]) -> list[int]:
-    """How many of the first `n_samples` that are interleaved by weights each domain gives."""
+    """How many of the first `n_samples` belong to each domain when `interleave` uses these weights."""
     counts, left, total = [], n_samples, sum(weights)
     for weight in weights[:-1]:
         counts.append(left * weight // total if total else 0)

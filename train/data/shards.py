@@ -1,10 +1,10 @@
 """Token shards on disk: $DATA/tokens/<corpus>-<tokenizer>/<split>/<domain>/<tar>.{bin,idx.parquet,json}.
 
-`.bin` holds tokens, every document closed by its end-of-document token; `.idx.parquet` one row a document;
-`.json` counts and fingerprints. A domain is the stream of its shards in the order of their names.
+`.bin` holds the tokens, where an end-of-document token ends every document; `.idx.parquet` has a row for each
+document; `.json` holds counts and fingerprints. A domain is the stream of its shards in order of their names.
 
-A token is a little-endian uint32; or packed, eight in 17 bytes: their low 16 bits, then a byte of their 17th
-bits (preprocess/tokenize_corpus.py). What is read is the same, and so is its fingerprint.
+A token is stored as a little-endian uint32, or packed, eight tokens in 17 bytes: their low 16 bits, then one
+byte with their 17th bits (preprocess/tokenize_corpus.py). Both forms have the same fingerprint.
 """
 
 import bisect
@@ -26,26 +26,27 @@ DTYPE = np.dtype("<u4")
 PACKED_GROUP = 8
 _GROUP = np.dtype([("low", "<u2", PACKED_GROUP), ("high", "u1")])  # 17 bytes
 REMEDY = "run `make preprocess` (for the demo: `make demo`)"
-# Open maps a domain: each costs a file descriptor, of which a process has 1,024; a large corpus has more
-# shards.
+# Memory maps that a domain keeps open. A large corpus has more shards than the 1,024 file descriptors that
+# Linux allows a process by default.
 OPEN_SHARDS = 128
 
 
 @dataclass(frozen=True)
 class Documents:
-    """Documents of a domain in stream order: arrays of one length."""
+    """Documents of a domain in stream order: one-dimensional arrays with one number a document."""
 
     id_hash: np.ndarray  # uint64, xxh3_64 of the arXiv id
     start: np.ndarray  # int64, position of the first token in the domain's stream
-    n_tokens: np.ndarray  # int64, with the end-of-document token
-    n_bytes: np.ndarray  # int64, of the UTF-8 text
-    math_share: np.ndarray  # float32, of its bytes
+    n_tokens: np.ndarray  # int64, including the end-of-document token
+    n_bytes: np.ndarray  # int64, UTF-8 bytes of the text
+    math_share: np.ndarray  # float32, share of the bytes that is mathematics
 
 
 class DomainTokens:
     """One domain's stream of tokens."""
 
     def __init__(self, folder: Path) -> None:
+        """Open the shards of a folder. Raises UserError that names a missing or truncated file."""
         self.folder = folder
         self.shards = sorted(folder / path.name.removesuffix(".bin") for path in folder.glob("*.bin"))
         self.facts: list[dict[str, Any]] = []
@@ -77,9 +78,9 @@ class DomainTokens:
         return {key: sum(facts[key] for facts in self.facts) for key in keys}
 
     def read(self, start: int, n_tokens: int) -> np.ndarray:
-        """`n_tokens` tokens (uint32) from position `start`, across shards where need be."""
+        """`n_tokens` tokens (uint32) from position `start` of the stream, across shards if necessary."""
         parts = []
-        shard = bisect.bisect_right(self._ends_list, start)  # numpy takes three times as long for one number
+        shard = bisect.bisect_right(self._ends_list, start)  # np.searchsorted is three times slower for one
         while n_tokens:
             in_shard = self.facts[shard]["n_tokens"]
             first = start - (self._ends_list[shard] - in_shard)
@@ -107,12 +108,12 @@ class DomainTokens:
 
     def _open(self, shard: int) -> np.ndarray:
         dtype = DTYPE if self.facts[shard]["dtype"] == "uint32" else _GROUP
-        # As a plain array: a memmap makes an object of its own kind of every slice, at a microsecond each.
+        # A view as a plain array: slicing a memmap makes a memmap object, which costs a microsecond.
         return np.memmap(f"{self.shards[shard]}.bin", dtype=dtype, mode="r").view(np.ndarray)
 
 
 def _tokens(mapped: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Tokens `start` to `stop` (uint32) of a mapped shard, packed or not."""
+    """Tokens `start` to `stop` (uint32) of a memory-mapped shard, packed or not."""
     if mapped.dtype == DTYPE:
         return mapped[start:stop]
     first = start // PACKED_GROUP
@@ -137,7 +138,7 @@ def _read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TokenSet:
-    """All domains of one split, and what they were made with."""
+    """All domains of one split, and the tokenizer that made them."""
 
     folder: Path
     domains: dict[str, DomainTokens]
@@ -148,7 +149,10 @@ class TokenSet:
 
 
 def open_tokens(data: Path, corpus: str, tokenizer: str, split: str) -> TokenSet:
-    """Open the shards of a split. Raises UserError where they are unfinished, incomplete or of two kinds."""
+    """Open the shards of a split.
+
+    Raises UserError if shards are unfinished or missing, or if different tokenizers made them.
+    """
     root = data / "tokens" / f"{corpus}-{tokenizer}"
     done = root / "_DONE.json"
     if not done.is_file():
@@ -180,10 +184,10 @@ def open_tokens(data: Path, corpus: str, tokenizer: str, split: str) -> TokenSet
 
 
 def _check_totals(tokens: DomainTokens, promised: dict[str, int], done: Path) -> None:
-    """Raises UserError where a shard went missing, or came in, after the last one was made."""
+    """Raise UserError if a shard was removed or added after the last one was made."""
     if tokens.totals == promised:
         return
-    # More than were made is nothing that making the missing ones mends.
+    # `make preprocess` adds missing shards, but does not remove surplus ones.
     remedy = REMEDY if tokens.n_tokens < promised["n_tokens"] else f"delete {done.parent} and {REMEDY}"
     raise UserError(
         f"{tokens.folder}: its {len(tokens.shards)} shards hold {tokens.n_tokens:,} tokens, "

@@ -1,7 +1,7 @@
-"""How the model computes what it computes: precision of products, recomputation, compilation.
+"""Settings that save memory or time: TF32, deterministic kernels, recomputation, compilation.
 
-None of it changes what is computed but for rounding, and all of it is applied in place before a strategy
-wraps the model, so that parameters keep their names.
+They change results by rounding only. All are applied in place before a strategy wraps the model, so that
+parameters keep their names.
 """
 
 import functools
@@ -14,8 +14,9 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 from train.config import Recipe
 from train.model.llama import PretrainModel
 
-# What selective recomputation keeps: products and attention are dear, all else is cheap to do again.
-KEPT = {
+# Operations whose results selective recomputation saves: matrix products and attention cost the most to
+# repeat.
+SAVED_OPERATIONS = {
     torch.ops.aten.mm.default,
     torch.ops.aten.addmm.default,
     torch.ops.aten._scaled_dot_product_flash_attention.default,
@@ -26,16 +27,17 @@ KEPT = {
 
 
 def set_numerics(recipe: Recipe) -> None:
-    """TF32 for fp32 products on CUDA, and deterministic kernels, where the recipe wants them."""
+    """Set TF32 for fp32 matrix products on CUDA, and deterministic kernels, as the recipe says."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = recipe.tf32
     if recipe.deterministic:
-        # cuBLAS repeats its sums only with a fixed workspace (NVIDIA, "Results reproducibility").
+        # cuBLAS gives the same bits again only with a fixed workspace (its manual, "Results
+        # reproducibility").
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.use_deterministic_algorithms(recipe.deterministic)
 
 
 def prepare_layers(model: PretrainModel, recipe: Recipe) -> None:
-    """Set up recomputation and compilation of each decoder layer, in place."""
+    """Set up recomputation and compilation of each decoder layer in place, as the recipe says."""
     for layer in model.llama.model.layers:
         if recipe.recompute != "none":
             keywords: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}  # no dropout
@@ -51,4 +53,4 @@ def _selective_contexts() -> Any:
 
 
 def _policy(context: Any, operation: Any, *arguments: Any, **keywords: Any) -> CheckpointPolicy:
-    return CheckpointPolicy.MUST_SAVE if operation in KEPT else CheckpointPolicy.PREFER_RECOMPUTE
+    return CheckpointPolicy.MUST_SAVE if operation in SAVED_OPERATIONS else CheckpointPolicy.PREFER_RECOMPUTE

@@ -1,8 +1,9 @@
-"""How many FLOPs a token takes, and how many a device can do: the two sides of an MFU."""
+"""FLOPs a token and peak FLOP/s of a device, for the MFU (model FLOPs utilisation)."""
 
 from train.model.llama import ModelConfig, count_parameters
 
-# Dense bf16 FLOP/s by the vendor's data sheets, by the device's full name: one generation has several.
+# Dense bf16 FLOP/s from NVIDIA's data sheets, by full device name, because the variants of a generation
+# differ.
 PEAK_FLOP_PER_S = {
     "NVIDIA A100-SXM4-40GB": 312e12,
     "NVIDIA A100-SXM4-80GB": 312e12,
@@ -17,15 +18,15 @@ PEAK_FLOP_PER_S = {
 
 
 def peak_flop_per_s(device_name: str) -> float | None:
-    """Peak of one device; None for one that is not listed, which then gets no MFU."""
+    """Dense bf16 FLOP/s of one device; None if it is not listed, and then the log has no MFU."""
     return PEAK_FLOP_PER_S.get(device_name)
 
 
 def flops_per_token(model: ModelConfig, sequence_length: int) -> float:
-    """FLOPs of forward and backward for one token: 6N + 12 L d T (Chowdhery et al. 2022, appendix B).
+    """FLOPs of forward and backward pass for one token: 6 P + 12 L D T (Chowdhery et al. 2022, appendix B).
 
-    N counts the weights that take part in products. A tied head is one of them; the embedding of an untied
-    model is only looked up.
+    P counts the parameters used in matrix products, L layers of width D, T positions. A tied head is among P;
+    the embedding of an untied model is not, as it is only looked up.
     """
     parameters = count_parameters(model)
     if not model.tie_word_embeddings:

@@ -1,9 +1,7 @@
-"""The model: Llama as the transformers library builds it, with a loss of our own.
+"""The model: Llama (Touvron et al. 2023) as the transformers library builds it, with our own loss.
 
-The library's own model keeps every consumer working without a conversion (export, `generate`, vLLM,
-lm-eval). What it lacks is a loss that fits into memory, which `loss.py` adds.
-
-Tensors are named after their shape: B sequences, T positions, N = B * T tokens, D hidden size, V vocabulary.
+With the library's model, `generate`, vLLM and lm-eval need no conversion of weights. Its loss would hold all
+logits in memory at once, so `loss.py` replaces it.
 """
 
 import torch
@@ -15,7 +13,7 @@ from train.model.loss import chunked_cross_entropy, default_chunk_tokens
 
 
 class ModelConfig(Config):
-    """Shape of a model; names are those of `transformers.LlamaConfig`."""
+    """Shape of a model; the names are those of `transformers.LlamaConfig`."""
 
     vocab_size: int
     hidden_size: int
@@ -23,13 +21,13 @@ class ModelConfig(Config):
     num_hidden_layers: int
     num_attention_heads: int
     tie_word_embeddings: bool
-    max_position_embeddings: int = 4096  # the paper's context; training sees `sequence_length` of it
+    max_position_embeddings: int = 4096  # the paper's context length; training uses `sequence_length` of it
     rope_theta: float = 10_000.0  # Llama 1 and 2
     rms_norm_eps: float = 1e-5  # Llama 2
     initializer_range: float = 0.02  # Llama's
 
     def llama(self) -> LlamaConfig:
-        """The library's configuration of this shape."""
+        """The same shape as a configuration of the library."""
         shape = self.model_dump(exclude={"rope_theta"})
         return LlamaConfig(
             **shape,
@@ -44,23 +42,27 @@ class ModelConfig(Config):
 class PretrainModel(nn.Module):
     """Llama with the loss inside `forward`.
 
-    The loss belongs here because DDP, ZeRO and FSDP gather parameters round the root's forward: a head used
-    outside of it would see a shard.
+    DDP, ZeRO and FSDP gather parameters for the root module's forward. A head used outside of it would see
+    only a shard of its weight.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.llama = LlamaForCausalLM(config.llama())
-        self.document_end_id: int | None = None  # given: a token attends to its own document only
-        self.head_chunk_tokens: int | None = None  # None: the device's default
+        self.document_end_id: int | None = None  # if set, a token attends to its own document only
+        self.head_chunk_tokens: int | None = None  # None: the default of the device
 
     def forward(self, input_ids_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Sum of the losses (nats) over all targets but IGNORE, and that of each sequence (B, detached)."""
+        """Losses in nats, summed over all targets except IGNORE.
+
+        Returns the sum over the batch (scalar, fp32, differentiable) and each sequence's sum (B, fp32,
+        detached). Inputs and targets are int64; targets are already shifted by one.
+        """
         positions_BT = None
         if self.document_end_id is not None:
             positions_BT = document_positions(input_ids_BT, self.document_end_id)
-        # Positions that begin anew keep documents apart, but only without a cache and an attention mask:
-        # then the library makes the mask of them. Without positions there is none, and attention is fast.
+        # From positions that restart at 0 the library derives a mask that keeps documents apart, but only
+        # without cache and attention_mask. Without positions there is no mask, and the flash kernel runs.
         hidden_BTD = self.llama.model(
             input_ids=input_ids_BT, position_ids=positions_BT, use_cache=False
         ).last_hidden_state
@@ -73,12 +75,12 @@ class PretrainModel(nn.Module):
         return loss_sum, losses_N.view_as(targets_BT).sum(dim=1)
 
     def named_weights(self) -> dict[str, nn.Parameter]:
-        """Each distinct parameter by its name in a Hugging Face checkpoint (a tied head is absent)."""
+        """Each distinct parameter by its name in a Hugging Face checkpoint; a tied head is absent."""
         return dict(self.llama.named_parameters())
 
 
 def document_positions(input_ids_BT: Tensor, document_end_id: int) -> Tensor:
-    """Position of each token in its own document, or in what of it the window holds (B, T, int64)."""
+    """Position of each token in its document (B, T, int64); counting starts anew with each window."""
     index_T = torch.arange(input_ids_BT.shape[1], device=input_ids_BT.device)
     begins_BT = torch.zeros_like(input_ids_BT, dtype=torch.bool)
     begins_BT[:, 1:] = input_ids_BT[:, :-1] == document_end_id
@@ -86,18 +88,21 @@ def document_positions(input_ids_BT: Tensor, document_end_id: int) -> Tensor:
 
 
 def build_model(config: ModelConfig, init_seed: int) -> PretrainModel:
-    """Model with fp32 weights drawn from `init_seed` alone: the same on every rank and at any world size."""
+    """Model with fp32 weights that depend on `init_seed` alone: the same on every rank."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init_seed)
         return PretrainModel(config)
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Distinct parameters, counted on the meta device: nothing is allocated."""
+    """Number of distinct parameters. They are counted on the meta device, which allocates nothing."""
     with torch.device("meta"):
         return sum(p.numel() for p in PretrainModel(config).parameters())
 
 
 def rope_frequencies(model: nn.Module) -> dict[str, Tensor]:
-    """The rotary frequencies of a model by buffer name. They must stay fp32: bf16 has 8 bits for an angle."""
+    """The rotary frequencies by buffer name (Su et al. 2021, equation 15).
+
+    They must stay fp32: bf16 has 8 bits of precision, too few for the angles of far positions.
+    """
     return {name: buffer for name, buffer in model.named_buffers() if name.endswith("inv_freq")}

@@ -1,8 +1,8 @@
-"""One training step as every strategy carries it out, and the strategy that shares nothing: `ddp`.
+"""The training step of every strategy, and `ddp`, the strategy that shards nothing.
 
-A strategy takes the gradient of a micro-batch, ends the step, and gives and takes the training state
-under the names that the model has, so that a checkpoint fits any strategy and any number of processes.
-Its step exchanges gradients, measures their norm, asks the guard, and only then updates the weights.
+A strategy adds up the gradients of micro-batches and ends the step: it exchanges gradients, measures their
+norm, asks the guard, and only then updates the weights. It saves and loads the training state under the
+model's own parameter names, so that a checkpoint fits any strategy and any number of processes.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from train.model.llama import PretrainModel
 from train.parallel.world import World
 
 Tensors = dict[str, Tensor]
-# From the norm of the step's gradient before clipping: why the step must not reach the weights, "" if it may.
+# Maps the gradient norm before clipping to the reason why a step must not update the weights, "" if it may.
 Judge = Callable[[float], str]
 
 
 class State(NamedTuple):
-    """Weights and AdamW's moments by parameter name: fp32 copies on the main process's CPU."""
+    """Weights and AdamW's moments by parameter name: unsharded fp32 copies on the main process's CPU."""
 
     weights: Mapping[str, Tensor]
     exp_avg: Mapping[str, Tensor]
@@ -31,19 +31,18 @@ class State(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a step came to."""
+    """The result of a step."""
 
-    grad_norm: float  # before clipping
-    fault: str  # why the weights were left alone, "" where they were updated
-    layer_norms: dict[
-        str, float
-    ]  # of each parameter's gradient by name, of a faulty step, on the main process
+    grad_norm: float  # L2 norm over all parameters, before clipping
+    fault: str  # why the weights were not updated, "" if they were
+    layer_norms: dict[str, float]  # of each parameter's gradient; only after a fault, on the main process
 
 
 class DataParallel:
-    """Every process holds everything; DistributedDataParallel averages gradients (for one process: nothing).
+    """Every process holds all weights and moments; DistributedDataParallel averages the gradients.
 
-    bf16 is autocast over fp32 weights, so weights, gradients and their accumulation stay fp32.
+    bf16 means autocast over fp32 weights, so weights, gradients and their accumulation stay fp32. A single
+    process runs the model without a wrapper.
     """
 
     name = "ddp"
@@ -70,27 +69,32 @@ class DataParallel:
     # ---------------------------------------------------------------- what the loop calls
 
     def backward(self, batch: Batch, n_targets: int, last: bool) -> Tensor:
-        """Add the gradient of one micro-batch of a step that has `n_targets` target tokens on all processes.
+        """Add the gradient of one micro-batch to the step's.
 
-        `last`: the step's last micro-batch, after which gradients are exchanged. Returns each sequence's loss
-        sum in nats (B, detached).
+        `n_targets`: target tokens of the whole step, on all processes. `last`: this is the step's last
+        micro-batch, after which gradients are exchanged. Returns each sequence's loss sum in nats (B,
+        detached).
         """
         exchange = self.world.size == 1 or last
         with contextlib.nullcontext() if exchange else self.root.no_sync():
             loss_sum, losses_B = self._forward(batch.input_ids_BT, batch.targets_BT)
-            # DDP averages over processes; the loss is a mean over the tokens of all of them.
+            # DDP divides by the number of processes, but the loss is a mean over the tokens of all of them.
             (loss_sum * (self.world.size / n_targets)).backward()
         return losses_B
 
     @torch.no_grad()
     def step(self, lr: float, judge: Judge = lambda norm: "") -> StepResult:
-        """Ask the judge; clip and update the weights, or leave them alone; clear the gradients."""
+        """End the step: clip the gradients and update the weights unless the judge objects.
+
+        Gradients above the recipe's `clip_grad_norm` are scaled to that norm (Pascanu et al. 2013, algorithm
+        1).
+        """
         gradients = self._gradients()
-        # In fp64: torch's own fp32 norm of a large matrix on the CPU is off by 6e-6.
+        # fp64, because torch's fp32 norm of a large matrix on the CPU has a relative error of 6e-6.
         squares = [torch.linalg.vector_norm(g, dtype=torch.float64) ** 2 for g in gradients]
-        norm = float(self._sum_of_shares(torch.stack(squares).sum()).sqrt())
+        norm = float(self._sum_over_shards(torch.stack(squares).sum()).sqrt())
         fault = judge(norm)
-        # One process that withheld its update alone would part from the others for good.
+        # If a single process skipped its update, its weights would differ from the others' from then on.
         if self.world.any(bool(fault)):
             layer_norms = self._layer_norms()
             self._update(False)
@@ -105,7 +109,7 @@ class DataParallel:
 
     @torch.no_grad()
     def evaluate(self, input_ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """Each sequence's loss sum in nats (B)."""
+        """Each sequence's loss sum in nats (B, fp32). All processes must call it with as many sequences."""
         return self._forward(input_ids_BT, targets_BT)[1]
 
     @torch.no_grad()
@@ -113,19 +117,19 @@ class DataParallel:
         """Copies of weights and moments on the main process. All processes must call it."""
         weights = self.model.named_weights()
         moments = {key: {n: self._moment(w, key) for n, w in weights.items()} for key in State._fields[1:]}
-        return State(self._whole(weights), *(self._whole(tensors) for tensors in moments.values()))
+        return State(self._unsharded(weights), *(self._unsharded(tensors) for tensors in moments.values()))
 
     @torch.no_grad()
     def load(self, state: State, updates: int) -> None:
-        """Take over the state that an optimiser had after `updates` updates."""
+        """Load the weights and moments that a run had after `updates` updates."""
         for name, weight in self.model.named_weights().items():
-            self._share_of(weight).copy_(self._cut(state.weights[name]))
+            self._shard_of(weight).copy_(self._own_shard(state.weights[name]))
             moments = {key: torch.zeros_like(weight) for key in State._fields[1:]}
             for key, moment in moments.items():
-                self._share_of(moment).copy_(self._cut(getattr(state, key)[name]))
+                self._shard_of(moment).copy_(self._own_shard(getattr(state, key)[name]))
             self.optimizer.state[weight] = {"step": self._step_tensor(updates), **moments}
 
-    # ---------------------------------------------------------------- what strategies do differently
+    # ---------------------------------------------------------------- what strategies override
 
     def _forward(self, input_ids_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         bf16 = self.run.recipe.precision == "bf16"
@@ -133,37 +137,37 @@ class DataParallel:
             return self.root(input_ids_BT, targets_BT)
 
     def _gradients(self) -> list[Tensor]:
-        """This process's share of the exchanged gradients, for reading and scaling in place."""
+        """This process's shard of the exchanged gradients, for reading and scaling in place."""
         gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
-        return [self._share_of(gradient) for gradient in gradients]
+        return [self._shard_of(gradient) for gradient in gradients]
 
-    def _sum_of_shares(self, tensor: Tensor) -> Tensor:
-        """A sum over the processes' shares of the gradients, from one over this process's share."""
+    def _sum_over_shards(self, tensor: Tensor) -> Tensor:
+        """The sum over all shards of the gradients, given the sum over this process's shard."""
         return tensor
 
     def _layer_norms(self) -> dict[str, float]:
-        """Norm of each parameter's gradient, on the main process."""
+        """L2 norm of each parameter's gradient, on the main process."""
         gradients = {n: w.grad for n, w in self.model.named_weights().items() if w.grad is not None}
-        return {name: float(g.double().norm()) for name, g in self._whole(gradients).items()}
+        return {name: float(g.double().norm()) for name, g in self._unsharded(gradients).items()}
 
     def _update(self, wanted: bool) -> None:
-        """Let the optimiser update the weights if that is wanted; clear the gradients."""
+        """Update the weights if `wanted`, and clear the gradients."""
         if wanted:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _whole(self, tensors: Mapping[str, Tensor]) -> Tensors:
-        """Copies of whole tensors on the main process's CPU, from what each process holds of them."""
+    def _unsharded(self, tensors: Mapping[str, Tensor]) -> Tensors:
+        """Unsharded copies of tensors on the main process's CPU; elsewhere an empty dictionary."""
         if not self.world.is_main:
             return {}
         return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
-    def _share_of(self, tensor: Tensor) -> Tensor:
-        """The memory that holds this process's share of a tensor of the model or the optimiser."""
+    def _shard_of(self, tensor: Tensor) -> Tensor:
+        """The memory of this process's shard of a tensor of the model or the optimiser."""
         return tensor.detach()
 
-    def _cut(self, whole: Tensor) -> Tensor:
-        """This process's share of a whole tensor."""
+    def _own_shard(self, whole: Tensor) -> Tensor:
+        """This process's shard of an unsharded tensor."""
         return whole
 
     def _moment(self, weight: Tensor, key: str) -> Tensor:
@@ -171,6 +175,6 @@ class DataParallel:
         return torch.zeros_like(weight) if moment is None else moment
 
     def _step_tensor(self, updates: int) -> Tensor:
-        """AdamW's own count of updates; the fused one keeps it beside the weights."""
+        """AdamW's count of updates; the fused implementation keeps it on the device of the weights."""
         fused = self.optimizer.param_groups[0].get("fused")
         return torch.tensor(float(updates), device=self.world.device if fused else "cpu")

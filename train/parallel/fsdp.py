@@ -1,4 +1,4 @@
-"""`fsdp`: each process holds its share of weights, gradients and moments (FSDP2, `fully_shard`)."""
+"""`fsdp`: each process holds a shard of weights, gradients and moments (FSDP2, `fully_shard`)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,10 @@ from train.parallel.ddp import DataParallel, Tensors
 
 
 class FullyShardedDataParallel(DataParallel):
-    """Weights are gathered layer by layer for the forward and backward pass and dropped again.
+    """Gathers the weights of one layer at a time for its forward and backward pass (Zhao et al. 2023).
 
-    Every tensor is a DTensor whose rows are cut in even pieces. bf16: shares, gradient sums and the exchange
-    are fp32, what is gathered to compute with is bf16.
+    Every tensor is a DTensor, sharded evenly over its first dimension. With bf16, shards, gradient sums and
+    the exchange are fp32; gathered weights are bf16.
     """
 
     name = "fsdp"
@@ -30,8 +30,8 @@ class FullyShardedDataParallel(DataParallel):
         names = {weight: name for name, weight in self.model.named_weights().items()}
         for layer in self.model.llama.model.layers:
             fully_shard(layer, mesh=mesh, mp_policy=policy)
-        # The root's group holds what no layer does: the embedding, the head that may be the same tensor, and
-        # the last norm. They stay gathered from the root's forward, which uses the head, to the backward.
+        # The root's group holds the rest: the embedding, the head (which may be the same tensor) and the last
+        # norm. They stay gathered from the root's forward pass to its backward pass.
         root = fully_shard(self.model, mesh=mesh, mp_policy=policy)
         sharded = self.model.named_weights()
         for group in self.optimizer.param_groups:
@@ -48,28 +48,28 @@ class FullyShardedDataParallel(DataParallel):
     def evaluate(self, input_ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
         """As in DataParallel."""
         losses_B = super().evaluate(input_ids_BT, targets_BT)
-        self.root.reshard()  # no backward pass will do it, and a gathered weight is a stale bf16 copy
+        self.root.reshard()  # no backward pass follows that would drop the gathered bf16 copies
         return losses_B
 
     def _forward(self, input_ids_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         return self.root(input_ids_BT, targets_BT)
 
-    def _sum_of_shares(self, tensor: Tensor) -> Tensor:
+    def _sum_over_shards(self, tensor: Tensor) -> Tensor:
         return self.world.sum(tensor)
 
-    def _whole(self, tensors: Mapping[str, Tensor]) -> Tensors:
+    def _unsharded(self, tensors: Mapping[str, Tensor]) -> Tensors:
         wholes: Tensors = {}
         for name, tensor in tensors.items():
             assert isinstance(tensor, DTensor)
-            whole = tensor.full_tensor()  # one at a time: all ranks gather, one keeps
+            whole = tensor.full_tensor()  # one at a time: all ranks gather it, the main process keeps it
             if self.world.is_main:
                 wholes[name] = whole.to("cpu", copy=True)
         return wholes
 
-    def _share_of(self, tensor: Tensor) -> Tensor:
+    def _shard_of(self, tensor: Tensor) -> Tensor:
         assert isinstance(tensor, DTensor)
         return tensor.to_local().detach()
 
-    def _cut(self, whole: Tensor) -> Tensor:
-        pieces = whole.chunk(self.world.size)  # as DTensor's Shard(0) cuts: the last ranks may have nothing
+    def _own_shard(self, whole: Tensor) -> Tensor:
+        pieces = whole.chunk(self.world.size)  # as DTensor's Shard(0) does; the last ranks may get none
         return pieces[self.world.rank] if self.world.rank < len(pieces) else whole[:0]

@@ -1,7 +1,7 @@
-"""`gradient_surgery: pcgrad` (Run 11): each domain's gradient loses what conflicts with the other domains'.
+"""`gradient_surgery: pcgrad` (Run 11): remove from each domain's gradient what conflicts with the others.
 
-Yu et al. 2020, "Gradient Surgery for Multi-Task Learning" (arXiv 2001.06782), algorithm 1; a domain is a
-task.
+The method is algorithm 1 of Yu et al. 2020, "Gradient Surgery for Multi-Task Learning" (arXiv 2001.06782),
+with a domain as a task.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from train.parallel.ddp import DataParallel
 
 
 class PCGrad(DataParallel):
-    """DataParallel with a whole gradient for each domain: three times the memory of one.
+    """DataParallel that holds one gradient for each of the three domains.
 
-    A domain's gradient is that of its share of the step's mean loss, so that without conflicts the sum of the
-    domains' gradients is the plain gradient.
+    A domain's gradient is that of its part of the step's mean loss, so without conflicts the domains'
+    gradients add up to the plain gradient.
     """
 
     def _wrap(self) -> Any:
         self._by_domain: list[list[Tensor]] = []
-        return self.model  # gradients are exchanged here, domain by domain
+        return self.model  # no DDP: `backward` exchanges the gradients of each domain
 
     def backward(self, batch: Batch, n_targets: int, last: bool) -> Tensor:
-        """As in DataParallel; after the last micro-batch the projected gradients are in place."""
+        """As in DataParallel; after the last micro-batch the weights' gradients are the projected ones."""
         weights = list(self.model.parameters())
         if not self._by_domain:
             self._by_domain = [[torch.zeros_like(w) for w in weights] for _ in DOMAINS]
@@ -43,23 +43,23 @@ class PCGrad(DataParallel):
             if self.world.size > 1:
                 for gradient in (g for gradients in self._by_domain for g in gradients):
                     dist.all_reduce(gradient)
-            # The number of updates is part of a checkpoint, so a resumed run draws the same orders.
-            updates = int(self._moment_step(weights[0]))
+            # The number of updates is part of a checkpoint, so a resumed run draws the same random orders.
+            updates = int(self._update_count(weights[0]))
             key = (self.run.recipe.data_seed, "pcgrad", updates)
             for weight, gradient in zip(weights, project(self._by_domain, key), strict=True):
                 weight.grad = gradient
             self._by_domain = []
         return losses_B
 
-    def _moment_step(self, weight: Tensor) -> float:
+    def _update_count(self, weight: Tensor) -> float:
         return float(self.optimizer.state.get(weight, {}).get("step", 0))
 
 
 def project(by_task: Sequence[Sequence[Tensor]], key: tuple[object, ...]) -> list[Tensor]:
-    """The sum over tasks of their gradients, each without its component against any other task's.
+    """The sum of the tasks' gradients, each projected onto the normal planes of those it conflicts with.
 
-    `by_task`: for each task its gradient of each parameter; all parameters together are one vector. `key`
-    decides the order in which a task meets the others. Dot products are summed in fp64.
+    `by_task` holds each task's gradients of all parameters, which together form one vector. `key` seeds the
+    order in which a task's gradient is compared with the others. Dot products are summed in fp64.
     """
     tasks = [task for task, gradients in enumerate(by_task) if _dot(gradients, gradients) > 0]
     total = [torch.zeros_like(gradient) for gradient in by_task[0]]

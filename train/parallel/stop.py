@@ -1,7 +1,7 @@
 """Requests to stop a run: SIGTERM, SIGINT and the death of the launcher.
 
-After the first, all processes agree on a step, save a checkpoint and leave, as with the file STOP. A second
-signal ends the process at once.
+After the first request all processes finish the same step, save a checkpoint and exit, as with the file STOP.
+A second signal ends the process at once.
 """
 
 import os
@@ -10,10 +10,11 @@ import threading
 import time
 from types import FrameType
 
-# One Ctrl-C reaches a process twice: from the terminal, and forwarded by torchrun. scancel does the same.
+# One Ctrl-C reaches a process twice, from the terminal and from torchrun; so does one scancel. Signals within
+# this time count as one.
 SAME_SIGNAL_S = 3.0
 LAUNCHER_POLL_S = 0.5
-# After its launcher died a process has this long to save: its peers may be gone, and no collective ends then.
+# Time that a process has to save after its launcher died. If its peers are gone, collectives never end.
 LAUNCHER_GRACE_S = 300.0
 
 
@@ -27,7 +28,7 @@ class StopRequest:
     def listen(self, exit_code: int) -> None:
         """Install the signal handlers (main thread only) and, under torchrun, watch the launcher.
 
-        `exit_code`: of a process that cannot save after its launcher died.
+        `exit_code` is what a process returns if it cannot save after its launcher died.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
@@ -46,10 +47,10 @@ class StopRequest:
             self.requested, self._first_signal_s = True, now
             if os.environ.get("RANK", "0") == "0":
                 self._say(
-                    f"{signal.Signals(number).name}: saving a checkpoint after this step; again to end now"
+                    f"{signal.Signals(number).name}: saving a checkpoint after this step; repeat to end now"
                 )
         elif now - self._first_signal_s > SAME_SIGNAL_S:
-            os._exit(128 + number)  # as the shell reports a process that a signal ended
+            os._exit(128 + number)  # the exit code that a shell reports for a signal
 
     def _watch_launcher(self, launcher: int, exit_code: int) -> None:
         while os.getppid() == launcher:
@@ -67,4 +68,4 @@ class StopRequest:
         os.write(2, f"\n{sentence}\n".encode())  # print is not safe in a signal handler
 
 
-STOP_REQUEST = StopRequest()  # of this process; signals have no other place to report to
+STOP_REQUEST = StopRequest()  # global, because signal handlers are global to a process

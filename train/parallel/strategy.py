@@ -1,11 +1,11 @@
-"""Which strategy a run gets. The loop knows the interface (`DataParallel`), not which one runs.
+"""Select the strategy of a run. The training loop only knows the interface `DataParallel`.
 
-    ddp            every process holds everything
-    zero1, zero2   DeepSpeed: each holds its share of fp32 weights and moments (zero2: and of gradients)
-    fsdp           each holds its share of everything, and gathers weights layer by layer
+    ddp            every process holds all weights, gradients and moments
+    zero1, zero2   DeepSpeed: each holds a shard of fp32 weights and moments (zero2: also of gradients)
+    fsdp           each holds a shard of everything and gathers the weights of one layer at a time
 
-DeepSpeed's stage 3 shares out what `fsdp` does, and needs a head, a guard and checkpoints of its own kind:
-it is not offered.
+DeepSpeed's stage 3 is not offered: it shards what `fsdp` shards, but would need its own head, guard and
+checkpoints.
 """
 
 import torch
@@ -25,7 +25,11 @@ __all__ = ["DataParallel", "State", "StepResult", "make_strategy"]
 def make_strategy(
     model: PretrainModel, optimizer: torch.optim.Optimizer, world: World, run: Run, grad_accum_steps: int
 ) -> DataParallel:
-    """The run's strategy; `ddp` where one process has nothing to share, or (said aloud) without DeepSpeed."""
+    """The run's strategy; a single process needs none but `ddp`.
+
+    Without DeepSpeed, `ddp` replaces zero1 and zero2 on CPUs, with a message. Raises UserError on GPUs
+    without DeepSpeed, and for pcgrad with a sharded strategy.
+    """
     strategy = run.recipe.strategy
     kind: type[DataParallel] = DataParallel
     if run.recipe.gradient_surgery == "pcgrad":
@@ -43,5 +47,5 @@ def make_strategy(
         elif world.device.type == "cuda":
             raise UserError(f"{run.run_id}: strategy {strategy}: {reason}; install it or pass strategy=fsdp")
         elif world.is_main:
-            print(f"{strategy} cannot run here ({reason}): ddp takes its place, with the same result")
+            print(f"{strategy} cannot run here ({reason}): using ddp instead, with the same result")
     return kind(model, optimizer, world, run, grad_accum_steps)

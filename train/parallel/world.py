@@ -1,4 +1,4 @@
-"""The processes of a run: who they are, how they agree, how they leave."""
+"""The processes of a run: how they start, communicate and exit."""
 
 import os
 import signal
@@ -14,13 +14,14 @@ import torch.distributed as dist
 from configs.loader import EXIT_REQUEUE, UserError, run_main
 from train.parallel.stop import STOP_REQUEST
 
-# A process that leaves with an error makes torchrun end all others: the first one has this long to tell it.
+# torchrun ends all processes when one exits with an error. The others wait this long, so that the main
+# process can print its message.
 TELLING_S = 5.0
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all."""
+    """This process's place among all processes of the run, and the collectives that the run uses."""
 
     rank: int
     size: int
@@ -28,28 +29,31 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process prints and writes."""
+        """Whether this is the process that prints and writes (rank 0)."""
         return self.rank == 0
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Sum over all processes, in place."""
+        """Sum a tensor over all processes, in place, and return it."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set on any process: all get the same answer."""
+        """Whether the flag is set on any process; all get the same answer."""
         return bool(self.sum(torch.tensor(float(flag), device=self.device)).item())
 
-    def from_main(self, text: str) -> str:
-        """A short text of the main process, on all."""
+    def broadcast(self, text: str) -> str:
+        """The main process's text, on all processes."""
         texts = [text]
         if self.size > 1:
             dist.broadcast_object_list(texts, src=0, device=self.device)
         return texts[0]
 
     def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """Tensors (one shape) of all processes by rank, on the main process; elsewhere an empty list."""
+        """The tensors of all processes by rank, on the main process; elsewhere an empty list.
+
+        They must have the same shape and dtype.
+        """
         if self.size == 1:
             return [tensor]
         parts = [torch.empty_like(tensor) for _ in range(self.size)] if self.is_main else None
@@ -57,17 +61,23 @@ class World:
         return parts or []
 
     def barrier(self) -> None:
-        """Wait for all."""
+        """Wait until all processes are here."""
         if self.size > 1:
             dist.barrier()
 
 
 def start_world() -> World:
-    """Join the processes that torchrun started; without torchrun, be alone. Raises UserError."""
+    """Join the processes that torchrun started; without torchrun, the world is this process alone.
+
+    Raises UserError if their number is not EXPECTED_WORLD_SIZE (set by slurm/train_run.sh), or if this
+    process has no GPU on a node with GPUs.
+    """
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     expected = int(os.environ.get("EXPECTED_WORLD_SIZE", size))
     if size != expected:
-        raise UserError(f"{size} processes have met, {expected} were to: a node started with another number")
+        raise UserError(
+            f"{size} processes have met instead of {expected}: start the same number on each node"
+        )
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     if torch.cuda.is_available():
         if local_rank >= torch.cuda.device_count():
@@ -80,16 +90,16 @@ def start_world() -> World:
     else:
         device = torch.device("cpu")
     if size > 1:
-        # Longer than the slowest thing that one process does while the others wait: writing a checkpoint.
+        # Must exceed the longest time that one process keeps the others waiting: writing a checkpoint.
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
     return World(rank, size, device)
 
 
 def run_world(main: Callable[[], int]) -> None:
-    """Call `main` in every process and leave with its exit code and one message.
+    """Call `main` in every process and exit with its exit code and at most one error message.
 
-    Processes leave without tearing the process group down: there torch 2.13 with DeepSpeed aborts in one
-    run of seven, after all work is done. A mistake that all processes find is told by the first of them.
+    Processes exit without destroying the process group, because torch 2.13 with DeepSpeed aborts there in one
+    run of seven, after all work is done. If all processes find the same mistake, the main process reports it.
     """
 
     def guarded() -> int:

@@ -1,4 +1,4 @@
-"""`zero1` and `zero2`: DeepSpeed's ZeRO, where each process holds its share of fp32 weights and moments."""
+"""`zero1` and `zero2`: DeepSpeed's ZeRO, where each process holds a shard of fp32 weights and moments."""
 
 import contextlib
 import importlib.util
@@ -22,41 +22,45 @@ STAGES = {"zero1": 1, "zero2": 2}
 
 
 class Zero(DataParallel):
-    """ZeRO of stage 1 (moments and fp32 weights are shared out) or 2 (gradients, too).
+    """ZeRO (Rajbhandari et al. 2020) of stage 1 (moments and fp32 weights are sharded) or 2 (also gradients).
 
-    DeepSpeed puts one flat fp32 partition in the place of each parameter group's list. Laid end to end by
-    rank, the partitions of a group are its parameters in order and some padding. The step relies on that,
-    and on where two of DeepSpeed's optimisers keep the exchanged gradients: its version is pinned exactly.
+    DeepSpeed replaces the parameters of each optimiser group by one flat fp32 partition. Concatenated by
+    rank, the partitions of a group are its parameters in order, and some padding. The code relies on that,
+    and on the attributes in which two of DeepSpeed's optimisers keep the exchanged gradients; hence the exact
+    pin of its version.
     """
 
     def _wrap(self) -> Any:
         self.name = self.run.recipe.strategy
-        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # it greets in many lines from every rank
-        os.environ.setdefault("DS_ACCELERATOR", self.world.device.type)  # it guesses otherwise, and says so
-        # It calls collectives by names that torch 2.13 has begun to rename; they do the same.
+        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # it logs many lines from every rank
+        os.environ.setdefault(
+            "DS_ACCELERATOR", self.world.device.type
+        )  # else it guesses and prints the guess
+        # It calls collectives by names that torch 2.13 deprecates; the results are the same.
         warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
         import deepspeed
 
         if self.world.device.type == "cpu":
-            # Otherwise the first collective compiles a C++ extension for shared memory: that needs g++
-            # and up to a minute, and changes no number. The name is private, hence the pinned version.
+            # Otherwise the first collective compiles a C++ extension for shared memory. That needs g++ and
+            # up to a minute, and the results are the same. The name is private, hence the pinned version.
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        # Its step ends the accumulation, so it must be called for a faulty step, too.
+        # Its step also ends the accumulation, so a faulty step must call it, but without an update.
         update, self._wanted = self.optimizer.step, True
         self.optimizer.step = lambda closure=None: update() if self._wanted else None  # type: ignore[method-assign, assignment]
         names = {weight: name for name, weight in self.model.named_weights().items()}
         self._sizes = {name: weight.numel() for name, weight in self.model.named_weights().items()}
         self._groups = [[names[w] for w in group["params"]] for group in self.optimizer.param_groups]
         initial = {n: w.detach().to("cpu", copy=True) for n, w in self.model.named_weights().items()}
-        with contextlib.redirect_stdout(io.StringIO()):  # a report of memory that no option turns off
+        with contextlib.redirect_stdout(io.StringIO()):  # hides a memory report that no option turns off
             engine, *_ = deepspeed.initialize(
                 model=self.model, optimizer=self.optimizer, dist_init_required=False, config=self._config()
             )
-        # In bf16 it casts the weights first and takes the fp32 ones from those: their last 16 bits were lost.
+        # In bf16 it makes its fp32 weights from weights already cast to bf16. Restore the lost 16 bits.
         for group, group_names in zip(self.optimizer.param_groups, self._groups, strict=True):
             partition = group["params"][0]
             partition.data.copy_(self._partition_of(initial, group_names, partition))
-        # A cast of buffers to bf16 would shift far positions and make the export disagree.
+        # Frequencies cast to bf16 would shift far positions, and the exported model would compute other
+        # numbers.
         assert all(buffer.dtype == torch.float32 for buffer in rope_frequencies(self.model).values())
         return engine
 
@@ -64,21 +68,21 @@ class Zero(DataParallel):
         return {
             "train_micro_batch_size_per_gpu": self.run.recipe.micro_batch_size,
             "gradient_accumulation_steps": self.grad_accum_steps,
-            "gradient_clipping": 0.0,  # done before its step, where a faulty step is found, too
+            "gradient_clipping": 0.0,  # `step` clips before it calls DeepSpeed
             "bf16": {"enabled": self.run.recipe.precision == "bf16"},
             "data_types": {"grad_accum_dtype": "fp32"},
             "zero_optimization": {"stage": STAGES[self.name]},
-            "zero_allow_untested_optimizer": True,  # the tests compare strategies by a step of SGD
+            "zero_allow_untested_optimizer": True,  # tests compare strategies by one SGD step
             "steps_per_print": sys.maxsize,
         }
 
     def backward(self, batch: Batch, n_targets: int, last: bool) -> Tensor:
-        """As in DataParallel; DeepSpeed counts micro-batches itself and exchanges after the last."""
+        """As in DataParallel; DeepSpeed counts micro-batches and exchanges gradients after the last."""
         loss_sum, losses_B = self._forward(batch.input_ids_BT, batch.targets_BT)
-        # It divides by the number of micro-batches and averages over processes.
+        # DeepSpeed divides by the number of micro-batches and by the number of processes.
         self.root.backward(loss_sum * (self.grad_accum_steps * self.world.size / n_targets))
         if not last:
-            self.root.step()  # no update yet, its count only
+            self.root.step()  # only counts the micro-batch
         return losses_B
 
     def state(self) -> State:
@@ -106,13 +110,13 @@ class Zero(DataParallel):
         return [gradient for group in self._gradient_groups() for gradient in group]
 
     def _gradient_groups(self) -> list[list[Tensor]]:
-        """Of each parameter group the tensors that, laid end to end, are this rank's part of its gradient."""
+        """For each parameter group, the tensors that concatenated are this rank's shard of its gradient."""
         inner = self.root.optimizer
         if self.name == "zero1" and self.run.recipe.precision == "bf16":  # DeepSpeed's BF16_Optimizer
             return [[partition] for partition in inner.fp32_groups_gradient_flat_partition]
         return [list(inner.averaged_gradients[number]) for number in range(len(self._groups))]
 
-    def _sum_of_shares(self, tensor: Tensor) -> Tensor:
+    def _sum_over_shards(self, tensor: Tensor) -> Tensor:
         return self.world.sum(tensor)
 
     def _layer_norms(self) -> dict[str, float]:
@@ -127,7 +131,7 @@ class Zero(DataParallel):
         self.root.step()
 
     def _named(self, partitions: list[Tensor]) -> Tensors:
-        """Gather one flat partition a group from all ranks and cut it into named tensors."""
+        """Gather each group's flat partitions from all ranks and split them into named tensors."""
         shapes = {name: weight.shape for name, weight in self.model.named_weights().items()}
         tensors: Tensors = {}
         for names, partition in zip(self._groups, partitions, strict=True):
@@ -141,9 +145,9 @@ class Zero(DataParallel):
         return tensors
 
     def _partition_of(self, tensors: Mapping[str, Tensor], names: list[str], partition: Tensor) -> Tensor:
-        """This rank's part of a group's tensors, laid end to end and filled up with zeros.
+        """This rank's shard of a group's concatenated tensors, padded with zeros.
 
-        Only tensors that overlap with it are read, one at a time.
+        It reads only the tensors that overlap with the shard, one at a time.
         """
         share = torch.zeros(partition.numel(), dtype=torch.float32)
         first = self.world.rank * len(share)  # in the group
@@ -159,7 +163,7 @@ class Zero(DataParallel):
 
 
 def why_no_deepspeed() -> str:
-    """The reason why DeepSpeed does not run here, empty where it does."""
+    """Why DeepSpeed does not run here; empty if it does."""
     if sys.platform != "linux":
         return f"DeepSpeed is not installed on {sys.platform}"
     return "" if importlib.util.find_spec("deepspeed") else "DeepSpeed is not installed"

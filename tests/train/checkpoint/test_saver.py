@@ -74,7 +74,7 @@ def test_early_checkpoints_are_spaced_by_powers_of_two_and_stay(tmp_path: Path) 
 
 SENTENCE = (
     r"step_0000004\.tmp/weights\.safetensors: could not be written \(.*\): the checkpoint takes 9\.9 MB, "
-    r".*B are free: make room and start again, the run goes on from step_0000002"
+    r".*B are free: make room and start again; the run resumes from step_0000002"
 )
 
 

@@ -1,6 +1,6 @@
 """One process of a run that gives up at step 10 where writing is slow.
 
-    python -m tests.support.giving_up_worker RUN …
+    python -m tests.support.faulty_run_worker RUN …
 
 Takes the arguments of train/pretrain.py. Started by test_train_guard.py through torchrun, which ends all
 processes as soon as one of them has left with an error.
