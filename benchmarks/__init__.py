@@ -1,6 +1,6 @@
 """Benchmarks and proofs that take minutes: `make bench-...` and `make prove-resume`.
 
-Each benchmark runs a named peer beside the project's own code, prints ratios and writes them to
-`analysis/measurements/<name>.json` (see `measure.py`). Each `prove_*.py` kills processes at random
-moments and compares what comes out byte for byte.
+Most benchmarks run a named peer beside the project's own code, print ratios and write them to
+`analysis/measurements/<name>.json` (see `measure.py`). `prove_preprocess.py` and `prove_training.py` kill
+processes at random moments and compare the output byte for byte.
 """

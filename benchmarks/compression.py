@@ -1,11 +1,13 @@
-"""A run's bits per byte of held-out papers, beside what `xz -9` makes of the same text.
+"""A run's bits per byte on held-out papers, beside those of `xz -9` on the same text.
 
     python -m benchmarks.compression runs/mini/run20/seed0 --data data/mini
 
 In:  a finished run, the corpus and the token shards that it was trained on.
-Out: a table; analysis/measurements/compression_<scale>_<run>.json. All validation papers of each domain
-     count, not the part that the run's log follows. xz sees each domain's papers one after the other, and in
-     the last line those of all domains: a larger file is in its favour.
+Out: a table; analysis/measurements/compression_<scale>_<run>.json.
+
+The model is evaluated on all validation papers of each domain, not only on those that the run's log follows.
+xz compresses the papers of each domain as one file and, in the last line, those of all domains; larger files
+favour xz.
 """
 
 import argparse
@@ -34,7 +36,7 @@ def validation_texts(corpus: Path) -> dict[str, bytes]:
 
 
 def xz_bits_per_byte(text: bytes) -> float:
-    """Of `xz -9`."""
+    """Bits per byte after `xz -9`."""
     return 8 * len(lzma.compress(text, preset=9)) / len(text)
 
 

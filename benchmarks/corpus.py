@@ -1,18 +1,20 @@
-"""The stages of the corpus on real papers: speed by stage, two workers, growth with the corpus, memory.
+"""The corpus stages on real papers: speed of each stage, gain from two workers, growth of cost, memory.
 
     ARXIV_REAL=/data/arxiv-real make bench-corpus
 
 In:  $ARXIV_REAL (src/ and the metadata snapshot).
 Out: a table; analysis/measurements/corpus.json.
 
-Each stage runs as a user runs it, as a process. Its CPU seconds are compared with those of a second run,
-which finds everything done: the difference is the work, the second run what every start costs. MB/s are of
-raw TeX (all .tex files of the archives), on one core. For growth, the clean papers are multiplied by 4 and
-16 with letters exchanged outside of commands, so that copies are no duplicates, and the stages from there on
-run over them. A stage's memory is the peak of its only process; that of a corpus-wide stage grows with the
-documents, and the slope between the two largest sizes is told. The ratio of two workers to one is of
-wall-clock seconds, over the papers eight times, so that the start of seven processes is a small part of them;
-it means nothing on a busy machine.
+Speed: each stage runs as a process, as a user runs it, and then once more. The second run finds everything
+finished, so its CPU seconds are the cost of starting, and the difference is the work. MB/s count raw TeX (all
+.tex files of the archives) on one core.
+
+Growth: the clean papers are multiplied by 4 and 16, with letters exchanged outside of commands so that copies
+are not duplicates, and the later stages run on them. A stage's memory is the peak of its single process. That
+of a corpus-wide stage grows with the documents; the table gives the slope between the two largest sizes.
+
+Two workers: the ratio of wall-clock seconds with one and with two workers, on eight copies of the papers, so
+that starting seven processes weighs little. It means nothing on a busy machine.
 """
 
 import argparse
@@ -49,7 +51,7 @@ ROOT = Path(__file__).resolve().parent.parent
 METADATA = "arxiv-metadata-oai-snapshot.json"
 RAW_COPIES = 8
 CREATED = datetime.datetime(2015, 1, 1, tzinfo=datetime.UTC)
-CLEAN = "normalize_text"  # its shards are multiplied
+CLEAN = "normalize_text"  # the stage whose shards are multiplied
 GROWING = ("filter_quality", "deduplicate", "split_corpus")
 CORPUS_WIDE = ("deduplicate", "split_corpus")
 _COMMAND = re.compile(r"(\\(?:begin|end)\{[^{}]*\}|\\[A-Za-z]+)")
@@ -57,7 +59,7 @@ _COMMAND = re.compile(r"(\\(?:begin|end)\{[^{}]*\}|\\[A-Za-z]+)")
 
 @dataclass(frozen=True)
 class Cost:
-    """What one process took."""
+    """Time and memory that one process took."""
 
     cpu_s: float
     wall_s: float
@@ -65,7 +67,7 @@ class Cost:
 
 
 def run(stage: str, data: Path, *flags: object) -> Cost:
-    """Run a stage; the broad categories select all of the papers. Raises UserError if it fails."""
+    """Run a stage, with the broad categories so that it keeps all papers. Raises UserError if it fails."""
     selection = ["categories=broad"] if stage == "filter_metadata" else []
     command = [sys.executable, f"preprocess/{stage}.py", "--data", data, *flags, *selection]
     start = time.perf_counter()
@@ -82,7 +84,7 @@ def run(stage: str, data: Path, *flags: object) -> Cost:
 
 
 def tex_bytes(src: Path) -> int:
-    """Bytes of all .tex files of the archives."""
+    """Bytes of all .tex files in the archives."""
     total = 0
     for tar in sorted(src.glob("*.tar")):
         for member, item in items(tar):
@@ -93,7 +95,7 @@ def tex_bytes(src: Path) -> int:
 
 
 def by_stage(data: Path, source: tuple[object, ...], tex_mb: float) -> dict[str, Any]:
-    """CPU seconds and MB/s of each stage and of all, on one core."""
+    """CPU seconds and MB/s of each stage, and of all together, on one core."""
     stages = {}
     for stage in CORPUS_STAGES:
         first, again = (run(stage, data, "--workers", 1, *source) for _ in range(2))
@@ -114,9 +116,9 @@ def by_stage(data: Path, source: tuple[object, ...], tex_mb: float) -> dict[str,
 
 
 def multiplied(real: Path, to: Path, n: int) -> tuple[object, ...]:
-    """The archives and metadata `n` times under other ids, as flags of a stage.
+    """Write the archives and metadata `n` times under other ids; return the flags of a stage that name them.
 
-    Contents stay, so that all but one of each paper are dropped as duplicates, at the end of their way.
+    The contents are the same, so `deduplicate` drops all copies of a paper except one.
     """
     with (real / METADATA).open(encoding="utf-8") as lines:
         papers = {paper["id"]: paper for paper in map(json.loads, lines)}
@@ -140,7 +142,7 @@ def multiplied(real: Path, to: Path, n: int) -> tuple[object, ...]:
 
 
 def two_workers(source: tuple[object, ...], scratch: Path, rounds: int) -> dict[str, Any]:
-    """Wall-clock seconds of all stages with one and with two workers, in turn."""
+    """Wall-clock seconds of all stages with one and with two workers, measured alternately."""
     walls: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     for i in range(rounds):
         for workers in walls:
@@ -164,9 +166,10 @@ def two_workers(source: tuple[object, ...], scratch: Path, rounds: int) -> dict[
 
 
 def copies(clean: Path, n: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """(shard, rows) of the clean papers `n` times; in all but the first, letters are exchanged.
+    """(shard, rows) of the clean papers `n` times; all copies except the first have letters exchanged.
 
-    Commands stay. Each copy has the papers' structure and sizes, and hardly an n-gram of another copy.
+    Commands stay as they are. So each copy has the papers' structure and sizes, but shares hardly any n-gram
+    with another copy.
     """
     for copy in range(n):
         shuffled = random.Random(copy).sample(ascii_lowercase, 26) if copy else ascii_lowercase
@@ -182,8 +185,8 @@ def copies(clean: Path, n: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def grown(clean: Path, data: Path, factor: int) -> dict[str, Any]:
-    """What the stages after cleaning take over the clean papers `factor` times."""
-    flags = {"filter_quality": ("languages=[]",)}  # what the copies are written in is none
+    """Work and memory of the stages after cleaning on `factor` copies of the clean papers."""
+    flags = {"filter_quality": ("languages=[]",)}  # the copies are in no language
     n_documents = n_bytes = 0
     for name, documents in copies(clean, factor):
         write_shard(data / "corpus/main" / CLEAN / f"{name}.parquet", documents)
@@ -202,9 +205,9 @@ def grown(clean: Path, data: Path, factor: int) -> dict[str, Any]:
 
 
 def growth(clean: Path, scratch: Path, factors: tuple[int, ...]) -> dict[str, Any]:
-    """CPU seconds and memory of the stages after cleaning, as the corpus grows and shrinks again.
+    """CPU seconds and memory of the stages after cleaning, as the corpus grows.
 
-    The smaller sizes come before and after the largest, so that a change of the machine's speed shows less.
+    The smaller sizes run before and after the largest, which averages out changes of the machine's speed.
     """
     runs: dict[int, list[dict[str, Any]]] = {factor: [] for factor in factors}
     for n, factor in enumerate((*factors, *factors[-2::-1])):
@@ -219,7 +222,7 @@ def growth(clean: Path, scratch: Path, factors: tuple[int, ...]) -> dict[str, An
         ratio = work_s(factors[-1], *stages) / work_s(factors[0], *stages)
         return round(math.log(ratio) / math.log(factors[-1] / factors[0]), 3)
 
-    # From the second size on: the first is still warming up (arenas of malloc, buffers of Arrow).
+    # Not from the first size: in it the arenas of malloc and the buffers of Arrow have not grown yet.
     warm, large = runs[factors[1]][0], runs[factors[-1]][0]
     more_documents = large["documents"] - warm["documents"]
     return {
@@ -234,14 +237,16 @@ def growth(clean: Path, scratch: Path, factors: tuple[int, ...]) -> dict[str, An
 
 
 def main() -> None:
-    """Measure and record."""
+    """Measure, print, record."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--factors", type=int, nargs="+", default=[1, 4, 16], help="of the corpus' size")
-    parser.add_argument("--rounds", type=int, default=3, help="of one and two workers (default %(default)s)")
+    parser.add_argument("--factors", type=int, nargs="+", default=[1, 4, 16], help="sizes of the corpus")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds with one and two workers (default %(default)s)"
+    )
     args = parser.parse_args()
     if "ARXIV_REAL" not in os.environ:
-        raise UserError("ARXIV_REAL names no folder of real papers (see README, 'Tests')")
+        raise UserError("ARXIV_REAL names no folder of real papers (see README, 'Develop')")
     real = Path(os.environ["ARXIV_REAL"])
     source = ("--src", real / "src", "--metadata", real / METADATA)
     with tempfile.TemporaryDirectory(prefix="bench-corpus-") as scratch_name:

@@ -2,15 +2,14 @@
 
     ARXIV_REAL=/data/arxiv-real make bench-duplicates
 
-In:  the papers below $ARXIV_REAL, brought through the stages up to filter_quality; rensa in the benchmarks'
-     environment.
+In:  the papers below $ARXIV_REAL, processed up to filter_quality; rensa in the benchmarks' environment.
 Out: tables; analysis/measurements/duplicates.json.
 
-Speed is in MB of clean text per CPU second of one process, rounds interleaved, medians. Recall is over
-copies of papers, perturbed in known ways, whose likeness is measured in full; MinHash alone (rensa) has the
-same texts. Memory and growth are those of the stages' own processes on the corpus once, 4 and 16 times, each
-copy perturbed so that it is no duplicate: with two workers the main process holds only what is kept for the
-whole corpus.
+Speed is in MB of clean text per CPU second of one process, the median of interleaved rounds. Recall is
+measured on copies of papers that are perturbed in known ways and whose similarity is computed exactly;
+MinHash alone (rensa) gets the same texts. Memory and growth are those of the stages' processes on 1, 4 and 16
+copies of the corpus, each perturbed so that it is not a duplicate. With two workers the main process holds
+only what is kept for the whole corpus.
 """
 
 import argparse
@@ -48,7 +47,7 @@ from tests.support.duplicates import edited, likeness, with_other_ending, write_
 MB = 1e6
 ROUNDS = 3
 ITEMS, ITEM_WORDS, BENCHMARK_WORDS = 14_000, 60, 13  # about as many and as long as MMLU's
-PAPERS = 150  # a seeded sample; plain Python and the peer take most of the time
+PAPERS = 150  # a seeded sample; more would take long in plain Python and in the peer
 GROWTH = (1, 4, 16)
 CHAPTER_WORDS = (250, 500, 1000, 2000, 4000)
 
@@ -76,7 +75,7 @@ def papers(folder: Path) -> list[str]:
 
 
 def plain_decontamination(items: list[str]) -> Callable[[str], int]:
-    """13-grams as tuples in a set: what the numpy version is compared with."""
+    """Decontamination with a set of tuples of 13 words, with which the numpy version is compared."""
     known = set()
     for item in items:
         words = re.findall(r"[^\W_]+", item.lower())
@@ -133,7 +132,7 @@ def bench_speed(texts: list[str], scratch: Path, peers: Path) -> dict[str, Any]:
 
 
 def rensa(lines: Path, peers: Path) -> dict[str, Any]:
-    """What the peer says of a file of texts."""
+    """Run the peer on a file of texts; see duplicates_peer.py for the result."""
     command = [peers, ROOT / "benchmarks/duplicates_peer.py", lines]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -146,7 +145,7 @@ def _ratio(theirs: list[float], ours: list[float]) -> float:
 
 
 def plant(texts: list[str]) -> Iterator[tuple[str, int, str]]:
-    """(kind, paper it was made from, text) of perturbed copies."""
+    """Perturbed copies of texts: (kind, index of the original, text)."""
     rng = random.Random(2)
     for number, text in enumerate(texts):
         words = text.split()
@@ -162,7 +161,7 @@ def plant(texts: list[str]) -> Iterator[tuple[str, int, str]]:
 
 
 def bench_recall(texts: list[str], scratch: Path, peers: Path) -> dict[str, Any]:
-    """How many of the planted pairs above the thresholds are candidates, by kind and likeness."""
+    """How many of the planted pairs above the thresholds become candidates, by kind and similarity."""
     planted = list(plant(texts))
     everything = [*texts, *(text for _, _, text in planted)]
     index = SketchIndex()
@@ -191,14 +190,14 @@ def bench_recall(texts: list[str], scratch: Path, peers: Path) -> dict[str, Any]
 
 
 def other_copy(text: str, number: int) -> str:
-    """The same length, and no five words in a row that another copy has."""
+    """A copy of the same length that shares no five consecutive words with another copy."""
     words = text.split()
     words[::4] = [f"{word}q{number}" for word in words[::4]]
     return " ".join(words)
 
 
 def bench_growth(texts: list[str], scratch: Path) -> dict[str, Any]:
-    """CPU seconds and memory of the two stages on a growing corpus."""
+    """CPU seconds and memory of the two corpus-wide stages as the corpus grows."""
     sizes = []
     for times in GROWTH:
         data = scratch / f"times{times}"
@@ -227,11 +226,11 @@ def bench_growth(texts: list[str], scratch: Path) -> dict[str, Any]:
 
 
 def run_stage(stage: str, data: Path) -> dict[str, float]:
-    """CPU seconds of a stage with two workers, and the peak of its main process."""
+    """CPU seconds of a stage with two workers, and peak memory of its main process."""
     command = [sys.executable, f"preprocess/{stage}.py", "--data", str(data), "--workers", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak_kib = 0
-    # Not usage.ru_maxrss: that counts the memory of this process, from which the stage's was forked.
+    # Not usage.ru_maxrss: it includes the memory of this process, from which the stage's was forked.
     while not (waited := os.wait4(process.pid, os.WNOHANG))[0]:
         status = Path(f"/proc/{process.pid}/status").read_text()
         peak_kib = max([peak_kib, *map(int, re.findall(r"VmHWM:\s*(\d+) kB", status))])

@@ -1,11 +1,13 @@
-"""MinHash with rensa, for benchmarks/duplicates.py; runs in the benchmarks' environment, on nothing of ours.
+"""MinHash with rensa, the peer of benchmarks/duplicates.py; runs in the benchmarks' environment.
 
     .venv-bench/bin/python benchmarks/duplicates_peer.py TEXTS
 
-In:  TEXTS, JSONL, a text a line.
-Out: on stdout {"seconds": CPU seconds of splitting into words and of the signatures, "pairs": [[i, j], ...]}.
-128 permutations over 5-word n-grams; pairs that agree in one of 32 bands of 4, which finds all but 5 in 10^8
-of those with a Jaccard similarity of 0.8.
+In:  TEXTS, JSONL with one text on each line.
+Out: on standard output {"seconds": CPU seconds for words and signatures, "pairs": [[i, j], ...]}.
+
+A signature has 128 permutations of 5-word n-grams. Pairs are those that agree in one of 32 bands of 4 rows;
+at a Jaccard similarity J of 0.8 this misses (1 - J^4)^32, 5 of 10^8 pairs (Leskovec, Rajaraman and Ullman,
+"Mining of Massive Datasets", section 3.4).
 """
 
 import itertools
@@ -22,7 +24,7 @@ BANDS, ROWS = 32, 4
 
 
 def main() -> None:
-    """Sign, band, print."""
+    """Compute signatures, find pairs, print."""
     texts = [json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
     began = time.process_time()
     signatures = []

@@ -1,9 +1,9 @@
 """Memory of the vocabulary head: `python benchmarks/head.py [--tokens 8192] [--record]`.
 
-Forward and backward of the chunked cross-entropy at a vocabulary of 102,400, in a process of its own whose
-peak is measured, beside the logits that a full cross-entropy would hold. Parameter gradients are apart: any
-head has them. Loss and gradients are compared with torch's own cross-entropy, row block by row block. Out:
-one JSON line; with --record also analysis/measurements/head_memory.json.
+The process runs forward and backward pass of the chunked cross-entropy for a vocabulary of 102,400 and
+compares its peak memory with the logits that a full cross-entropy would hold. Gradients are subtracted,
+because every head has them. Loss and gradients are compared with those of torch's own cross-entropy, computed
+in blocks of rows. Out: one JSON line; with --record also analysis/measurements/head_memory.json.
 """
 
 import argparse
@@ -17,17 +17,17 @@ from benchmarks.measure import record
 from train.model.loss import CPU_CHUNK_TOKENS, IGNORE, chunked_cross_entropy
 
 VOCABULARY = 102_400
-HIDDEN = 64  # what is measured are the logits, which do not depend on it
-REFERENCE_ROWS = 512  # of the full cross-entropy at a time, so that the reference fits, too
+HIDDEN = 64  # hidden size; the memory of the logits does not depend on it
+REFERENCE_ROWS = 512  # rows of the reference at a time, so that it fits into memory, too
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held so far (Linux counts kilobytes)."""
+    """Peak resident memory of this process; ru_maxrss is in kilobytes on Linux (getrusage(2))."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def measure(n_tokens: int) -> dict[str, float]:
-    """Peak of the head as a share of full logits, and how far loss and gradients are from the reference."""
+    """Peak memory of the head as a share of full logits, and relative errors of loss and gradients."""
     torch.set_num_threads(1)
     random = torch.Generator().manual_seed(0)
     hidden = torch.randn(n_tokens, HIDDEN, generator=random).requires_grad_()
@@ -70,10 +70,10 @@ def measure(n_tokens: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the figures, and record them where that is wanted."""
+    """Print the figures; with --record, also write them to analysis/measurements."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--tokens", type=int, default=8192)
-    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--tokens", type=int, default=8192, help="default: 8192")
+    parser.add_argument("--record", action="store_true", help="write analysis/measurements/head_memory.json")
     arguments = parser.parse_args()
     figures = measure(arguments.tokens)
     print(json.dumps(figures))

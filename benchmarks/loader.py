@@ -1,10 +1,11 @@
-"""How fast one process reads its batches: tokens/s from the page cache, time to resume, memory.
+"""How fast one process reads its batches from the page cache, how fast it resumes, and its memory.
 
     make bench-loader
 
-Out: a table; analysis/measurements/loader.json. The corpus is random: 90 million tokens in three domains and
-papers of arXiv's lengths. What is read is Run 20's batches at full scale, as one of two processes reads
-them, on one thread; seconds are of its CPU.
+Out: a table; analysis/measurements/loader.json.
+
+The corpus is random: 90 million tokens in three domains, in papers as long as those of arXiv. The benchmark
+reads the batches of Run 20 at full scale as one of two processes does, on one thread, and counts CPU seconds.
 """
 
 import gc
@@ -25,14 +26,14 @@ from train.data.batches import TrainingData, rank_batches, step_samples
 from train.data.shards import open_tokens
 
 VOCAB = 102_400
-SHARDS, PAPERS = 4, 500  # a shard's; three domains
-MEDIAN_TOKENS, SPREAD = 12_000, 0.7  # of a paper, log-normal
-STEPS, ROUNDS = 6, 5
+SHARDS, PAPERS = 4, 500  # shards of each domain, papers of each shard
+MEDIAN_TOKENS, SPREAD = 12_000, 0.7  # of a paper's length: log-normal, SPREAD is the sigma of the logarithm
+STEPS, ROUNDS = 6, 5  # steps a round, rounds
 FAR_SAMPLE = 10**7
 
 
 def write_random_corpus(data: Path) -> int:
-    """Token shards of three domains; returns their tokens."""
+    """Write token shards of three domains; return their number of tokens."""
     random = np.random.default_rng(0)
     root = data / "tokens" / "main-main"
     total = 0
@@ -47,7 +48,7 @@ def write_random_corpus(data: Path) -> int:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """CPU time of a call: one thread works, and other work on the machine is not its own."""
+    """CPU seconds of a call. They do not depend on other processes as wall-clock seconds do."""
     began = time.process_time()
     work()
     return time.process_time() - began
@@ -60,7 +61,7 @@ def read_steps(data: TrainingData, run: Run, after_step: int, steps: int) -> Non
 
 
 def own_mib() -> float:
-    """Memory of this process, the mapped files' pages apart: those are the page cache's (Linux)."""
+    """Memory of this process without the pages of mapped files, which belong to the page cache (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
@@ -72,7 +73,7 @@ def main() -> None:
         corpus_tokens = write_random_corpus(Path(folder))
         gc.collect()
         data = TrainingData(open_tokens(Path(folder), "main", "main", "train"), run)
-        read_steps(data, run, 0, 1)  # into the page cache; the index of documents
+        read_steps(data, run, 0, 1)  # fills the page cache and builds the index of documents
         data.span_hash(step_samples(1, run))
         share = run.tokens_per_step // 2
         spans_s, steps_s = [], []

@@ -1,4 +1,4 @@
-"""Dated figures of benchmarks in analysis/measurements/<name>.json."""
+"""Write the figures of a benchmark, with date and machine, to analysis/measurements/<name>.json."""
 
 import json
 import os
@@ -13,7 +13,7 @@ MEASUREMENTS = Path(__file__).resolve().parents[1] / "analysis" / "measurements"
 
 
 def record(name: str, figures: dict[str, Any], packages: Iterable[str] = ()) -> Path:
-    """Write `figures` with date, machine and the versions of `packages`; returns the file."""
+    """Write `figures` with date, machine and the versions of `packages`; return the file's path."""
     content = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "python": platform.python_version()},
@@ -27,7 +27,7 @@ def record(name: str, figures: dict[str, Any], packages: Iterable[str] = ()) -> 
 
 
 def cpu_model() -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name according to the operating system."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

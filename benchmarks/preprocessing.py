@@ -2,15 +2,15 @@
 
     ARXIV_REAL=/data/arxiv-real make bench-preprocess
 
-In:  a seeded sample of the papers below $ARXIV_REAL/src; the peers' Python, where they are installed.
+In:  a seeded sample of the papers below $ARXIV_REAL/src; the Python in which the peers are installed.
 Out: tables; analysis/measurements/preprocess.json.
 
-Ours is extract_paper and normalize_document, as the stages call them, from the bytes of an archive to clean
-text; writing and reading the two stages' Parquet shards is timed apart. A peer is given the paper's TeX files
-already unpacked in memory-backed storage, and neither its start nor the layout is timed. arxiv-to-prompt runs
-without its macro expansion, its usual form, and with it, which is nearest to what we do. All are timed in CPU
-seconds of one process, rounds interleaved, the median of each paper taken. MB/s are of raw TeX: all TeX files
-of the archive, used or not. A peer is compared over the papers that it finishes.
+Our time covers extract_paper and normalize_document, as the stages call them: from the bytes of an archive to
+clean text. Writing and reading the Parquet shards of the two stages is timed separately. A peer gets the TeX
+files of a paper already unpacked in memory-backed storage; its start is not timed. arxiv-to-prompt runs
+without macro expansion, its default, and with it, which comes closest to our cleaning. All times are CPU
+seconds of one process: rounds are interleaved, and each paper counts with its median. MB/s count raw TeX: all
+TeX files of the archive, used or not. A peer is compared on the papers that it finishes.
 """
 
 import argparse
@@ -43,12 +43,12 @@ from preprocess.pipeline.shard import ParquetShard, read_rows
 from preprocess.validate_archives import items
 from tests.support.corpus import document
 
-SAMPLE_BYTES = 24_000_000  # of TeX: the slowest peer takes a quarter of a minute for them
+SAMPLE_BYTES = 24_000_000  # of TeX; the slowest peer needs 15 s for them
 ROUNDS = 3
 SEED = 0
 PEERS = ("arxiv-latex-cleaner", "arxiv-to-prompt", "arxiv-to-prompt, macros")
 EXTRACT, NORMALIZE = ExtractLatexConfig.model_validate({}), NormalizeTextConfig()
-# The functions that a paper goes through, as the two stages name them.
+# The functions that process a paper, by their names in the two stages.
 STEPS: tuple[tuple[Any, str], ...] = (
     (extract_latex, "unpack"),
     (extract_latex, "choose_main_file"),
@@ -65,13 +65,13 @@ STEPS: tuple[tuple[Any, str], ...] = (
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper as it comes from a bulk tar, with the metadata that its text begins with."""
+    """A paper's item in a bulk tar, with the metadata that go into its text."""
 
     paper_id: str
     item: bytes
     title: str
     abstract: str
-    tex: dict[str, bytes]  # its TeX files, for the peers
+    tex: dict[str, bytes]  # content of its TeX files by name, for the peers
 
     @property
     def n_bytes(self) -> int:
@@ -80,7 +80,7 @@ class Paper:
 
 
 def sample(folder: Path) -> list[Paper]:
-    """A seeded sample of SAMPLE_BYTES of TeX of the papers that hold TeX."""
+    """A seeded sample of papers with SAMPLE_BYTES of TeX in total."""
     with (folder / "arxiv-metadata-oai-snapshot.json").open(encoding="utf-8") as lines:
         metadata = {row["id"]: row for row in map(json.loads, lines)}
     papers = [paper for path in sorted((folder / "src").glob("*.tar")) for paper in _papers(path, metadata)]
@@ -108,7 +108,7 @@ def _papers(path: Path, metadata: dict[str, dict[str, Any]]) -> Iterator[Paper]:
 
 
 def clean(paper: Paper) -> str:
-    """The clean text of a paper, "" where it is dropped."""
+    """The clean text of a paper, "" if it is dropped."""
     extracted = extract_paper(paper.item, "main.tex", EXTRACT)
     if not isinstance(extracted, Extracted):
         return ""
@@ -117,7 +117,7 @@ def clean(paper: Paper) -> str:
 
 
 def our_seconds(papers: list[Paper]) -> list[float]:
-    """CPU seconds for each paper. Patterns of a paper's own are compiled anew, as for a paper never seen."""
+    """CPU seconds of each paper. Caches are emptied first, so that a paper's own patterns are compiled."""
     re.purge()
     flatten._live.cache_clear()
     seconds = []
@@ -129,7 +129,7 @@ def our_seconds(papers: list[Paper]) -> list[float]:
 
 
 def step_seconds(papers: list[Paper]) -> dict[str, float]:
-    """CPU seconds of each step over all papers; what is in none of them as `rest`."""
+    """CPU seconds of each step over all papers; `rest` is time outside of the steps."""
     spent: defaultdict[str, float] = defaultdict(float)
 
     def timed(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
@@ -156,7 +156,7 @@ def step_seconds(papers: list[Paper]) -> dict[str, float]:
 
 
 def parquet_seconds(papers: list[Paper]) -> float:
-    """CPU seconds to write both stages' shards and to read them again."""
+    """CPU seconds to write the shards of both stages and to read them."""
     rows = []
     for paper in papers:
         extracted = extract_paper(paper.item, "main.tex", EXTRACT)
@@ -177,7 +177,7 @@ def parquet_seconds(papers: list[Paper]) -> float:
 
 
 def lay_out(papers: list[Paper], root: Path) -> list[str]:
-    """A folder a paper with its TeX files."""
+    """Write a folder for each paper with its TeX files; return the folders."""
     folders = []
     for n, paper in enumerate(papers):
         for name, data in paper.tex.items():
@@ -189,7 +189,7 @@ def lay_out(papers: list[Paper], root: Path) -> list[str]:
 
 
 def run_peer(python: Path, name: str, folders: list[str]) -> dict[str, Any]:
-    """What preprocessing_peer.py measures for one peer."""
+    """Run preprocessing_peer.py for one peer; return its measurements."""
     script = Path(__file__).with_name("preprocessing_peer.py")
     done = subprocess.run(
         [python, script, name], input=json.dumps(folders), stdout=subprocess.PIPE, text=True, check=True
@@ -198,7 +198,7 @@ def run_peer(python: Path, name: str, folders: list[str]) -> dict[str, Any]:
 
 
 def compare(papers: list[Paper], ours: list[float], rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """A peer's speed and ours over the papers that it finished in every round."""
+    """A peer's speed and ours on the papers that the peer finished in every round."""
     failures = [next((reason for _, reason in tries if reason), "") for tries in _by_paper(rounds)]
     finished = [n for n, reason in enumerate(failures) if not reason]
     n_bytes = sum(papers[n].n_bytes for n in finished)
@@ -233,7 +233,7 @@ def main() -> None:
         )
     papers = sample(Path(os.environ["ARXIV_REAL"]))
     n_bytes = sum(paper.n_bytes for paper in papers)
-    our_seconds(papers)  # patterns compiled, memory warm: a stage runs for hours
+    our_seconds(papers)  # warms up, because a stage runs for hours
     ours: list[list[float]] = []
     steps: list[dict[str, float]] = []
     peers: dict[str, list[dict[str, Any]]] = {name: [] for name in PEERS}
@@ -268,7 +268,7 @@ def main() -> None:
 
 
 def show(figures: dict[str, Any]) -> None:
-    """The tables."""
+    """Print the tables."""
     ours, shown = figures["ours"], figures["sample"]
     print(f"{shown['n_papers']} papers, {shown['tex_mb']} MB of TeX, {shown['rounds']} rounds")
     print(f"\n{'':32}{'MB/s':>8}{'ours':>8}{'ratio':>8}{'papers':>8}  failures")

@@ -1,9 +1,9 @@
-"""One cleaner from PyPI over papers laid out in folders; preprocessing.py runs this in .venv-bench.
+"""Time one cleaner from PyPI on papers in folders; preprocessing.py runs this in .venv-bench.
 
     .venv-bench/bin/python benchmarks/preprocessing_peer.py PEER < folders.json > results.json
 
 PEER is a key of PEERS.
-In:  a JSON list of folders, one a paper.
+In:  a JSON list of folders, one for each paper.
 Out: {"version": …, "results": [[CPU seconds, reason of failure or ""], …]}, in the order of the folders.
 """
 
@@ -20,11 +20,11 @@ from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 
-TIMEOUT_S = 20  # a paper; at the slowest peer's usual speed this is 30 MB
+TIMEOUT_S = 20  # for one paper; the slowest peer usually cleans 30 MB in that time
 
 
 def arxiv_latex_cleaner() -> Callable[[str], object]:
-    """Comments and unused files go; nothing is expanded or put together. Its defaults."""
+    """arxiv-latex-cleaner with its defaults: removes comments and unused files, expands and joins nothing."""
     from arxiv_latex_cleaner.arxiv_latex_cleaner import run_arxiv_cleaner
 
     defaults = {
@@ -45,7 +45,7 @@ def arxiv_latex_cleaner() -> Callable[[str], object]:
 
 
 def arxiv_to_prompt(expand_macros: bool) -> Callable[[str], object]:
-    """Files put together, comments out; with its macro expansion or without."""
+    """arxiv-to-prompt: joins files and removes comments, with or without its macro expansion."""
     from arxiv_to_prompt import process_latex_source
 
     def process(folder: str) -> None:
@@ -77,7 +77,7 @@ def main() -> None:
         try:
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 clean(folder)
-        except Exception as error:  # whatever a peer raises is its failure on this paper
+        except Exception as error:  # any exception counts as the peer's failure on this paper
             failure = type(error).__name__
         signal.alarm(0)
         results.append((time.process_time() - start, failure))
@@ -90,5 +90,5 @@ def _out_of_time(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # a macro bomb ends as a MemoryError
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # turns a macro bomb into a MemoryError
     main()

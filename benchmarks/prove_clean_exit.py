@@ -1,10 +1,10 @@
-"""Runs of two processes end cleanly: part three of `make prove-resume`.
+"""Runs of two processes exit cleanly: part three of `make prove-resume`.
 
     python -m benchmarks.prove_clean_exit --runs 50 --strategy zero1
 
-Each run trains three steps and leaves as every run does. What counts: every process has written its own
-marker after all of its work, and the launcher's raw exit code is 0. (Torn down, the process group of torch
-2.13 with DeepSpeed aborts in one run of seven, which a launcher reports as a failed run.)
+Each run trains three steps and exits as every run does. It passes if each process has written its marker
+after all its work, and the exit code of the launcher is 0. (With torch 2.13 and DeepSpeed, destroying the
+process group aborts in one run of seven, and the launcher then reports a failed run.)
 """
 
 import argparse
@@ -17,8 +17,8 @@ from tests.support.training import torchrun
 WORKER = "benchmarks.prove_clean_exit"
 
 
-def leaves_cleanly(folder: Path, strategy: str) -> bool:
-    """Whether one run of two processes ended as it should."""
+def exits_cleanly(folder: Path, strategy: str) -> bool:
+    """Start one run of two processes; return whether it exited as it should."""
     done = torchrun(["-m", WORKER, "--worker", str(folder), "--strategy", strategy], timeout=1800)
     markers = sorted(path.name for path in folder.glob("rank_*"))
     if done.returncode or markers != ["rank_0", "rank_1"]:
@@ -28,7 +28,7 @@ def leaves_cleanly(folder: Path, strategy: str) -> bool:
 
 
 def work(folder: Path, strategy: str) -> int:
-    """One process: three steps, then its marker."""
+    """One process of a run: train three steps, then write the marker."""
     from configs.loader import CONFIGS
     from tests.support.parallel_worker import MICRO, SEQUENCES, Case, random_tokens
     from train.config import load_run
@@ -45,19 +45,21 @@ def work(folder: Path, strategy: str) -> int:
 
 
 def main() -> int:
-    """Start the runs, or be one process of one."""
+    """Start the runs, or with --worker be one process of a run; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--strategy", default="zero1")
-    parser.add_argument("--worker", type=Path, help="be a process of a run that writes its marker here")
+    parser.add_argument("--runs", type=int, default=50, help="default: 50")
+    parser.add_argument("--strategy", default="zero1", help="default: zero1")
+    parser.add_argument(
+        "--worker", type=Path, help="be a process of a run and write the marker to this folder"
+    )
     arguments = parser.parse_args()
     if arguments.worker:
         return work(arguments.worker, arguments.strategy)
     clean = 0
     for number in range(1, arguments.runs + 1):
         with tempfile.TemporaryDirectory() as folder:
-            clean += leaves_cleanly(Path(folder), arguments.strategy)
-        print(f"{arguments.strategy}: {clean} of {number} runs of two processes ended cleanly", flush=True)
+            clean += exits_cleanly(Path(folder), arguments.strategy)
+        print(f"{arguments.strategy}: {clean} of {number} runs of two processes exited cleanly", flush=True)
     return int(clean < arguments.runs)
 
 

@@ -1,11 +1,11 @@
-"""Kill preprocessing at random moments, go on, and compare every byte: part one of `make prove-resume`.
+"""Kill preprocessing at random moments, resume it, and compare every byte: part one of `make prove-resume`.
 
-    python benchmarks/prove_preprocess.py --kills 50 --papers 320
+    python -m benchmarks.prove_preprocess --kills 50 --papers 320
 
-All stages run on the built-in sample once undisturbed. Then they run again in the same place, and their whole
-process group gets SIGKILL after a random time; they are started again, and killed again, until they are done.
-Every file of the output must be as before then, and none left over. This repeats until there were as many
-kills as asked for. Says which stages the kills hit; ends with 1 if a single byte differs.
+All stages run once on the built-in sample without a kill. Then they run again in the same folder: their
+process group gets SIGKILL after a random time, and they are started again, until they finish. The output must
+then hold the same files with the same bytes. This repeats until the given number of kills is reached. The
+script prints which stages the kills hit, and exits with 1 if a single byte differs.
 """
 
 import argparse
@@ -26,12 +26,12 @@ import xxhash
 from configs.stages import CORPUS_STAGES, TOKEN_STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
-# `$0` is the file that says which stage runs.
+# `$0` is a file that names the stage that is running.
 ALL_STAGES = 'for stage in $STAGES; do echo $stage > "$0"; "$PYTHON" preprocess/$stage.py "$@" || exit; done'
 
 
 class Preprocessing:
-    """One attempt to run the stages, in a process group of its own."""
+    """One attempt to run all stages, in a new process group."""
 
     def __init__(self, data: Path, stages: tuple[str, ...], workers: int) -> None:
         self.current, self.log = data.with_name("stage"), data.with_name("log")
@@ -47,7 +47,7 @@ class Preprocessing:
             )
 
     def finishes_within(self, seconds: float | None) -> bool:
-        """Whether all stages are done by then. Raises RuntimeError if one of them failed."""
+        """Whether all stages finish within a time; None waits for ever. Raises RuntimeError if one fails."""
         try:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -57,7 +57,7 @@ class Preprocessing:
         return True
 
     def kill(self) -> str:
-        """SIGKILL to the whole group, workers included; returns the stage that was hit."""
+        """Send SIGKILL to the whole group, including workers; return the stage that was running."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -65,7 +65,7 @@ class Preprocessing:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Hash of each file below a folder, the raw archives apart."""
+    """Hash of each file below a folder, without the raw archives."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
     return {
@@ -76,26 +76,26 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def differences(one: dict[str, str], two: dict[str, str]) -> list[str]:
-    """Files that are in one tree only, or not the same."""
+    """Files that only one tree has, or whose hashes differ."""
     return sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
 
 
 def clear(data: Path) -> None:
-    """Back to the raw archives."""
+    """Delete everything except the raw archives."""
     for folder in data.iterdir():
         if folder.name != "raw":
             shutil.rmtree(folder)
 
 
 def main() -> int:
-    """Run the reference, then kill and go on."""
+    """Run without a kill, then with kills, and compare; return the exit code."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--kills", type=int, default=50, help="default %(default)s")
-    parser.add_argument("--papers", type=int, default=320, help="of the sample (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default %(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="of each stage (default %(default)s)")
-    parser.add_argument("--corpus-only", action="store_true", help="without tokenizer and token shards")
+    parser.add_argument("--papers", type=int, default=320, help="papers in the sample (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="workers of each stage (default %(default)s)")
+    parser.add_argument("--corpus-only", action="store_true", help="leave out tokenizer and token shards")
     args = parser.parse_args()
     stages = CORPUS_STAGES if args.corpus_only else (*CORPUS_STAGES, *TOKEN_STAGES)
     rng, hits, n_compared = random.Random(args.seed), Counter[str](), 0
@@ -108,7 +108,7 @@ def main() -> int:
         Preprocessing(data, stages, args.workers).finishes_within(None)
         whole_s = time.monotonic() - start
         expected = tree(data)
-        print(f"undisturbed: {len(expected)} files in {whole_s:.0f} s", flush=True)
+        print(f"without a kill: {len(expected)} files in {whole_s:.0f} s", flush=True)
 
         clear(data)
         while True:
@@ -126,7 +126,7 @@ def main() -> int:
                 break
             clear(data)
     where = ", ".join(f"{stage} {hits[stage]}" for stage in ("start", *stages) if hits[stage])
-    print(f"{hits.total()} kills ({where}); {n_compared} x all {len(expected)} files as undisturbed")
+    print(f"{hits.total()} kills ({where}); {n_compared} times all {len(expected)} files as without a kill")
     return 0
 
 

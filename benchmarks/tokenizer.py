@@ -1,15 +1,16 @@
-"""The tokenizer's bars on real papers: speed, identical ids, training, stability on papers held out.
+"""The tokenizer on real papers: speed, identical ids, training, stability on held-out papers.
 
     ARXIV_REAL=/data/arxiv-real make bench-tokenizer [DATA=data/bench-tokenizer]
 
-In:  the papers below $ARXIV_REAL, preprocessed into DATA (all categories) where that is not done yet, and
-     provenance.tsv, which says from which repository each comes.
-Out: a table of bars; analysis/measurements/tokenizer.json.
+In:  the papers below $ARXIV_REAL, preprocessed into DATA (all categories) unless that is done already, and
+     provenance.tsv, which names the repository of each paper.
+Out: a table of targets; analysis/measurements/tokenizer.json.
 
-Encoders are timed in CPU seconds of one thread, rounds interleaved, the ratios' median taken. Training is
-train_tokenizer.py as a user runs it, from Parquet to checked files. Shards are made from every paper several
-times over, so that start-up weighs little. Stability is a cross-validation: five tokenizers, each trained
-without a fifth of the papers, or without all papers of some repositories, and judged on those.
+Encoders are timed in CPU seconds of one thread, in interleaved rounds; ratios are medians over the rounds.
+Training is train_tokenizer.py as a user runs it, from Parquet to checked files. Shards are made from several
+copies of every paper, so that start-up weighs little. Stability is measured by cross-validation: five
+tokenizers are each trained without a fifth of the papers, or without all papers of some repositories, and
+measured on those.
 """
 
 import argparse
@@ -46,14 +47,14 @@ from tests.conftest import ROOT
 from tests.support.corpus import document, write_done, write_shard
 
 PIECES = 102_400
-SPEED_BYTES = 6_000_000  # of text: 3 s of SentencePiece
+SPEED_BYTES = 6_000_000  # of text; SentencePiece needs 3 s for it
 ROUNDS = 3
 SHARD_ROUNDS, SHARD_COPIES = 3, 4
 MB = 1e6
 
 
 def run(script: str, *flags: object) -> tuple[float, float, float]:
-    """(wall seconds, CPU seconds with children, peak MB of one process) of one of the project's scripts."""
+    """Run a script of the project: (wall seconds, CPU seconds with children, peak MiB of one process)."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, f"preprocess/{script}.py", *map(str, flags)],
@@ -72,7 +73,7 @@ def run(script: str, *flags: object) -> tuple[float, float, float]:
 
 
 def write_root(root: Path, papers: Iterable[tuple[str, Row]]) -> Path:
-    """A data root with a finished split_corpus of (tar, row)."""
+    """Write a data root whose split_corpus is finished and holds (tar, row) of each paper."""
     shutil.rmtree(root, ignore_errors=True)
     by_tar = defaultdict(list)
     for tar, row in papers:
@@ -85,7 +86,7 @@ def write_root(root: Path, papers: Iterable[tuple[str, Row]]) -> Path:
 
 
 def rows_of(folder: Path) -> Iterator[tuple[str, Row]]:
-    """(tar, row) of every document, with every column."""
+    """(tar, row) of every document, with all columns."""
     for shard in shards(folder):
         for row in read_rows(shard):
             yield shard.stem, document(row["id"]) | row
@@ -95,13 +96,13 @@ def rows_of(folder: Path) -> Iterator[tuple[str, Row]]:
 
 
 def train_on(papers: Iterable[tuple[str, Row]], root: Path) -> Path:
-    """The tokenizer of a data root that holds these papers."""
+    """Train a tokenizer on these papers; return its folder."""
     run("train_tokenizer", "--data", write_root(root, papers), f"vocab_size={PIECES}", "--workers", 2)
     return root / "tokenizers/main"
 
 
 def bench_training(root: Path) -> dict[str, Any]:
-    """Train twice, with one process and with two, and compare every file."""
+    """Train with one process and with two, and compare every file."""
     folder = root / "tokenizers/main"
     flags = ("--data", root, f"vocab_size={PIECES}", "--workers")
     shutil.rmtree(folder, ignore_errors=True)
@@ -126,7 +127,7 @@ def bench_training(root: Path) -> dict[str, Any]:
 
 
 def bench_encoding(tokenizer: Path, texts: list[str]) -> dict[str, Any]:
-    """Speed of the encoders on some texts; equal ids and losslessness on all and the adversarial strings."""
+    """Speed of the encoders on a sample; equal ids and losslessness on all texts and adversarial strings."""
     reference, fast, name = load_encoder(tokenizer / "tokenizer.model")
     hugging_face = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     hugging_face.encode_special_tokens = True
@@ -174,7 +175,7 @@ def bench_encoding(tokenizer: Path, texts: list[str]) -> dict[str, Any]:
 
 
 def bench_shards(root: Path) -> dict[str, Any]:
-    """Parquet to shards: speed of one process, the encoder's share of it, what a second process brings."""
+    """From Parquet to shards: speed of one process, share of the encoder, gain from a second process."""
     rows = [row["text"] for _, row in rows_of(root / "corpus/main/split_corpus")]
     mb = sum(len(text.encode()) for text in rows) / MB
     walls: dict[int, list[float]] = {1: [], 2: []}
@@ -201,7 +202,7 @@ def bench_shards(root: Path) -> dict[str, Any]:
 
 
 def encoding_share(root: Path) -> tuple[float, float]:
-    """(CPU seconds of tokenize_shard over all shards in this process, share of them inside the encoder)."""
+    """Run tokenize_shard on all shards in this process: (CPU seconds, share of them inside the encoder)."""
     model_file, inside = root / "tokenizers/main/tokenizer.model", 0.0
     _, fast, name = load_encoder(model_file)
 
@@ -222,8 +223,8 @@ def encoding_share(root: Path) -> tuple[float, float]:
     return cpu_s, inside / cpu_s
 
 
-def bars(figures: dict[str, Any]) -> list[tuple[str, float, str, float]]:
-    """(what, measured, ">=" or "<=", bar)."""
+def targets(figures: dict[str, Any]) -> list[tuple[str, float, str, float]]:
+    """The project's targets: (name, measured value, ">=" or "<=", target)."""
     encoding, shard, training = (figures[part] for part in ("encoding", "shards", "training"))
     faster, paper, repository = encoding["times_faster_than"], figures["by_paper"], figures["by_repository"]
     known = repository["seen_in_3_training_papers"]
@@ -265,7 +266,7 @@ def main() -> None:
         run(stage, "--data", args.data, "--workers", 2, *sources, *selection)
     corpus, work = args.data / "corpus/main", args.data / "bench"
     rows = list(rows_of(corpus / "split_corpus"))
-    # All papers that have text, kept by the filters or not: 50 MB.
+    # All papers with clean text, also those that filters drop: 50 MB.
     every = [(tar, row | {"split": "train"}) for tar, row in rows_of(corpus / "normalize_text")]
     everything = write_root(work / "everything", every)
     figures: dict[str, Any] = {"training": bench_training(everything)}
@@ -279,9 +280,9 @@ def main() -> None:
     folds = {"by_paper": by_paper(rows), "by_repository": by_repository(rows, args.real / "provenance.tsv")}
     for name, fold_of in folds.items():
         figures[name] = cross_validate(rows, fold_of, lambda papers, root=work / name: train_on(papers, root))
-    for what, measured, sign, bar in bars(figures):
-        met = measured >= bar if sign == ">=" else measured <= bar
-        print(f"{what:45} {measured:10.4g} {sign} {bar:<6g} {'met' if met else 'NOT MET'}")
+    for what, measured, sign, target in targets(figures):
+        met = measured >= target if sign == ">=" else measured <= target
+        print(f"{what:45} {measured:10.4g} {sign} {target:<6g} {'met' if met else 'NOT MET'}")
     print(
         "written:", record("tokenizer", figures, ("sentencepiece", "kitoken", "tokenizers", "transformers"))
     )

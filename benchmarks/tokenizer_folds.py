@@ -1,4 +1,4 @@
-"""Cross-validation of a tokenizer: each paper is measured by one that was trained without its fold."""
+"""Cross-validation of a tokenizer: each paper is encoded by one that was trained without the paper's fold."""
 
 import csv
 from collections import Counter
@@ -13,16 +13,19 @@ from analysis.tokenizers.stability import Measures, commands, measure, select, s
 
 Row = dict[str, Any]
 FOLDS = 5
-MIN_PAPERS = 3  # a command in as many training papers counts as seen
+MIN_PAPERS = 3  # a command counts as seen if it occurs in so many training papers
 
 
 def by_paper(rows: list[tuple[str, Row]]) -> dict[str, int]:
-    """Fold of each paper by a hash of its id."""
+    """The fold of each paper, from a hash of its id."""
     return {row["id"]: xxhash.xxh3_64_intdigest(row["id"].encode()) % FOLDS for _, row in rows}
 
 
 def by_repository(rows: list[tuple[str, Row]], provenance: Path) -> dict[str, int]:
-    """Fold of each paper so that no repository is divided: the largest goes where there is least."""
+    """The fold of each paper, with all papers of a repository in one fold.
+
+    Repositories are assigned in order of size, each to the smallest fold so far.
+    """
     with provenance.open(newline="") as file:
         home = {row["id"]: row["repo"] for row in csv.DictReader(file, delimiter="\t")}
     sizes: Counter[str] = Counter()
@@ -40,7 +43,7 @@ def cross_validate(
     fold_of: dict[str, int],
     train: Callable[[Iterable[tuple[str, Row]]], Path],
 ) -> dict[str, Any]:
-    """Ratios over all papers; those of commands also apart by whether the training papers have them."""
+    """Measures over all papers, and separately those of commands that the training papers have or lack."""
     whole, seen, unseen = Measures(), Measures(), Measures()
     for fold in range(FOLDS):
         training = [(tar, row | {"split": "train"}) for tar, row in rows if fold_of[row["id"]] != fold]

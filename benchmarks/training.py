@@ -1,25 +1,22 @@
-"""Training speed beside transformers' Trainer, and how much of the corpus a recipe ever shows the model.
+"""Training speed beside transformers' Trainer, and how much of the corpus a recipe ever trains on.
 
     make bench-train [SCALE=mini] [DATA=data/mini] [VARIANT=main]
 
 In:  token shards below DATA (make preprocess SCALE=mini ...; for SCALE=demo: make demo).
 Out: tables; analysis/measurements/train.json.
 
-Both train Run 20's model from the same weights on the same batches in the same order with ZeRO-1 on two
-processes, at a constant rate: ours by train/pretrain.py as a user starts it, the peer by Trainer, with its
-batches in memory (benchmarks/training_peer.py). Start-up, the first steps, validation and checkpoints are not
-timed. Runs alternate; the ratio is the median of those of the pairs.
+Both train Run 20's model from the same weights on the same batches in the same order, with ZeRO-1 on two
+processes and a constant learning rate. Ours is train/pretrain.py as a user starts it; the peer is Trainer
+with its batches in memory (benchmarks/training_peer.py). Start-up, the first steps, validation and
+checkpoints are not timed. Runs alternate; the ratio is the median over the pairs.
 
-The authors' release truncates each paper to its first T tokens and pads the shorter ones; ours packs. Shares
-follow from the lengths of the documents: of positions that hold a token to learn from, and of the corpus'
-tokens that are ever learnt from.
+The authors' release truncates each paper to its first T tokens and pads shorter ones; ours packs papers into
+windows. From the lengths of the documents follow two shares: that of positions whose token is a target, and
+that of the corpus's tokens that are ever a target.
 """
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -30,39 +27,31 @@ import numpy as np
 
 from benchmarks.measure import record
 from configs.loader import UserError, default_data_root, run_main
+from tests.support.training import torchrun
 from train.config import load_run
 from train.data.shards import TokenSet, open_tokens
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "configs/runs/run20.yaml"
 PROCESSES, PAIRS = 2, 5
-STEPS, UNTIMED_STEPS = 24, 4  # caches and allocators settle in the first steps
-SAME_STEPS, SAME_NATS = 5, 1e-4  # first losses of both, and how close they must be
+STEPS, UNTIMED_STEPS = 24, 4  # caches and allocators settle in the untimed first steps
+SAME_STEPS, SAME_NATS = 5, 1e-4  # the first losses of both must agree to this
 
 
 def train_steps(script: str, *arguments: object) -> None:
-    """Run a training script on two processes, one thread each."""
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc_per_node={PROCESSES}",
-    ]
-    command = [*torchrun, str(ROOT / script), str(RUN), *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
+    """Run a training script on two processes with one thread each."""
+    done = torchrun([script, str(RUN), *map(str, arguments)], PROCESSES, timeout=1800)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+        raise RuntimeError(f"{script} ended with {done.returncode}:\n{done.stderr[-4000:]}")
 
 
 def step_seconds(seconds: list[float]) -> float:
-    """Mean duration of the timed steps, from when each ended."""
+    """Mean duration of the timed steps, given the time at which each step ended."""
     return mean(after - before for before, after in pairwise(seconds[UNTIMED_STEPS - 1 :]))
 
 
 def time_ours(folder: Path, arguments: list[str]) -> tuple[float, list[float]]:
-    """(seconds a step, loss of each step in nats) of train/pretrain.py."""
+    """Time train/pretrain.py: (seconds a step, loss of each step in nats)."""
     train_steps("train/pretrain.py", *arguments, "--out", folder)
     rows = [json.loads(line) for line in (folder / "log.0.jsonl").read_text().splitlines()]
     steps = [row for row in rows if row["kind"] == "train"]
@@ -70,7 +59,7 @@ def time_ours(folder: Path, arguments: list[str]) -> tuple[float, list[float]]:
 
 
 def time_peer(folder: Path, arguments: list[str]) -> tuple[float, list[float]]:
-    """(seconds a step, loss of each step in nats) of transformers' Trainer."""
+    """Time transformers' Trainer: (seconds a step, loss of each step in nats)."""
     folder.mkdir()
     train_steps("benchmarks/training_peer.py", *arguments, "--out", folder / "times.json")
     times = json.loads((folder / "times.json").read_text())
@@ -78,10 +67,10 @@ def time_peer(folder: Path, arguments: list[str]) -> tuple[float, list[float]]:
 
 
 def shares(tokens: TokenSet, sequence_length: int) -> dict[str, dict[str, float]]:
-    """Useful share of the positions and share of the corpus ever seen, for both recipes, at one length."""
+    """Share of useful positions and share of the corpus ever trained on, for both recipes at one length."""
     streams = list(tokens.domains.values())
     lengths = np.concatenate([stream.documents.n_tokens for stream in streams])
-    first = np.minimum(lengths, sequence_length + 1) - 1  # targets: the first token is only read
+    first = np.minimum(lengths, sequence_length + 1) - 1  # targets; a document's first token is only an input
     windows = sum((stream.n_tokens - 1) // sequence_length for stream in streams)
     n_tokens = int(lengths.sum())
     return {
@@ -128,11 +117,13 @@ def main() -> None:
         speed, losses = run.tokens_per_step / median(s for s, _ in times), times[0][1]
         print(f"{name:>30}: {speed:8,.0f} tokens/s, mean loss {mean(losses):.4f} nats")
         figures[name] = {"tokens_per_s": speed, "mean_loss_nats": mean(losses)}
-    # The same weights and batches: the first losses must agree, or the speeds are of two different things.
+    # With the same weights and batches the first losses must agree, else the speeds cannot be compared.
     apart = max(abs(a - b) for a, b in zip(ours[0][1][:SAME_STEPS], peer[0][1][:SAME_STEPS], strict=True))
     figures[f"largest_difference_of_the_first_{SAME_STEPS}_losses_nats"] = apart
     if apart > SAME_NATS:
-        raise UserError(f"the first {SAME_STEPS} losses differ by up to {apart:.1e} nats: no comparison")
+        raise UserError(
+            f"the first {SAME_STEPS} losses differ by up to {apart:.1e} nats: speeds not compared"
+        )
     figures["ratio"] = median(ratios)
     figures["ratios"] = ratios
     print(f"{'ratio':>30}: {median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in sorted(ratios))})\n")

@@ -1,8 +1,8 @@
-"""The peer of benchmarks/training.py: transformers' Trainer with DeepSpeed ZeRO-1, same model, same batches.
+"""The peer of benchmarks/training.py: transformers' Trainer with DeepSpeed ZeRO-1 on the same batches.
 
     torchrun --nproc_per_node 2 benchmarks/training_peer.py configs/runs/run20.yaml --scale S --data D --out F
 
-Out: F, JSON: when each step ended in seconds, and the loss that Trainer reports for it.
+Out: F, JSON: the time in seconds at which each step ended, and the loss that Trainer reports for it.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from train.data.shards import open_tokens
 from train.model.llama import build_model
 from train.optimizer import learning_rate
 
-# Else DeepSpeed compiles its exchange for CPUs with g++ for a minute; ours does without it, too.
+# Otherwise DeepSpeed compiles a C++ extension for a minute; our code does not use it either.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 class Windows(Dataset):
-    """The run's samples in its own order, in memory, so that reading them costs the peer nothing."""
+    """The run's samples in its order, held in memory so that the peer spends no time on reading."""
 
     def __init__(self, data: TrainingData, steps: int, run) -> None:  # type: ignore[no-untyped-def]
         batches = [data.batch(step_samples(step, run)) for step in range(1, steps + 1)]
@@ -39,19 +39,19 @@ class Windows(Dataset):
         return len(self.input_ids)
 
     def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
-        # Shifted already: `shift_labels` keeps the library from shifting again, and it asks for `labels` too.
+        # Targets are shifted already. The library takes them as `shift_labels`, but also requires `labels`.
         return {"input_ids": self.input_ids[k], "labels": self.targets[k], "shift_labels": self.targets[k]}
 
 
-class OurRate(Trainer):
-    """The Trainer with the run's own learning rate: its warm-up begins one step later, with a rate of 0."""
+class TrainerWithOurSchedule(Trainer):
+    """Trainer with the run's learning rates; its own warm-up would start one step later, with a rate of 0."""
 
     run: Run
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """A schedule that gives step k + 1 of the run its rate at index k."""
+        """The schedule whose index k has the learning rate of the run's step k + 1."""
         peak = self.run.recipe.lr
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer or self.optimizer, lambda k: learning_rate(self.run, k + 1) / peak
@@ -60,24 +60,24 @@ class OurRate(Trainer):
 
 
 class StepTimes(TrainerCallback):
-    """When each step ended, and its loss."""
+    """Records the time at which each step ended, and its loss."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self.losses: list[float] = []
 
     def on_log(self, *_: object, logs: dict[str, float], **__: object) -> None:
-        """A step's loss is known."""
+        """Record the loss of a step."""
         if "loss" in logs:
             self.losses.append(float(logs["loss"]))
 
     def on_step_end(self, *_: object, **__: object) -> None:
-        """A step is over."""
+        """Record the end of a step."""
         self.seconds.append(time.perf_counter())
 
 
 def main() -> None:
-    """Train the run's first steps and write when each ended."""
+    """Train the run's steps and write times and losses."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--scale")
@@ -101,7 +101,7 @@ def main() -> None:
         adam_beta1=recipe.betas[0],
         adam_beta2=recipe.betas[1],
         max_grad_norm=recipe.clip_grad_norm or 0.0,
-        logging_steps=1,  # as ours does
+        logging_steps=1,  # our code also logs every step
         logging_strategy="steps",
         save_strategy="no",
         report_to=[],
@@ -118,7 +118,7 @@ def main() -> None:
     )
     times = StepTimes()
     model = build_model(run.model, recipe.init_seed).llama
-    trainer = OurRate(model=model, args=settings, train_dataset=data, callbacks=[times])
+    trainer = TrainerWithOurSchedule(model=model, args=settings, train_dataset=data, callbacks=[times])
     trainer.run = run
     trainer.train()
     if trainer.is_world_process_zero():

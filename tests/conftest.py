@@ -1,4 +1,4 @@
-"""What tests need; `REQUIRE=slurm,real,…` turns a skip for want of it into a failure."""
+"""Fixtures, and what tests need: without it a test is skipped, or fails if `REQUIRE=slurm,real,…` names it."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.slurm import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
-# Tests run side by side: a process that took all cores would wait for its threads at every product.
+# Tests run in parallel: more threads than one a process would compete for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -29,13 +29,13 @@ def _missing_real() -> str:
 
 def _missing_slurm() -> str:
     if sys.platform != "linux" or os.geteuid() != 0:
-        return "a Slurm for tests is started by root on Linux"
+        return "only root on Linux can start a Slurm for tests"
     if shutil.which("slurmctld") and shutil.which("munged"):
         return ""
-    # Packages are installed only where someone asked for these tests (slurm/devcluster.sh does it).
+    # slurm/devcluster.sh installs the packages, but only if REQUIRE asks for these tests.
     if "slurm" in _required() and shutil.which("apt-get"):
         return ""
-    return "slurm-wlm and munge are not installed; REQUIRE=slurm installs them where there is apt-get"
+    return "slurm-wlm and munge are not installed; REQUIRE=slurm installs them with apt-get"
 
 
 def _missing_gpu() -> str:
@@ -69,10 +69,10 @@ NEEDS: dict[str, Callable[[], str]] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker of pytest-xdist for each file, so that its fixtures are made once.
+    """Give all tests of a file to one worker of pytest-xdist, so that their fixtures are made once.
 
-    All files with tests that may install Debian packages share one: two apt-get at a time refuse each other,
-    and one cluster of Slurm is enough.
+    Files whose tests may install Debian packages share a worker, because only one apt-get can run at a time,
+    and one Slurm cluster is enough.
     """
     installing = ("slurm", "pandoc", "latexpand")
     shared = {item.location[0] for item in items if any(map(item.get_closest_marker, installing))}
@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a marked test whose need is missing, or fail it where REQUIRE names the need."""
+    """Skip a marked test whose need is missing, or fail it if REQUIRE names the need."""
     required = _required()
     for need, missing in NEEDS.items():
         if item.get_closest_marker(need) and (reason := missing()):
@@ -91,12 +91,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def arxiv_real() -> Path:
-    """Folder of the real papers; for tests marked `real`."""
+    """Folder of the real papers, for tests marked `real`."""
     return Path(os.environ["ARXIV_REAL"])
 
 
 def run_script(*args: object, check: bool = True, **env: str) -> "subprocess.CompletedProcess[str]":
-    """Run one of the project's scripts as a user would, from the root of the checkout."""
+    """Run a script of the project as a user does, from the root of the checkout.
+
+    Raises AssertionError with its output if it fails and `check` is true.
+    """
     done = subprocess.run(
         [sys.executable, *map(str, args)],
         cwd=ROOT,
@@ -112,8 +115,8 @@ def run_script(*args: object, check: bool = True, **env: str) -> "subprocess.Com
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator["Cluster"]:
-    """The development cluster, started anew for each file of tests."""
-    from tests.support.slurm import dev_cluster  # it has ROOT from here
+    """The development cluster, started anew for each test file."""
+    from tests.support.slurm import dev_cluster  # imported here because it imports ROOT from this module
 
     with dev_cluster() as cluster:
         yield cluster

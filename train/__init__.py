@@ -12,8 +12,8 @@ Names of batches, activations and losses end in their shape, one letter a dimens
     B  sequences in a micro-batch        T  positions in a sequence
     N  B x T tokens                      C  tokens of one chunk of the N
     D  hidden size (the model's width)   V  vocabulary size
-    R  rows of a validation set          K  documents of a validation set
-    1  a dimension of length one
+    W  windows of a validation set       R  rows of a validation set (a document's part of a window)
+    K  documents of a validation set     1  a dimension of length one
 
 So `hidden_BTD` has shape (B, T, D) and `losses_B` has shape (B,). Scalars have no suffix, nor have weights,
 gradients and moments that code treats alike whatever their shape. Arrays of the data order (samples, windows,

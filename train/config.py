@@ -23,7 +23,7 @@ Domain = Literal["cs", "math", "physics"]
 # times weights in millionths) below 2^63.
 Weight = Annotated[float, Field(ge=0, le=1000)]
 Beta = Annotated[float, Field(ge=0, lt=1)]  # AdamW divides by 1 - beta^step, which is 0 for a beta of 1
-DECAY_SHARE = 0.2  # the last part of a run, over which `wsd` and `anneal_mixture` act
+ANNEAL_SHARE = 0.2  # the last part of a run, in which `anneal_mixture` applies
 # Keys that describe a run. A run file states each of them; they are not inherited from the base.
 ABOUT = ("title", "base", "named_in_paper", "change", "hypothesis", "primary_metric")
 # Keys that say how a machine executes the run. They may change on resuming; only rounding depends on them.
@@ -77,7 +77,7 @@ class Recipe(Config):
 
     # Optimiser: AdamW, weight decay on matrices only
     lr: float = Field(2e-4, gt=0)
-    schedule: Literal["constant", "cosine", "wsd"] = "constant"  # after the warm-up
+    schedule: Literal["constant", "cosine"] = "constant"  # after the warm-up
     min_lr_ratio: float = Field(0.1, ge=0, le=1)  # final learning rate as a fraction of `lr`
     warmup_tokens: int = Field(786_432_000, ge=0)  # 500 steps
     betas: tuple[Beta, Beta] = (0.9, 0.95)
@@ -152,9 +152,9 @@ class Run(Config):
         return self.steps_of(self.recipe.warmup_tokens) if self.recipe.warmup_tokens else 0
 
     @property
-    def decay_steps(self) -> int:
-        """Number of last steps in which `wsd` lowers the learning rate and `anneal_mixture` applies."""
-        return round(DECAY_SHARE * self.steps_total)
+    def anneal_steps(self) -> int:
+        """Number of last steps in which `anneal_mixture` applies."""
+        return round(ANNEAL_SHARE * self.steps_total)
 
     def saves_after(self, step: int) -> bool:
         """Whether a checkpoint is due after a step."""

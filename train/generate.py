@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 from configs.loader import UserError, default_data_root, run_main
 from train.checkpoint.load import find_checkpoint, load_model, read_state, tokenizer_folder
 
+TEMPERATURE = 0.8  # a usual compromise between repetition (lower) and incoherent text (1 and above)
+
 
 def main() -> None:
     """Print each prompt's continuation. Raises UserError if there is no prompt or one fills the context."""
@@ -29,9 +31,6 @@ def main() -> None:
         "--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/<scale>)"
     )
     parser.add_argument("--max-new-tokens", type=int, default=100, help="length of a continuation, at most")
-    parser.add_argument(
-        "--temperature", type=float, default=0.8, help="of sampling; 0 always takes the most likely token"
-    )
     parser.add_argument("--seed", type=int, default=0, help="of sampling")
     arguments = parser.parse_args()
     checkpoint = find_checkpoint(arguments.checkpoint)
@@ -49,16 +48,16 @@ def main() -> None:
         room = run.model.max_position_embeddings - inputs["input_ids"].shape[1]
         if room < 1:
             raise UserError(f"{arguments.prompts}: {prompt[:40]!r}… fills the model's context; shorten it")
-        sampling = {"temperature": arguments.temperature, "top_k": 0} if arguments.temperature else {}
         output = llama.generate(
             inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             max_new_tokens=min(arguments.max_new_tokens, room),
-            do_sample=bool(arguments.temperature),
+            do_sample=True,
+            temperature=TEMPERATURE,
+            top_k=0,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.eos_token_id,
             use_cache=True,
-            **sampling,
         )
         continuation = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         print(f"--- {prompt}\n{prompt}{continuation}\n")

@@ -32,7 +32,7 @@ class Log:
 
     def __init__(self, folder: Path, enabled: bool, tokens_per_step: int) -> None:
         self.folder = folder
-        self.restart_index = len(list(folder.glob("log.*.jsonl")))
+        self.restart_index = len(log_files(folder))
         self.tokens_per_step = tokens_per_step
         self.began = time.monotonic()
         # Each line is written at once, so a killed run leaves complete lines, except perhaps for the last.
@@ -171,6 +171,11 @@ class Clock:
             return torch.cuda.max_memory_allocated(self.device)
         # getrusage(2) counts kilobytes on Linux and bytes on macOS.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def log_files(folder: Path) -> list[Path]:
+    """The log files of a run's folder, one for each start, in order."""
+    return sorted(folder.glob("log.*.jsonl"), key=lambda path: int(path.name.split(".")[1]))
 
 
 def finite(value: float) -> float | None:

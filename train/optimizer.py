@@ -25,18 +25,13 @@ def learning_rate(run: Run, step: int) -> float:
     """Learning rate of step 1, 2, …: a linear warm-up, then the recipe's schedule.
 
     `constant` stays at `lr`. `cosine` falls to `min_lr_ratio * lr` along half a cosine (Loshchilov and Hutter
-    2017, equation 5). `wsd` stays at `lr` and falls to that value along a line over the run's last
-    `decay_steps` (warmup-stable-decay: Hu et al. 2024, arXiv 2404.06395, section 4; there the decay is
-    exponential).
+    2017, equation 5).
     """
     recipe, warmup = run.recipe, run.warmup_steps
     if step <= warmup:
         return recipe.lr * step / warmup
     if recipe.schedule == "constant":
         return recipe.lr
-    if recipe.schedule == "wsd":
-        progress = max(0, step - (run.steps_total - run.decay_steps)) / max(1, run.decay_steps)
-        return recipe.lr * (1 - (1 - recipe.min_lr_ratio) * progress)
     progress = (step - warmup) / max(1, run.steps_total - warmup)
     decayed = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return recipe.lr * (recipe.min_lr_ratio + (1 - recipe.min_lr_ratio) * decayed)

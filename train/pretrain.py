@@ -301,7 +301,7 @@ def lock_folder(folder: Path, world: World, held: contextlib.ExitStack) -> None:
     refused = ""
     if world.is_main:
         try:
-            remedy = f"wait for its end, stop it (touch {folder / 'STOP'}), or name another folder with --out"
+            remedy = f"wait for its end, stop it (touch {folder / 'STOP'}), or pass another folder as --out"
             held.enter_context(FileLock(folder / ".lock", f"trains here: {remedy}"))
         except UserError as error:
             refused = str(error)

@@ -22,6 +22,7 @@ from train.checkpoint.load import tokenizer_folder
 from train.config import read_config
 from train.data.batches import TrainingData, step_samples
 from train.data.shards import open_tokens
+from train.log import log_files
 
 
 def main() -> None:
@@ -60,8 +61,8 @@ def logged_step(folder: Path, step: int) -> dict[str, Any]:
 
     A restart voids the rows of earlier starts beyond the step from which it resumed.
     """
-    logs = sorted(folder.glob("log.*.jsonl"), key=lambda path: int(path.name.split(".")[1]), reverse=True)
-    for log in logs:
+    logs = log_files(folder)
+    for log in reversed(logs):
         void_before = False
         with log.open(encoding="utf-8") as lines:
             for line in lines:

@@ -14,6 +14,7 @@ from typing import Any
 
 from configs.loader import CONFIGS
 from train.config import Run, read_config
+from train.log import log_files
 from train.study_plan import needed_tokens
 
 ROOT = CONFIGS.parent
@@ -157,7 +158,7 @@ def _end_with_parent(parent: int) -> None:
 
 def last_rows(folder: Path) -> dict[str, dict[str, Any]]:
     """The last row of each kind near the end of a run's newest log."""
-    logs = sorted(folder.glob("log.*.jsonl"), key=lambda path: int(path.name.split(".")[1]))
+    logs = log_files(folder)
     rows = {}
     for line in tail(logs[-1]).splitlines()[1:] if logs else []:
         try:

@@ -14,8 +14,8 @@ from preprocess.deduplicate import text_key
 from preprocess.pipeline import schema
 from preprocess.pipeline.shard import read_rows
 from tests.conftest import run_script
-from tests.support.corpus import document, ledger, write_shard
-from tests.support.duplicates import edited, likeness, run_stage, with_other_ending, write_words
+from tests.support.corpus import document, ledger, run_stage, write_shard
+from tests.support.duplicates import edited, likeness, with_other_ending, write_words
 
 FILTERED, DONE = "corpus/main/filter_quality", "corpus/main/deduplicate"
 
@@ -220,11 +220,10 @@ def _outcome(folder: Path) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_planted_duplicates_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_planted_duplicates_and_nothing_else(tmp_path: Path) -> None:
     rows, expected = _planted()
     _write(tmp_path, rows, 3)
-    run_stage("deduplicate", "--data", tmp_path)
-    assert "near_duplicate 8" in capsys.readouterr().out
+    assert "near_duplicate 8" in run_stage("deduplicate", "--data", tmp_path)
     outcome = _outcome(tmp_path)
     found = {i: (reason, detail.partition(":")[0]) for i, (reason, detail) in outcome.items() if reason}
     assert found == expected
@@ -246,8 +245,7 @@ def test_planted_duplicates_and_nothing_else(tmp_path: Path, capsys: pytest.Capt
     assert relatives["0709.0001"] == ["0709.0001", "0709.0002"]
     assert len(relatives["0708.0000"]) == 7
 
-    run_stage("deduplicate", "--data", tmp_path)
-    assert "finished, not made again" in capsys.readouterr().out
+    assert "finished, not made again" in run_stage("deduplicate", "--data", tmp_path)
 
 
 def test_order_shards_and_workers_do_not_matter(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Writes small training logs that look like a real run's, for the tests of `analysis`."""
+"""Write small training logs like those of real runs, for the tests of `analysis`."""
 
 import json
 import math
@@ -13,7 +13,7 @@ DOMAINS = {"cs": 0.15, "math": 0.0, "physics": -0.1}  # offset of the loss, nats
 
 
 def header(restart: int = 0, seed: int = 0, **more: Any) -> Row:
-    """A header row with the keys that DESIGN.md names."""
+    """A header row."""
     return {
         "kind": "header",
         "schema_version": 1,
@@ -39,7 +39,7 @@ def event(step: int, name: str, **more: Any) -> Row:
 
 
 def history(first: int, last: int, seed: int = 0, every: int = 25, total: int = 400) -> list[Row]:
-    """Rows of steps `first`…`last`: training and throughput, and a validation `every` so many steps."""
+    """Rows of steps `first` to `last`: training, throughput, and validation every `every` steps."""
     rows: list[Row] = []
     for step in range(first, last + 1):
         noise = random.Random(f"{seed}/{step}")
@@ -86,14 +86,14 @@ def history(first: int, last: int, seed: int = 0, every: int = 25, total: int = 
 
 
 def write(path: Path, rows: Iterable[Row], torn: str = "") -> Path:
-    """Write JSON lines, and `torn` behind them without a newline."""
+    """Write JSON lines, followed by the incomplete line `torn`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + torn)
     return path
 
 
 def interrupted_run(root: Path, scale: str = "demo", run: str = "run20", seed: int = 0) -> Path:
-    """A run of 400 steps, killed in step 181 while it wrote, gone on from the checkpoint of step 160."""
+    """A run of 400 steps, killed while it logged step 181 and resumed from the checkpoint of step 160."""
     folder = root / scale / run / f"seed{seed}"
     write(
         folder / "log.0.jsonl",

@@ -1,4 +1,4 @@
-"""Small shards of documents for the tests of stages."""
+"""Small document shards, and ways to run stages on them, for the tests of preprocessing."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ PROSE = (
 
 
 def document(paper_id: str, text: str = PROSE * 8, **values: Any) -> dict[str, Any]:
-    """A row with every column of every document schema."""
+    """A row with all columns of all document schemas; `values` replace defaults."""
     row: dict[str, Any] = {
         "id": paper_id,
         "domain": "math",
@@ -51,7 +51,7 @@ def document(paper_id: str, text: str = PROSE * 8, **values: Any) -> dict[str, A
 
 
 def write_shard(path: Path, rows: list[dict[str, Any]], columns: pa.Schema = schema.DOCUMENTS) -> Path:
-    """A shard as the stage before would have written it."""
+    """Write a shard as the stage before would."""
     with ParquetShard(path, columns, "hash") as shard:
         for row in rows:
             shard.append({name: row[name] for name in columns.names})
@@ -59,14 +59,17 @@ def write_shard(path: Path, rows: list[dict[str, Any]], columns: pa.Schema = sch
 
 
 def write_done(data: Path, stage: str, variant: str = "main") -> None:
-    """The marker of a finished corpus-wide stage."""
+    """Write the marker of a finished corpus-wide stage."""
     done = data / "ledger" / variant / stage / "_DONE.json"
     done.parent.mkdir(parents=True, exist_ok=True)
     done.write_text("{}")
 
 
 def run_stage(stage: str, *args: object) -> str:
-    """What a stage's script prints, run in this process (a second less each). Raises what it raises."""
+    """Run a stage with one worker in this process, a second faster than in a new one; return its output.
+
+    Raises what the stage raises.
+    """
     said = io.StringIO()
     argv = [f"preprocess/{stage}.py", "--workers", "1", *map(str, args)]
     with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(said):

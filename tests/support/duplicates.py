@@ -1,43 +1,34 @@
-"""Made-up texts, copies of texts with a known likeness to them, and the stages that find these."""
+"""Made-up texts, and copies of texts with a known similarity to them."""
 
 import random
-import sys
-from importlib import import_module
-from unittest import mock
 
 import numpy as np
 
 from preprocess.dedup.ngrams import distinct_ngrams, n_shared
 
-# Zipf-like, as words are: phrases of the frequent ones recur in all texts.
+# Frequencies follow Zipf's law, as those of words do, so phrases of frequent words recur in all texts.
 _WORDS = [f"w{i}" for i in range(5000)]
 _WEIGHTS = [1 / (i + 10) for i in range(5000)]
 
 
-def run_stage(stage: str, *args: object) -> None:
-    """Run a stage in this process and by one worker: a second less than a process of its own takes."""
-    with mock.patch.object(sys, "argv", [stage, *map(str, args), "--workers", "1"]):
-        import_module(f"preprocess.{stage}").main()
-
-
 def write_words(rng: random.Random, n_words: int) -> list[str]:
-    """A text of its own."""
+    """A text of random words."""
     return rng.choices(_WORDS, _WEIGHTS, k=n_words)
 
 
 def edited(rng: random.Random, words: list[str], share: float) -> list[str]:
-    """With this share of the words replaced, here and there."""
+    """A copy with a share of the words replaced at random places."""
     return [rng.choice(_WORDS) if rng.random() < share else word for word in words]
 
 
 def with_other_ending(rng: random.Random, words: list[str], share: float) -> list[str]:
-    """With the last part rewritten."""
+    """A copy whose last part, a share of the words, is rewritten."""
     n_kept = round((1 - share) * len(words))
     return words[:n_kept] + write_words(rng, len(words) - n_kept)
 
 
 def perturbed(rng: random.Random, text: str) -> list[str]:
-    """Two near-duplicates, a chapter (of at least 1,000 words), and a copy that is no duplicate any more."""
+    """Two near duplicates, a chapter (of at least 1,000 words), and a copy too different for a duplicate."""
     words = text.split()
     length = max(1000, len(words) // 4)
     start = rng.randrange(max(1, len(words) - length))
@@ -58,6 +49,6 @@ def likeness(one: str, two: str, n: int = 5) -> tuple[float, float]:
 
 
 def held(text: str, others: list[str], n: int = 8) -> float:
-    """Share of a text's n-grams that stand anywhere in the others."""
+    """Share of a text's n-grams that occur in any of the others."""
     ngrams = distinct_ngrams(text, n)
     return float(np.isin(ngrams, np.concatenate([distinct_ngrams(other, n) for other in others])).mean())

@@ -1,9 +1,9 @@
-"""One process of a run that gives up at step 10 where writing is slow.
+"""One process of a run that too many faults stop at step 10, while writing is slow.
 
     python -m tests.support.faulty_run_worker RUN …
 
-Takes the arguments of train/pretrain.py. Started by test_train_guard.py through torchrun, which ends all
-processes as soon as one of them has left with an error.
+It takes the arguments of train/pretrain.py. test_guard.py starts it with torchrun, which ends all processes
+as soon as one of them exits with an error.
 """
 
 import time
@@ -20,7 +20,7 @@ WRITING_S, LEAVING_S = 3.0, 0.2
 
 
 def slowly(write: Callable[..., Any]) -> Callable[..., Any]:
-    """The function after some seconds."""
+    """The function, delayed by WRITING_S seconds."""
 
     def wait_and_write(*arguments: Any) -> Any:
         time.sleep(WRITING_S)

@@ -1,4 +1,4 @@
-"""Small papers for the tests of extraction and normalisation, and the byte law checked on each of them."""
+"""Small papers for the tests of extraction and cleaning; the helpers check the byte law on each paper."""
 
 import gzip
 import io
@@ -12,7 +12,7 @@ from preprocess.pipeline.dropped import Dropped
 
 
 def tar_of(files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> bytes:
-    """A tar of `files` in their order, and behind them symbolic links by their targets."""
+    """A tar of `files` in their order, followed by symbolic links (name to target)."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, data in files.items():
@@ -27,17 +27,17 @@ def tar_of(files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -
 
 
 def tar_gz(files: Mapping[str, bytes]) -> bytes:
-    """An item of a bulk tar: `files` in a gzipped tar, in their order."""
+    """An item of a bulk tar: a gzipped tar of `files` in their order."""
     return gzip.compress(tar_of(files), 1, mtime=0)
 
 
 def paper(body: str, preamble: str = "") -> str:
-    """A LaTeX paper with `body` between its \\begin and \\end."""
+    """A LaTeX paper with this body."""
     return f"\\documentclass{{article}}\n{preamble}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
 
 
 def try_extract(item: bytes) -> Extracted | Dropped:
-    """Extraction of an item, its bytes balanced."""
+    """Extract an item and check that its bytes balance."""
     result = extract_paper(item, "paper.tex", ExtractLatexConfig())
     if isinstance(result, Extracted):
         assert result.bytes_in == len(result.text) + sum(result.removed.values()), result.removed
@@ -46,7 +46,7 @@ def try_extract(item: bytes) -> Extracted | Dropped:
 
 
 def real_items(arxiv_real: Path) -> Iterator[tuple[str, bytes]]:
-    """(stem of its name, bytes) of each item of the real archives, PDFs apart."""
+    """(stem of its name, bytes) of each item of the real archives, without PDFs."""
     for path in sorted(arxiv_real.glob("src/*.tar")):
         with tarfile.open(path) as tar:
             for member in tar:
@@ -55,7 +55,7 @@ def real_items(arxiv_real: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def extract(files: Mapping[str, str | bytes]) -> Extracted:
-    """The paper in an archive of `files`."""
+    """Extract the paper in an archive of `files`."""
     raw = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
     result = try_extract(tar_gz(raw))
     assert isinstance(result, Extracted), result
@@ -63,7 +63,7 @@ def extract(files: Mapping[str, str | bytes]) -> Extracted:
 
 
 def normalize(text: str | bytes, **options: object) -> Normalized:
-    """Clean text of a flattened paper without title and abstract, its bytes balanced."""
+    """The clean text of a flattened paper without title and abstract; checks that its bytes balance."""
     raw = text.encode() if isinstance(text, str) else text
     result = normalize_document(raw, "", "", NormalizeTextConfig.model_validate(options))
     assert isinstance(result, Normalized), result
@@ -72,5 +72,5 @@ def normalize(text: str | bytes, **options: object) -> Normalized:
 
 
 def clean(body: str, preamble: str = "", **options: object) -> str:
-    """Clean text of a paper's body."""
+    """The clean text of a paper with this body."""
     return normalize(paper(body, preamble), **options).text.rstrip("\n")

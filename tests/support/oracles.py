@@ -1,7 +1,7 @@
-"""Other people's readers of LaTeX, to judge ours by: Debian's pandoc and latexpand.
+"""Other programs that read LaTeX, with which ours is compared: Debian's pandoc and latexpand.
 
-They are found on the PATH; where REQUIRE names one and there is apt-get, it is brought in. Of latexpand's
-package, which depends on 350 MB of TeX, one Perl script is taken and nothing is installed.
+They are looked up on the PATH. If REQUIRE names one and apt-get exists, it is fetched. From latexpand's
+package, which depends on 350 MB of TeX, one Perl script is unpacked and nothing is installed.
 """
 
 import json
@@ -26,14 +26,14 @@ PANDOC_CPU_S = 60  # of the processor: the same papers are read on a busy machin
 
 
 def missing(program: str, required: bool) -> str:
-    """Why a program cannot be had, "" where it can."""
+    """Why a program is not available, "" if it is."""
     if shutil.which(program) or (required and shutil.which("apt-get")):
         return ""
     return f"{program} is not installed; REQUIRE={program} brings it in where there is apt-get"
 
 
 def bring(program: str) -> list[str]:
-    """The command that starts `program`, which is installed first if need be."""
+    """The command that starts `program`; installs it first if necessary."""
     if shutil.which(program):
         return [program]
     subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True)
@@ -62,7 +62,7 @@ def bring(program: str) -> list[str]:
 def files_of_latexpand(
     command: list[str], files: Mapping[str, memoryview], main: str, folder: Path
 ) -> set[str]:
-    """Members that latexpand includes in `main`; they are laid out in `folder`."""
+    """The members that latexpand includes in `main`; writes them to `folder`."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,9 +79,9 @@ _WORD = re.compile(r"[\u3040-\u9fff]|[^\W\d_\u3040-\u9fff]{2,}")
 
 
 class PandocBody:
-    """Words and display formulas of pandoc's body: what it read, without what it made up itself.
+    """Words and display formulas that pandoc read in a paper, without those that it adds itself.
 
-    Made up are the names of theorems, "Proof." and its box, the labels of references and citations, the
+    It adds names of theorems, "Proof." and its QED symbol, labels of references and citations, and the
     alternative text "image".
     """
 
@@ -123,7 +123,7 @@ class PandocBody:
 
 
 def _without_name(blocks: list[Any]) -> list[Any]:
-    """The blocks of a theorem or proof without its name and the box at its end."""
+    """The blocks of a theorem or proof without its name and the QED symbol."""
     paragraphs = [block["c"][:] if block["t"] in ("Para", "Plain") else None for block in blocks]
     if paragraphs and paragraphs[0] and paragraphs[0][0]["t"] in ("Strong", "Emph"):
         del paragraphs[0][0]
@@ -136,7 +136,7 @@ def _without_name(blocks: list[Any]) -> list[Any]:
 
 
 def read_with_pandoc(command: list[str], text: bytes) -> PandocBody | None:
-    """The body that pandoc reads in a flattened paper, None where it cannot read it."""
+    """The body that pandoc reads in a flattened paper, None if it cannot read the paper."""
     done = subprocess.run(
         [*command, "+RTS", _PANDOC_HEAP, "-RTS", "-f", "latex", "-t", "json"],
         input=text,
@@ -169,7 +169,7 @@ _NO_WORD = re.compile(r"\\[-/]|[{}]")
 
 
 def words_of(text: str) -> list[str]:
-    """Words of a clean text as pandoc would show them: accents resolved, names of commands no words."""
+    """Words of a clean text as pandoc shows them: accents are resolved, command names are not words."""
     source, words, at = text.encode(), [], 0
     for _, start, end, _ in live_events(source, VERBATIM):
         words += _words_outside_verbatim(source[at:start].decode())
@@ -186,7 +186,7 @@ def _words_outside_verbatim(text: str) -> list[str]:
 
 
 def word_key(word: str) -> str:
-    """What two spellings of a word have in common."""
+    """A form of a word that is the same for different spellings."""
     return unicodedata.normalize("NFKC", word).casefold()
 
 
@@ -204,7 +204,7 @@ _NO_FORMULA = re.compile(
 
 
 def formula_key(formula: str) -> str:
-    """What two spellings of a formula have in common."""
+    """A form of a formula that is the same for different spellings."""
     return _NO_FORMULA.sub("", formula)
 
 
@@ -222,7 +222,7 @@ def display_tokens(text: str) -> list[list[str]]:
 
 
 def is_within(formula: str, displays: list[list[str]]) -> bool:
-    """Whether all tokens of a formula follow each other, not always at once, in one of `displays`."""
+    """Whether the tokens of a formula are a subsequence of one of `displays`."""
     tokens = _FORMULA_TOKEN.findall(formula_key(formula))
     for display in displays:
         if len(tokens) <= len(display) <= 2 * len(tokens) + 20:

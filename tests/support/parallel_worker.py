@@ -1,12 +1,12 @@
-"""One process of the comparison of strategies: `train_parallel_worker.py OUT STRATEGY_PRECISION …`.
+"""One process that compares strategies: `parallel_worker.py OUT STRATEGY_PRECISION …`.
 
-For each strategy and precision the main process writes what it sees (norms, losses, faults, dtypes) and the
-weights after a step. Started by test_train_parallel.py, alone or through torchrun.
+For each strategy and precision the main process writes facts.json (norms, losses, faults, dtypes) and the
+weights after a step. test_parallel.py starts it, alone or with torchrun.
 
     free, clipped  one step of SGD without clipping, and with a clip far below the norm
     adamw          losses of 20 steps of the recipe
     accumulated    one step of many equal micro-batches
-    faults         steps with a gradient that is not finite, or too large, on the last process alone
+    faults         steps whose gradient is not finite or too large on the last process only
 """
 
 import json
@@ -27,12 +27,12 @@ from train.parallel.strategy import DataParallel, StepResult, make_strategy
 from train.parallel.world import World, run_world, start_world
 
 SEQUENCES, T, MICRO, LR, CLIP = 8, 32, 2, 0.1, 1e-3
-MANY = 384  # equal micro-batches: a sum of them in bf16 stands still at the 256th
+MANY = 384  # equal micro-batches; a bf16 sum of equal terms stops growing at the 256th (8 bits of precision)
 ADAMW_STEPS = 20
 
 
 class Case:
-    """A strategy over a new model, whose loss a test can spoil."""
+    """A strategy with a new model, whose loss a test can multiply by `factor`."""
 
     def __init__(self, world: World, run: Run, adamw: bool = False) -> None:
         self.world, self.run, self.factor = world, run, 1.0
@@ -54,7 +54,7 @@ class Case:
     def step(
         self, tokens: torch.Tensor, lr: float = LR, judge: Callable[[float], str] = lambda norm: ""
     ) -> tuple[float, StepResult]:
-        """(mean loss, result) of a step on sequences of T + 1 tokens, shared out to the processes."""
+        """Take a step on sequences of T + 1 tokens, split over processes; return (mean loss, result)."""
         n_targets, losses = tokens[:, 1:].numel(), []
         mine = tokens.chunk(self.world.size)[self.world.rank].split(self.run.recipe.micro_batch_size)
         for micro_step, rows in enumerate(mine):
@@ -66,12 +66,12 @@ class Case:
 
 
 def random_tokens(seed: int) -> torch.Tensor:
-    """The sequences of a step."""
+    """Random token sequences for a step (SEQUENCES, T + 1)."""
     return torch.randint(2048, (SEQUENCES, T + 1), generator=torch.Generator().manual_seed(seed))
 
 
 def one_step(case: Case, weights_file: Path) -> dict[str, Any]:
-    """Facts of one step from the initial weights; the weights after it go to a file."""
+    """Take one step from the initial weights, write the weights after it to a file, return its facts."""
     loss, result = case.step(random_tokens(0))
     weights = case.strategy.state().weights
     if case.world.is_main:
@@ -81,7 +81,7 @@ def one_step(case: Case, weights_file: Path) -> dict[str, Any]:
 
 
 def accumulate(world: World, run_of: Callable[..., Run], many: bool) -> float:
-    """Norm of a step of equal micro-batches, one or MANY a process."""
+    """Gradient norm of a step of equal micro-batches, one or MANY for each process."""
     sequences = world.size * (MANY if many else 1)
     run = run_of(clip_grad_norm=None, micro_batch_size=1, global_batch_size=sequences)
     shape = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
@@ -90,8 +90,8 @@ def accumulate(world: World, run_of: Callable[..., Run], many: bool) -> float:
     return Case(world, run).step(tokens)[1].grad_norm
 
 
-def bear_faults(case: Case) -> dict[str, Any]:
-    """What faulty steps do: nothing to the weights, and nothing to the step after them."""
+def take_faulty_steps(case: Case) -> dict[str, Any]:
+    """Facts of faulty steps, and of the step after them, which must be the same as without them."""
     last = case.world.rank == case.world.size - 1
     before = dict(case.strategy.state().weights)
     facts: dict[str, Any] = {}
@@ -130,7 +130,7 @@ def main() -> int:
             name: one_step(Case(world, run_of(clip_grad_norm=clip)), folder / f"{name}.safetensors")
             for name, clip in (("free", None), ("clipped", CLIP))
         }
-        facts["faults"] = bear_faults(Case(world, run_of(clip_grad_norm=None)))
+        facts["faults"] = take_faulty_steps(Case(world, run_of(clip_grad_norm=None)))
         if precision == "fp32":
             case = Case(world, run_of(), adamw=True)
             facts["adamw"] = [case.step(random_tokens(i % 4), lr=1e-3)[0] for i in range(ADAMW_STEPS)]

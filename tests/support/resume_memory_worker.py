@@ -1,7 +1,7 @@
 """One process that saves and loads a checkpoint and reports the memory that loading took: `… OUT STRATEGY`.
 
-Writes OUT/memory.<rank>.json: peak_bytes (anonymous memory above that before loading), share_bytes (this
-process's weights and moments), largest_bytes (of one tensor). test_resume_memory.py starts it.
+It writes OUT/memory.<rank>.json: peak_bytes (growth of anonymous memory while loading), shard_bytes (this
+process's weights and moments), largest_bytes (the largest tensor). test_resume_memory.py starts it.
 """
 
 import gc
@@ -27,13 +27,13 @@ PAGE_BYTES = 4096
 
 
 def anonymous_bytes() -> int:
-    """Resident memory of this process that no file holds (proc(5), statm: resident - shared)."""
+    """Resident memory of this process that no file backs (proc(5), statm: resident - shared)."""
     resident, shared = Path("/proc/self/statm").read_text().split()[1:3]
     return (int(resident) - int(shared)) * PAGE_BYTES
 
 
 class Peak(threading.Thread):
-    """The largest anonymous memory from start to stop, looked at all the time."""
+    """Samples the anonymous memory every 0.5 ms from start to stop and keeps the largest."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -65,7 +65,7 @@ def main() -> int:
     strategy = make_strategy(model, make_optimizer(model, run, world.device), world, run, 1)
     tokens = torch.zeros((1, 9), dtype=torch.long)
     strategy.backward(Batch(tokens[:, :-1], tokens[:, 1:], torch.zeros(1, dtype=torch.long)), 16, True)
-    strategy.step(1e-4)  # the optimiser has its moments from here on
+    strategy.step(1e-4)  # creates the optimiser's moments
     saver = Saver(out / "checkpoints", strategy)
     saver.save(state(2))
     saver.wait()
@@ -76,7 +76,7 @@ def main() -> int:
     load_checkpoint(list_checkpoints(out / "checkpoints")[-1], strategy)
     facts = {
         "peak_bytes": peak.stop(),
-        "share_bytes": 3 * sum(n_bytes.values()) // (1 if name == "ddp" else world.size),
+        "shard_bytes": 3 * sum(n_bytes.values()) // (1 if name == "ddp" else world.size),
         "largest_bytes": max(n_bytes.values()),
     }
     (out / f"memory.{world.rank}.json").write_text(json.dumps(facts))

@@ -1,4 +1,4 @@
-"""A Slurm for tests, and a checkout in a folder whose name is awkward on purpose."""
+"""A Slurm cluster for tests, and a checkout in a folder whose name needs quoting."""
 
 import contextlib
 import os
@@ -27,13 +27,13 @@ class Cluster:
 
     @property
     def env(self) -> dict[str, str]:
-        """Environment of Slurm's clients; jobs inherit it."""
+        """Environment for Slurm's clients; jobs inherit it."""
         own = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_", "ARXIV_"))}
         own |= {"ARXIV_DEVCLUSTER": str(self.folder), "SLURM_CONF": str(self.folder / "slurm.conf")}
         return own
 
     def call(self, *command: object, cwd: Path = ROOT, **env: str) -> str:
-        """Output of a command that must succeed."""
+        """Run a command that must succeed; return its output."""
         done = subprocess.run(
             [str(part) for part in command],
             cwd=cwd,
@@ -46,23 +46,23 @@ class Cluster:
         return done.stdout
 
     def submit(self, *arguments: object, cwd: Path, **env: str) -> str:
-        """`sbatch` with these arguments; the job's number."""
+        """Run `sbatch` with these arguments; return the job's number."""
         return self.call("sbatch", "--parsable", *arguments, cwd=cwd, **env).strip()
 
     def job(self, number: str) -> dict[str, str]:
-        """What `scontrol show job` knows; of an array, its first task that has not ended, or has failed."""
+        """The fields of `scontrol show job`; for an array those of its first task that is not completed."""
         lines = self.call("scontrol", "show", "job", "-o", number).strip().splitlines()
         tasks = [dict(re.findall(r"(\w+(?:/\w+)?)=(\S*)", line)) for line in lines]
         done = [task for task in tasks if task["JobState"] == "COMPLETED"]
         return next((task for task in tasks if task not in done), tasks[0])
 
     def wait(self, number: str, state: set[str] = ENDED) -> dict[str, str]:
-        """The job once it is in one of these states. Raises TimeoutError."""
+        """Wait until the job is in one of these states; return its fields. Raises TimeoutError."""
         wait_until(lambda: self.job(number)["JobState"] in state)
         return self.job(number)
 
     def finish(self, number: str, cwd: Path) -> str:
-        """The log of a job that must complete."""
+        """Wait for a job that must complete; return its log."""
         job = self.wait(number)
         log = job_log(number, cwd)
         assert job["JobState"] == "COMPLETED", f"job {number} is {job['JobState']}:\n{log[-4000:]}"
@@ -70,7 +70,7 @@ class Cluster:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Ask again and again. Raises TimeoutError."""
+    """Poll a condition until it holds. Raises TimeoutError."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
@@ -79,14 +79,14 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def job_log(number: str, cwd: Path) -> str:
-    """What a job, or the tasks of an array, have printed."""
+    """The output of a job, or of all tasks of an array."""
     return "\n".join(path.read_text(errors="replace") for path in sorted(cwd.glob(f"*-{number}.out")))
 
 
 @contextlib.contextmanager
 def dev_cluster() -> Iterator[Cluster]:
-    """slurm/devcluster.sh in a folder of its own, beside a cluster that the user may have started."""
-    # Not pytest's tmp_path: munge refuses a socket below a folder that others may not enter.
+    """Start slurm/devcluster.sh in its own folder, beside a cluster that the user may have started."""
+    # Not pytest's tmp_path, because munge refuses a socket below a folder that other users cannot enter.
     folder = Path(tempfile.mkdtemp(prefix="arxiv-devcluster-"))
     folder.chmod(0o755)
     cluster = Cluster(folder)
@@ -103,7 +103,7 @@ def dev_cluster() -> Iterator[Cluster]:
 
 
 def awkward_checkout(parent: Path) -> Path:
-    """The code in a folder with a space and a `$` in its name; its .venv is this interpreter's."""
+    """Copy the code to a folder with a space and a `$` in its name; its .venv links to this interpreter's."""
     checkout = parent / "a $HOME of papers"
     for name in FOLDERS:
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "out"))

@@ -1,4 +1,4 @@
-"""A small corpus with a tokenizer and token shards, and what tests of both need."""
+"""A small corpus with tokenizer and token shards, and a way to kill the stages that make them."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ FORMULAS = r"\begin{equation} \alpha_{1} + \frac{\beta}{2} \leq \int_0^1 f(x)\,d
 
 
 def write_tokenized(data: Path) -> Path:
-    """36 papers in three shards, nine of them for validation; a tokenizer of 600 pieces; their tokens."""
+    """Write 36 papers in three shards (nine for validation), a tokenizer of 600 pieces, and their tokens."""
     corpus = data / "corpus/main/split_corpus"
     for k in range(3):
         rows = [
@@ -34,7 +34,7 @@ def write_tokenized(data: Path) -> Path:
 
 
 def kill_when(appears: str, data: Path, stage: str, *flags: str) -> None:
-    """Start a stage and send SIGKILL as soon as a file that matches a pattern is there."""
+    """Start a stage and send it SIGKILL as soon as a file matches the pattern `appears`."""
     command = [sys.executable, f"preprocess/{stage}.py", "--data", str(data), "--workers", "1", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + PATIENCE_S
@@ -45,5 +45,5 @@ def kill_when(appears: str, data: Path, stage: str, *flags: str) -> None:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
+    """Content of every file below a folder, by relative path."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

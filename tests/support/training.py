@@ -1,5 +1,6 @@
-"""A tiny corpus of tokens and ways to run the trainer on it, for the tests of `train`."""
+"""A tiny token corpus and ways to run the training script on it, for the tests of `train`."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,14 +35,14 @@ SMALL = {
     "validation_tokens": 400,
 }
 KEEP_ALL = {"keep_last": 10}
-SAME = ("step", "loss_nats", "grad_norm", "lr", "span_hash")  # columns of two runs that are one
+SAME = ("step", "loss_nats", "grad_norm", "lr", "span_hash")  # columns that equal runs have in common
 EOD, VOCAB = 2, 2048
 
 
 def write_shard(
     folder: Path, name: str, documents: dict[str, np.ndarray], vocab_size: int = VOCAB, sha256: str = "0" * 64
 ) -> None:
-    """Write the three files of a token shard; `documents` hold no end-of-document tokens yet."""
+    """Write the three files of a token shard. `documents`: tokens by id, without end-of-document tokens."""
     folder.mkdir(parents=True, exist_ok=True)
     closed = [np.append(tokens, EOD).astype("<u4") for tokens in documents.values()]
     lengths = np.array([len(tokens) for tokens in closed])
@@ -69,7 +71,7 @@ def write_shard(
 
 
 def write_token_totals(root: Path) -> None:
-    """`_DONE.json` of all token shards below a folder."""
+    """Write the `_DONE.json` that counts all token shards below a folder."""
     totals: dict[str, Counter[str]] = {}
     for path in root.glob("*/*/*.json"):
         facts = json.loads(path.read_text())
@@ -79,7 +81,11 @@ def write_token_totals(root: Path) -> None:
 
 
 def write_corpus(data: Path, seed: int = 0, n_documents: int = 40, vocab_size: int = VOCAB) -> Path:
-    """Token shards of three domains in two tars each; a document counts through its domain's vocabulary."""
+    """Write token shards of three domains in two tars each.
+
+    The tokens of a document are an arithmetic progression in its domain's own part of the vocabulary, which a
+    model learns in a few steps.
+    """
     random = np.random.default_rng(seed)
     tokenizer = data / "tokenizers" / "main" / "tokenizer.model"
     sha256 = hashlib.sha256(tokenizer.read_bytes()).hexdigest() if tokenizer.is_file() else "0" * 64
@@ -98,7 +104,7 @@ def write_corpus(data: Path, seed: int = 0, n_documents: int = 40, vocab_size: i
 
 
 def pretrain_command(data: Path, out: Path, *arguments: str, run: str = "run20", **values: Any) -> list[str]:
-    """Script and arguments that train a run at the demo scale and SMALL."""
+    """Script and arguments that train a run at demo scale with the values of SMALL."""
     overrides = [f"{key}={json.dumps(value)}" for key, value in (SMALL | values).items()]
     places = ["--data", str(data), "--out", str(out)]
     return [
@@ -113,7 +119,7 @@ def pretrain_command(data: Path, out: Path, *arguments: str, run: str = "run20",
 
 
 def pretrain_here(data: Path, out: Path, *arguments: str, **values: Any) -> int:
-    """Train a small run in this process, alone; returns the exit code. Raises what `main` raises."""
+    """Train a small run in this process and return the exit code. Raises what `main` raises."""
     from train.pretrain import main
 
     with mock.patch.object(sys, "argv", pretrain_command(data, out, *arguments, **values)):
@@ -123,12 +129,12 @@ def pretrain_here(data: Path, out: Path, *arguments: str, **values: Any) -> int:
 def pretrain(
     data: Path, out: Path, *arguments: str, processes: int = 2, **values: Any
 ) -> "subprocess.CompletedProcess[str]":
-    """Train a small run and wait for its end."""
+    """Train a small run on `processes` processes and wait for its end."""
     return torchrun(pretrain_command(data, out, *arguments, **values), processes)
 
 
 def torchrun(script_and_arguments: list[str], processes: int = 2) -> "subprocess.CompletedProcess[str]":
-    """Run a script in some processes with pinned threads; one process runs without torchrun."""
+    """Run a script on some processes with one thread each; a single process runs without torchrun."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     return subprocess.run(
         [sys.executable, *(launcher if processes > 1 else []), *script_and_arguments],
@@ -140,8 +146,20 @@ def torchrun(script_and_arguments: list[str], processes: int = 2) -> "subprocess
     )
 
 
+def kill_family(process: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL a process and all its descendants, and wait for it."""
+    try:
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        family = []
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait()
+
+
 def write_tokenizer(data: Path) -> Path:
-    """A small real tokenizer at its place; write it before the corpus that is to name it."""
+    """Train a small tokenizer. Call this before `write_corpus`, whose shards then name its hash."""
     folder = data / "tokenizers" / "main"
     folder.mkdir(parents=True)
     words = Counter({f" {a}{b}{c}": 5 for a in "abcde" for b in "xyz" for c in "mn"} | {"\\alpha": 9, "$": 9})
@@ -156,5 +174,5 @@ def read_rows(out: Path, kind: str, restart: int = 0) -> list[dict[str, Any]]:
 
 
 def values(out: Path, restart: int = 0, keys: tuple[str, ...] = SAME) -> dict[int, tuple[Any, ...]]:
-    """What the training rows of one start say, by step."""
+    """Values of the training rows of one start, by step."""
     return {row["step"]: tuple(row[key] for key in keys) for row in read_rows(out, "train", restart)}

@@ -1,4 +1,4 @@
-"""Runs, scales and models: what the configuration files say, and what they may not say."""
+"""The configuration of runs, scales and models: what the files define, and which errors are refused."""
 
 import math
 from pathlib import Path
@@ -31,13 +31,13 @@ def test_parameters_of_the_model_files(model: str, parameters: int) -> None:
     assert count_parameters(model_config(model)) == parameters
 
 
-def test_flops_a_token_are_those_that_the_throughput_bars_are_stated_in() -> None:
+def test_run_20_takes_8_6_gflop_a_token() -> None:
     config = model_config("1b")
     assert flops_per_token(config, 768) == pytest.approx(8.6e9, rel=0.01)
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_scale_shrinks_model_and_tokenizer_alike(scale: str) -> None:
+def test_a_scale_gives_model_and_tokenizer_the_same_vocabulary(scale: str) -> None:
     sizes = read_scale(scale)
     tokenizer = read_yaml(CONFIGS / "tokenizers" / "main.yaml")
     for model in sizes.models.values():
@@ -69,7 +69,7 @@ def test_run_24_repeats_its_data_ten_times_as_often_as_run_23(scale: str) -> Non
     assert run23.recipe.unique_tokens / run24.recipe.unique_tokens == pytest.approx(10, rel=1e-3)
 
 
-def test_run_20_at_full_scale_is_the_paper_s() -> None:
+def test_run_20_at_full_scale_is_that_of_the_paper() -> None:
     run = load_run(CONFIGS / "runs" / "run20.yaml")
     assert run.tokens_per_step == 2048 * 768
     assert run.steps_total == pytest.approx(33_200, rel=1e-3)
@@ -78,7 +78,7 @@ def test_run_20_at_full_scale_is_the_paper_s() -> None:
     assert run.recipe.schedule == "cosine"
 
 
-def test_the_demo_is_300_steps_on_two_processes() -> None:
+def test_the_demo_takes_300_steps_on_two_processes() -> None:
     run = load_run(CONFIGS / "runs" / "run20.yaml", "demo")
     assert (run.steps_total, run.warmup_steps, run.grad_accum_steps(2)) == (300, 40, 1)
 
@@ -94,7 +94,7 @@ def test_values_come_from_base_run_scale_and_command_line_in_this_order(tmp_path
     assert recipe.sequence_length == demo.set["sequence_length"]
 
 
-def test_the_seed_decides_initial_weights_and_data_order_unless_one_is_named() -> None:
+def test_the_seed_decides_initial_weights_and_data_order_unless_one_is_given() -> None:
     recipe = load_run(RUNS[0], seed=3, overrides={"data_seed": 7}).recipe
     assert (recipe.init_seed, recipe.data_seed) == (3, 7)
 
@@ -119,7 +119,7 @@ def test_the_seed_decides_initial_weights_and_data_order_unless_one_is_named() -
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_a_wrong_run_file_is_refused_by_name(tmp_path: Path, own: dict[str, Any], message: str) -> None:
+def test_the_error_about_a_wrong_run_file_names_it(tmp_path: Path, own: dict[str, Any], message: str) -> None:
     values = dict.fromkeys(ABOUT, "x") | {"base": None, "named_in_paper": False} | own
     if own == {"title": None}:
         del values["title"]
@@ -139,7 +139,7 @@ def test_processes_that_do_not_divide_the_batch_are_refused(world_size: int) -> 
     ("batch", "most", "world_size", "taken"),
     [(8, 4, 1, 4), (8, 4, 4, 2), (8, 4, 8, 1), (2, 4, 1, 2), (12, 4, 2, 3), (14, 6, 2, 1), (2048, 16, 2, 16)],
 )
-def test_the_micro_batch_is_the_largest_that_divides(
+def test_the_micro_batch_is_the_largest_that_divides_the_share(
     batch: int, most: int, world_size: int, taken: int
 ) -> None:
     run = load_run(RUNS[0], "demo", overrides={"global_batch_size": batch, "micro_batch_size": most})
@@ -153,7 +153,7 @@ def test_any_model_file_works_at_any_scale() -> None:
     assert run.model == model_config("mini_double")
 
 
-def test_every_value_is_printed_with_where_it_came_from() -> None:
+def test_every_value_is_printed_with_its_origin() -> None:
     path = CONFIGS / "runs" / "run13.yaml"
     said = dict(line.split(": ", 1) for line in explain(path, "demo", 3, {"eps": 1e-6}).splitlines())
     run = load_run(path, "demo", 3, {"eps": 1e-6})
@@ -173,7 +173,7 @@ def test_a_resolved_run_is_read_back_as_written(tmp_path: Path) -> None:
     assert read_config(tmp_path / "config.yaml") == run
 
 
-def test_the_hash_ignores_how_a_machine_carries_a_run_out() -> None:
+def test_the_hash_ignores_descriptions_and_execution_settings() -> None:
     run = load_run(RUNS[0], "demo")
     assert run.sha256() == load_run(RUNS[0], "demo", overrides={"micro_batch_size": 1}).sha256()
     assert run.sha256() != load_run(RUNS[0], "demo", overrides={"lr": 1e-3}).sha256()

@@ -1,4 +1,4 @@
-"""What becomes of a checkpoint: evaluation, generation, a folder for plain transformers."""
+"""Uses of a checkpoint: evaluation, generation, and export for transformers."""
 
 import json
 import sys
@@ -42,7 +42,7 @@ def call(script: object, *arguments: object) -> None:
         script.main()  # type: ignore[attr-defined]
 
 
-def test_plain_transformers_computes_the_same_logits(run: Path, exported: Path) -> None:
+def test_transformers_computes_the_same_logits_from_the_export(run: Path, exported: Path) -> None:
     theirs = AutoModelForCausalLM.from_pretrained(exported)
     ours, _ = load_model(find_checkpoint(run))
     tokens = torch.randint(2048, (2, 40), generator=torch.Generator().manual_seed(0))
@@ -68,7 +68,9 @@ def test_exporting_again_replaces_the_folder(run: Path, exported: Path, data: Pa
     assert not list(exported.parent.glob(".*.tmp"))
 
 
-def test_evaluation_gives_what_the_log_has(run: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluation_gives_the_values_in_the_log(
+    run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     call(evaluate, run, "--data", data)
     printed = {row["domain"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
     for row in read_rows(run, "val"):
@@ -89,7 +91,7 @@ def test_generation_is_the_same_for_the_same_seed(
     assert texts[0].count("--- ") == 2
 
 
-def test_another_tokenizer_than_the_checkpoint_s_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_that_the_checkpoint_was_not_trained_with_is_refused(run: Path, tmp_path: Path) -> None:
     folder = write_tokenizer(tmp_path)
     (folder / "tokenizer.model").write_bytes((folder / "tokenizer.model").read_bytes() + b"\n")
     with pytest.raises(UserError, match="is not the tokenizer"):
@@ -106,12 +108,12 @@ def test_tokens_of_another_tokenizer_are_not_evaluated(run: Path, tmp_path: Path
         call(evaluate, run, "--data", tmp_path)
 
 
-def test_a_folder_without_checkpoints_is_named(tmp_path: Path, data: Path) -> None:
+def test_the_error_about_missing_checkpoints_names_the_folder(tmp_path: Path, data: Path) -> None:
     with pytest.raises(UserError, match="holds no intact checkpoint"):
         call(evaluate, tmp_path, "--data", data)
 
 
-def test_finished_export_is_not_made_again(
+def test_a_finished_export_is_not_made_again(
     exported: Path, run: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (exported / "model.safetensors").stat().st_mtime_ns
@@ -120,10 +122,10 @@ def test_finished_export_is_not_made_again(
     assert (exported / "model.safetensors").stat().st_mtime_ns == before
 
 
-# ---------------------------------------------------------------- what the folder tells its readers
+# ---------------------------------------------------------------- the exported settings
 
 
-def test_the_folder_says_what_was_trained(exported: Path) -> None:
+def test_the_exported_settings_describe_the_training(exported: Path) -> None:
     config = json.loads((exported / "config.json").read_text())
     tokenizer = AutoTokenizer.from_pretrained(exported)
     assert config["max_position_embeddings"] == tokenizer.model_max_length == SMALL["sequence_length"]
@@ -134,7 +136,7 @@ def test_the_folder_says_what_was_trained(exported: Path) -> None:
     assert tokenizer("x")["input_ids"][0] != tokenizer.bos_token_id
 
 
-def test_a_padded_batch_predicts_what_each_text_does_alone(exported: Path) -> None:
+def test_a_padded_batch_gives_the_same_predictions_as_each_text_alone(exported: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(exported)
     model = AutoModelForCausalLM.from_pretrained(exported)
     texts = ["axm bym", "axm  bym $\\alpha$ axm bym", "$"]
@@ -144,7 +146,7 @@ def test_a_padded_batch_predicts_what_each_text_does_alone(exported: Path) -> No
     assert torch.allclose(together, torch.stack(alone), atol=1e-4)
 
 
-def test_ids_are_sentencepiece_s_for_control_tokens_written_in_a_text_too(exported: Path) -> None:
+def test_control_tokens_written_in_a_text_get_the_ids_that_sentencepiece_gives_them(exported: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(exported)
     processor = spm.SentencePieceProcessor(model_file=str(exported / "tokenizer.model"))
     for text in ("axm </s> <s> <unk>", " two  blanks ", "é ∑ \\alpha\n\t$x$", ""):
@@ -152,7 +154,7 @@ def test_ids_are_sentencepiece_s_for_control_tokens_written_in_a_text_too(export
 
 
 @pytest.mark.readers
-def test_llama_cpp_s_converter_reads_the_same_vocabulary_and_adds_nothing(exported: Path) -> None:
+def test_the_llama_cpp_converter_reads_the_same_vocabulary_and_adds_no_token(exported: Path) -> None:
     from gguf.vocab import SentencePieceVocab, SpecialVocab
 
     tokenizer = AutoTokenizer.from_pretrained(exported)
@@ -164,8 +166,8 @@ def test_llama_cpp_s_converter_reads_the_same_vocabulary_and_adds_nothing(export
 
 
 @pytest.mark.readers
-def test_lm_eval_finds_our_loglikelihoods(exported: Path, run: Path) -> None:
-    """HFLM's rolling windows: whole ones, then a last one with as much context as fits."""
+def test_lm_eval_computes_our_log_likelihoods(exported: Path, run: Path) -> None:
+    """lm-eval's HFLM uses rolling windows: full ones, and a last one with as much context as fits."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 

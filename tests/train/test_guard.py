@@ -1,4 +1,4 @@
-"""Which steps the guard lets through, when it gives up, and what is left then."""
+"""Which steps the guard skips, when faults stop a run, and what report the run then writes."""
 
 import json
 import math
@@ -34,7 +34,7 @@ def guard_after(losses: list[float], norms: list[float], sigma: float | None = 6
 
 
 def usual(n_steps: int, seed: int = 0) -> tuple[list[float], list[float]]:
-    """A loss that falls with some noise, and norms as they are spread in training."""
+    """A falling loss with noise, and log-normal gradient norms, as in training."""
     random = np.random.default_rng(seed)
     falling = 3 + 5 * np.exp(-np.arange(n_steps) / 100)
     losses = falling * np.exp(0.02 * random.standard_normal(n_steps))
@@ -44,7 +44,7 @@ def usual(n_steps: int, seed: int = 0) -> tuple[list[float], list[float]]:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("where", ["loss", "gradient norm"])
 @pytest.mark.parametrize("sigma", [None, 6.0])
-def test_what_is_not_finite_is_a_fault_from_the_first_step_on(
+def test_a_value_that_is_not_finite_is_a_fault_from_the_first_step_on(
     bad: float, where: str, sigma: float | None
 ) -> None:
     guard = Guard(sigma, GuardState())
@@ -53,7 +53,7 @@ def test_what_is_not_finite_is_a_fault_from_the_first_step_on(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_usual_training_has_no_spikes(seed: int) -> None:
+def test_normal_training_has_no_spikes(seed: int) -> None:
     assert guard_after(*usual(1000, seed)).state.skipped == 0
 
 
@@ -70,7 +70,7 @@ def test_a_spike_is_found_and_does_not_hide_the_next(loss: float, norm: float, w
     assert guard.judge(3.0, 1.0) == ""
 
 
-def test_a_spike_is_no_fault_unless_that_is_wanted() -> None:
+def test_without_sigma_a_spike_is_no_fault() -> None:
     assert guard_after(*usual(800), sigma=None).judge(100.0, 1000.0) == ""
 
 
@@ -78,12 +78,12 @@ def test_a_sudden_fall_is_no_spike() -> None:
     assert guard_after(*usual(800)).judge(0.1, 1e-6) == ""
 
 
-def test_a_short_history_judges_nothing() -> None:
+def test_spikes_are_not_judged_on_a_short_history() -> None:
     assert guard_after(*usual(HALF - 1)).judge(1000.0, 1000.0) == ""
     assert guard_after(*usual(HALF)).judge(1000.0, 1000.0) != ""
 
 
-def test_deviations_are_those_of_a_normal_distribution() -> None:
+def test_deviations_match_the_standard_deviation_of_a_normal_distribution() -> None:
     history = list(map(float, np.random.default_rng(0).normal(5.0, 2.0, 100_000)))
     assert deviation_above(5.0 + 6 * 2.0, history) == pytest.approx(6.0, rel=0.02)
 
@@ -99,13 +99,13 @@ def test_the_history_survives_a_checkpoint() -> None:
     assert len(straight.state.log_losses) == WINDOW_STEPS
 
 
-@pytest.mark.parametrize(("apart", "gives_up"), [(1, True), (WINDOW_STEPS // MAX_FAULTS, True), (100, False)])
-def test_it_gives_up_where_faults_come_close_together(apart: int, gives_up: bool) -> None:
+@pytest.mark.parametrize(("apart", "too_many"), [(1, True), (WINDOW_STEPS // MAX_FAULTS, True), (100, False)])
+def test_only_faults_close_together_are_too_many(apart: int, too_many: bool) -> None:
     guard = Guard(None, GuardState())
     for step in range(1, MAX_FAULTS * apart + 1):
         fault = "nan" if step % apart == 0 else ""
         guard.record(step, 3.0, 1.0, fault)
-    assert guard.too_many_faults == gives_up
+    assert guard.too_many_faults == too_many
     assert guard.state.skipped == MAX_FAULTS
 
 
@@ -113,7 +113,7 @@ def test_it_gives_up_where_faults_come_close_together(apart: int, gives_up: bool
 
 
 def spoiled_model(bad_steps: set[int]) -> Any:
-    """`build_model`, but the loss of some steps is NaN (4 micro-batches a step; validation comes between)."""
+    """`build_model`, but the loss of some steps is NaN (4 micro-batches a step; validation calls it, too)."""
 
     def build(*arguments: Any) -> PretrainModel:
         model = build_model(*arguments)
@@ -139,7 +139,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_corpus(data)
 
 
-def test_a_step_that_is_not_finite_is_logged_as_skipped_and_the_run_goes_on(
+def test_a_step_that_is_not_finite_is_logged_as_skipped_and_the_run_continues(
     corpus: Path, tmp_path: Path
 ) -> None:
     with spoiled_model({3, 7}):
@@ -154,7 +154,7 @@ def test_a_step_that_is_not_finite_is_logged_as_skipped_and_the_run_goes_on(
     assert [event for event in events if event[1] == "nan"] == [(3, "nan"), (7, "nan")]
 
 
-def test_repeated_faults_stop_the_run_with_a_sentence_and_a_black_box(corpus: Path, tmp_path: Path) -> None:
+def test_repeated_faults_stop_the_run_with_a_message_and_a_report(corpus: Path, tmp_path: Path) -> None:
     with (
         spoiled_model(set(range(8, 21))),
         pytest.raises(UserError, match="lower lr, and start again with --force") as error,
@@ -174,13 +174,13 @@ def test_repeated_faults_stop_the_run_with_a_sentence_and_a_black_box(corpus: Pa
     assert any(
         row["text"] for row in sequences
     )  # most of this corpus's tokens are no pieces of its tokenizer
-    # What is on the disk is from before the faults: without them the run ends well.
+    # The checkpoint on disk is from before the faults: without them the run finishes.
     assert pretrain_here(corpus, tmp_path) == 0
     assert read_rows(tmp_path, "train", restart=1)[0]["step"] == 11
 
 
 @pytest.mark.slow
-def test_no_process_leaves_a_run_that_gives_up_before_all_is_written(corpus: Path, tmp_path: Path) -> None:
+def test_no_process_exits_from_a_faulty_run_before_all_is_written(corpus: Path, tmp_path: Path) -> None:
     # Two processes with four micro-batches a step each, as `spoiled_model` counts them.
     _, *arguments = pretrain_command(corpus, tmp_path, strategy="ddp", micro_batch_size=1)
     done = torchrun(["-m", "tests.support.faulty_run_worker", *arguments])

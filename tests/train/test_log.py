@@ -1,4 +1,4 @@
-"""What a run logs besides its losses, and the sinks beside the log."""
+"""Perf and validation rows of the log, and the trackers that get its numbers."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/io")
-def test_perf_rows_hold_what_was_measured_and_nothing_else(corpus: Path, tmp_path: Path) -> None:
+def test_perf_rows_hold_only_what_was_measured(corpus: Path, tmp_path: Path) -> None:
     assert pretrain_here(corpus, tmp_path) == 0
     *_, perf = read_rows(tmp_path, "perf")
     measured = {"tokens_per_s", "step_s", "data_wait_s", "mem_peak_gib", "read_mib"}
@@ -63,7 +63,7 @@ def test_weights_and_biases_works_offline(
     assert not any(b"0123456789" * 4 in path.read_bytes() for path in written), "a secret on the disk"
 
 
-def test_a_sink_that_is_not_installed_is_named(
+def test_the_error_about_a_missing_sink_names_it(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
@@ -71,10 +71,10 @@ def test_a_sink_that_is_not_installed_is_named(
         pretrain_here(corpus, tmp_path, sinks=["wandb"])
 
 
-def test_bringing_a_batch_to_the_device_is_no_wait_for_data(
+def test_copying_a_batch_to_the_device_does_not_count_as_data_wait(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Batches are taken while the clock counts a wait, and moved after it."""
+    """Batches are taken while the clock measures data wait, and copied to the device afterwards."""
     waiting = False
     taken, moved = [], []
 
@@ -100,7 +100,7 @@ def test_bringing_a_batch_to_the_device_is_no_wait_for_data(
 @pytest.mark.parametrize(
     ("loss_nats", "shown"), [(1.0, (1.0, math.e)), (710.0, (710.0, None)), (math.nan, (None,) * 2)]
 )
-def test_what_is_not_finite_in_a_validation_is_null(
+def test_a_validation_loss_that_is_not_finite_is_null(
     loss_nats: float, shown: tuple[float | None, float | None]
 ) -> None:
     row = ValidationResult("cs", loss_nats, bits_per_byte=loss_nats, n_tokens=1, n_bytes=1).row()

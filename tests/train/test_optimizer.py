@@ -1,4 +1,4 @@
-"""Learning rate of each step, and what is decayed."""
+"""The learning rate of each step, and which weights decay."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def run_with(name: str = "run20", **values: object) -> Run:
     return load_run(CONFIGS / "runs" / f"{name}.yaml", "demo", overrides=dict(values))
 
 
-def test_the_warm_up_rises_linearly_to_the_rate() -> None:
+def test_the_warm_up_rises_linearly_to_the_learning_rate() -> None:
     run = run_with()
     peak = run.warmup_steps
     assert learning_rate(run, 1) == pytest.approx(run.recipe.lr / peak)
@@ -21,7 +21,7 @@ def test_the_warm_up_rises_linearly_to_the_rate() -> None:
     assert learning_rate(run, peak) == pytest.approx(run.recipe.lr)
 
 
-def test_the_cosine_falls_to_its_share_at_the_last_step() -> None:
+def test_the_cosine_reaches_its_minimum_at_the_last_step() -> None:
     run = run_with()
     rates = [learning_rate(run, step) for step in range(run.warmup_steps, run.steps_total + 1)]
     assert rates == sorted(rates, reverse=True)
@@ -35,17 +35,7 @@ def test_a_constant_rate_stays() -> None:
     assert learning_rate(run, run.steps_total) == run.recipe.lr
 
 
-def test_wsd_stays_and_falls_along_a_line_over_the_last_fifth() -> None:
-    run = run_with(schedule="wsd")
-    last, rate = run.steps_total, run.recipe.lr
-    begins = last - run.decay_steps
-    assert run.decay_steps == round(0.2 * last)
-    assert {learning_rate(run, step) for step in range(run.warmup_steps, begins + 1)} == {rate}
-    assert learning_rate(run, begins + run.decay_steps // 2) == pytest.approx(0.55 * rate)
-    assert learning_rate(run, last) == pytest.approx(0.1 * rate)
-
-
-def test_without_a_warm_up_the_first_step_has_the_full_rate() -> None:
+def test_without_a_warm_up_the_first_step_has_the_full_learning_rate() -> None:
     assert learning_rate(run_with("run23", warmup_tokens=0), 1) == run_with("run23").recipe.lr
 
 

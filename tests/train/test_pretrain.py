@@ -1,16 +1,14 @@
-"""The trainer as a user runs it: same numbers for any processes, killed and gone on, logged, refused."""
+"""The training script as a user runs it: results, logs, kills and resumption, messages about mistakes."""
 
 import gc
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -21,6 +19,7 @@ from tests.support.training import (
     KEEP_ALL,
     ROOT,
     STEPS,
+    kill_family,
     pretrain,
     pretrain_command,
     pretrain_here,
@@ -78,7 +77,7 @@ def test_the_loss_falls_and_every_domain_is_validated(alone: Path) -> None:
     assert {row["domain"] for row in rows} == {"cs", "math", "physics"}
 
 
-def test_the_log_has_the_promised_rows(alone: Path) -> None:
+def test_the_log_has_the_documented_rows(alone: Path) -> None:
     lines = [json.loads(line) for line in (alone / "log.0.jsonl").read_text().splitlines()]
     assert lines[0]["kind"] == "header"
     assert {row["kind"] for row in lines[1:]} == {"train", "perf", "val", "event"}
@@ -99,7 +98,7 @@ def test_the_log_has_the_promised_rows(alone: Path) -> None:
             assert row["wall_s"] >= 0
 
 
-def test_epochs_of_each_domain_can_be_told_from_the_log(alone: Path) -> None:
+def test_epochs_of_each_domain_follow_from_the_log(alone: Path) -> None:
     header = json.loads((alone / "log.0.jsonl").read_text().splitlines()[0])
     assert set(header["unique_tokens"]) == {"cs", "math", "physics"}
     trained = {
@@ -107,7 +106,7 @@ def test_epochs_of_each_domain_can_be_told_from_the_log(alone: Path) -> None:
         for name in header["unique_tokens"]
     }
     epochs = [trained[name] / unique for name, unique in header["unique_tokens"].items()]
-    # By natural weights the domains are passed over alike, but for whole windows.
+    # With natural weights all domains have the same number of epochs, up to rounding to whole windows.
     assert epochs == pytest.approx([sum(epochs) / 3] * 3, rel=0.2)
 
 
@@ -135,7 +134,7 @@ def test_ddp_on_two_processes_trains_as_one_process_does(alone: Path, corpus: Pa
 
 
 @pytest.mark.slow
-def test_killed_stopped_and_resumed_training_ends_bit_by_bit_the_same(
+def test_killed_stopped_and_resumed_training_ends_with_the_same_bits(
     zero1: Path, corpus: Path, tmp_path: Path
 ) -> None:
     kill_at_step(8, corpus, tmp_path)
@@ -175,14 +174,11 @@ def kill_at_step(step: int, corpus: Path, out: Path) -> None:
             assert time.monotonic() < until
             time.sleep(0.02)
     finally:
-        family = [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]
-        for process in family:
-            process.send_signal(signal.SIGKILL)
-        running.wait()
+        kill_family(running)
 
 
 @pytest.mark.slow
-def test_another_number_of_processes_goes_on_in_the_same_data_order(
+def test_another_number_of_processes_continues_in_the_same_data_order(
     zero1: Path, corpus: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(zero1 / "checkpoints" / "step_0000010", tmp_path / "checkpoints" / "step_0000010")
@@ -195,7 +191,7 @@ def test_another_number_of_processes_goes_on_in_the_same_data_order(
 
 
 @pytest.mark.slow
-def test_a_mistake_that_all_processes_find_is_told_once(corpus: Path, tmp_path: Path) -> None:
+def test_a_mistake_that_all_processes_find_is_reported_once(corpus: Path, tmp_path: Path) -> None:
     done = pretrain(corpus, tmp_path, global_batch_size=9)
     assert done.returncode != 0
     assert done.stderr.count("error: demo/run20/seed0: global_batch_size 9 is not a multiple") == 1
@@ -211,12 +207,12 @@ def test_a_mistake_that_all_processes_find_is_told_once(corpus: Path, tmp_path: 
         ({"global_batch_size": 4096}, "too few.*one step takes"),
         ({"learning_rate": 1}, "learning_rate: unknown key"),
         ({"sequence_length": 5000}, "beyond the model's 4096 positions"),
-        ({"mixture": {"math": 0}}, "at least one weight is positive"),
+        ({"mixture": {"math": 0}}, "at least one weight must be positive"),
         ({"mixture": {"math": 1, "cs": 1e-9}}, "the weight of cs is rounded to 0 millionths; multiply"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_mistake_is_one_sentence_before_training(
+def test_a_mistake_gives_one_message_before_training(
     corpus: Path, tmp_path: Path, overrides: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
@@ -224,10 +220,10 @@ def test_a_mistake_is_one_sentence_before_training(
     assert not list(tmp_path.iterdir())
 
 
-def test_recomputation_leaves_no_objects_behind(
+def test_recomputation_does_not_leak_objects(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Recomputed layers end in reference cycles, and the collector is off during training."""
+    """Recomputed layers leave reference cycles, and the garbage collector is off during training."""
     objects: list[int] = []
 
     def rate(run: Run, step: int) -> float:
@@ -236,9 +232,9 @@ def test_recomputation_leaves_no_objects_behind(
 
     monkeypatch.setattr("train.pretrain.learning_rate", rate)
     assert pretrain_here(corpus, tmp_path, recompute="selective") == 0
-    late = objects[10:]  # buffers and statistics are there by then
+    late = objects[10:]  # by then buffers and statistics exist
     assert len(late) == STEPS - 10
-    assert max(late) - min(late) < 1000  # a step leaves 1,344, and there are ten of them
+    assert max(late) - min(late) < 1000  # without collection, each of ten steps leaves 1,344 objects
 
 
 def test_a_vocabulary_larger_than_the_model_s_is_refused(tmp_path: Path) -> None:
@@ -248,14 +244,14 @@ def test_a_vocabulary_larger_than_the_model_s_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_model_for_gpus_is_not_begun_on_a_cpu(tmp_path: Path) -> None:
+def test_a_model_for_gpus_is_refused_on_a_cpu(tmp_path: Path) -> None:
     run = load_run(ROOT / "configs/runs/run20.yaml", overrides={"tokens_total": 1_572_864})
     with pytest.raises(UserError, match=r"run20/seed0: there is no GPU .* 1,358,006,272 parameters"):
         check_device(run, World(0, 1, torch.device("cpu")))
 
 
-def test_checkpoints_that_have_no_room_are_noticed_before_the_first(tmp_path: Path) -> None:
-    # Each of 33,175 steps for good: 541 TB.
+def test_a_disk_too_small_for_the_checkpoints_is_refused_before_training(tmp_path: Path) -> None:
+    # All of 33,175 checkpoints are kept: 541 TB.
     every_step = {"checkpoint_every_tokens": 1_572_864, "keep_every": 1}
     run = load_run(ROOT / "configs/runs/run20.yaml", overrides=every_step)
     with pytest.raises(UserError, match=r"B are free, its checkpoints take 540\.6 TB more"):
@@ -263,9 +259,7 @@ def test_checkpoints_that_have_no_room_are_noticed_before_the_first(tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_node_that_is_missing_is_noticed(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_node_is_reported(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPECTED_WORLD_SIZE", "4")
     with pytest.raises(UserError, match="1 processes have met instead of 4"):
         pretrain_here(corpus, tmp_path)

@@ -1,4 +1,4 @@
-"""The short forms of `make prove-resume`: a kill and five clean exits."""
+"""Short forms of `make prove-resume`: one kill and five clean exits."""
 
 import random
 from itertools import pairwise
@@ -8,12 +8,12 @@ from unittest import mock
 
 import pytest
 
-from benchmarks.prove_clean_exit import leaves_cleanly
+from benchmarks.prove_clean_exit import exits_cleanly
 from benchmarks.prove_training import (
     MAX_KILLS,
     SAVED_EVERY,
     STEPS,
-    check_ledger,
+    check_spans,
     draw_steps,
     history,
     prove_elastic,
@@ -23,21 +23,21 @@ from tests.support.training import pretrain_here, write_corpus
 
 
 @pytest.mark.slow
-def test_a_killed_fsdp_run_ends_bit_by_bit_the_same(tmp_path: Path) -> None:
-    # zero1: test_train_pretrain.py; ddp: test_train_checkpoint.py, in one process.
+def test_a_killed_fsdp_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    # test_pretrain.py tests zero1, and checkpoint/test_checkpoint.py tests ddp in one process.
     prove_kills(write_corpus(tmp_path / "data"), tmp_path, "fsdp", kills=1, generator=random.Random(1))
 
 
 @pytest.mark.slow
-def test_five_runs_of_two_processes_end_cleanly(tmp_path: Path) -> None:
+def test_five_runs_of_two_processes_exit_cleanly(tmp_path: Path) -> None:
     for number in range(5):
         folder = tmp_path / str(number)
         folder.mkdir()
-        assert leaves_cleanly(folder, "zero1")
+        assert exits_cleanly(folder, "zero1")
 
 
 @pytest.mark.parametrize("says_killed", [True, False])
-def test_a_kill_that_never_came_proves_nothing(tmp_path: Path, says_killed: bool) -> None:
+def test_a_kill_that_did_not_happen_proves_nothing(tmp_path: Path, says_killed: bool) -> None:
     def to_the_end(data: Path, out: Path, processes: int = 2, kill_at: int | None = None, **_: Any) -> bool:
         out.mkdir(exist_ok=True)
         pretrain_here(data, out)
@@ -53,7 +53,7 @@ def test_a_kill_that_never_came_proves_nothing(tmp_path: Path, says_killed: bool
 
 
 @pytest.mark.parametrize("count", range(1, MAX_KILLS + 1))
-def test_kills_are_a_checkpoint_apart_and_within_the_run(count: int) -> None:
+def test_kills_lie_a_checkpoint_apart_and_within_the_run(count: int) -> None:
     for seed in range(50):
         steps = draw_steps(random.Random(seed), count)
         assert len(steps) == count
@@ -62,11 +62,11 @@ def test_kills_are_a_checkpoint_apart_and_within_the_run(count: int) -> None:
         assert all(later - step >= SAVED_EVERY for step, later in pairwise(steps))
 
 
-def test_the_ledger_s_query_notices_a_step_that_is_missing_doubled_or_exchanged(tmp_path: Path) -> None:
+def test_the_check_of_the_logs_detects_a_missing_a_repeated_and_an_exchanged_step(tmp_path: Path) -> None:
     data, out = write_corpus(tmp_path / "data"), tmp_path / "run"
     out.mkdir()
     assert pretrain_here(data, out) == 0
-    check_ledger(out, data)
+    check_spans(out, data)
     log = out / "log.0.jsonl"
     lines = log.read_text().splitlines(keepends=True)
     first, second, *_ = (i for i, line in enumerate(lines) if '"kind": "train"' in line)
@@ -78,4 +78,4 @@ def test_the_ledger_s_query_notices_a_step_that_is_missing_doubled_or_exchanged(
     ):
         log.write_text("".join(damaged))
         with pytest.raises(AssertionError):
-            check_ledger(out, data)
+            check_spans(out, data)

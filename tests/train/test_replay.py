@@ -1,4 +1,4 @@
-"""What a step trained on can be shown again, and is proved to be the same."""
+"""`replay` shows what a step trained on and checks it against the log."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ STEP = 7
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(data, run folder) of a run killed after step 9 and gone on from 5, after 20 and gone on from 18."""
+    """(data, run folder) of a run killed after steps 9 and 20, and resumed from steps 5 and 18."""
     data, folder = (tmp_path_factory.mktemp(name) for name in ("data", "run"))
     write_tokenizer(data)
     write_corpus(data, vocab_size=320)
@@ -29,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for restart, (resumed, last) in enumerate([(0, 9), (5, 20), (18, 19)]):
         rows = [{"kind": "event", "step": resumed, "event": "resume"}] if resumed else []
         for step in range(resumed + 1, last + 1):
-            # What the first process logged beyond step 5 is void: here it is also wrong.
+            # Rows of the first start beyond step 5 are void; here their content is wrong, too.
             true = restart or step <= 5
             span_hash = order.span_hash(step_samples(step, run)) if true else "void"
             rows.append({"kind": "train", "step": step, "span_hash": span_hash})
@@ -45,7 +45,7 @@ def replay(trained: tuple[Path, Path], step: int, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("step", [1, 5, STEP, 19])
-def test_any_step_is_shown_with_its_hash_its_documents_and_its_text(
+def test_any_step_is_shown_with_its_hash_documents_and_text(
     step: int,
     trained: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -63,14 +63,14 @@ def test_any_step_is_shown_with_its_hash_its_documents_and_its_text(
 
 
 @pytest.mark.parametrize("step", [20, 21], ids=["void", "never"])
-def test_a_step_that_is_not_in_the_history_has_nothing_to_show(
+def test_a_step_that_was_not_trained_is_refused(
     step: int, trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError, match=f"no log of step {step} in 3 log files"):
         replay(trained, step, monkeypatch)
 
 
-def test_a_tokenizer_that_is_gone_is_named(
+def test_the_error_about_a_missing_tokenizer_names_it(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(trained[0] / "tokens", tmp_path / "tokens")
@@ -78,7 +78,7 @@ def test_a_tokenizer_that_is_gone_is_named(
         replay((tmp_path, trained[1]), STEP, monkeypatch)
 
 
-def test_other_tokens_than_the_run_s_are_noticed(
+def test_tokens_that_the_run_was_not_trained_on_are_detected(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tokenizer(tmp_path)

@@ -1,4 +1,4 @@
-"""A run whose launcher dies or that gets a signal saves and leaves; a folder belongs to one run at a time."""
+"""A run saves and exits on a signal or when its launcher dies; only one run at a time uses a folder."""
 
 import os
 import signal
@@ -57,7 +57,9 @@ def rows(out: Path) -> bool:
     [(signal.SIGKILL, False), (signal.SIGUSR1, False), (signal.SIGTERM, False), (signal.SIGINT, True)],
     ids=["torchrun-killed", "torchrun-USR1", "SIGTERM", "Ctrl-C"],
 )
-def test_the_ranks_save_and_leave(corpus: Path, tmp_path: Path, number: int, to_group: bool) -> None:
+def test_the_ranks_save_a_checkpoint_and_exit(
+    corpus: Path, tmp_path: Path, number: int, to_group: bool
+) -> None:
     launcher = start(corpus, tmp_path)
     ranks = psutil.Process(launcher.pid).children()
     assert len(ranks) == 2
@@ -74,9 +76,9 @@ def test_the_ranks_save_and_leave(corpus: Path, tmp_path: Path, number: int, to_
 
 
 @pytest.mark.slow
-def test_a_second_start_is_refused_and_the_first_one_is_not_disturbed(corpus: Path, tmp_path: Path) -> None:
+def test_a_second_start_is_refused_and_does_not_disturb_the_first(corpus: Path, tmp_path: Path) -> None:
     first = start(corpus, tmp_path)
-    (tmp_path / "checkpoints/.step_0000099.tmp").mkdir(parents=True)  # as if it were being written
+    (tmp_path / "checkpoints/.step_0000099.tmp").mkdir(parents=True)  # as while a checkpoint is written
     second = subprocess.run(
         [sys.executable, *pretrain_command(corpus, tmp_path, **LONG)],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""A study makes what is missing, survives a kill, refuses a second start and lists what failed."""
+"""A study makes what is missing, survives a kill, refuses a second start and lists failures."""
 
 import itertools
 import json
@@ -39,7 +39,7 @@ def study(data: Path, root: Path, runs: str, *more: str) -> list[str]:
 
 
 def losses(root: Path) -> dict[str, list[float]]:
-    """The final history of each run, restarts resolved."""
+    """The final history of each run, without rows that a restart voided."""
     return {
         str(run): read_run(run, files).train["loss_nats"].tolist()
         for run, files in find_runs([root], "demo").items()
@@ -54,7 +54,7 @@ def test_the_24_runs_and_the_ladder_are_the_default() -> None:
     assert len({run.recipe.model for run in runs}) == 5
 
 
-def test_main_is_made_first_and_each_pair_once() -> None:
+def test_main_is_made_first_and_each_pair_only_once() -> None:
     runs = [load_run(ROOT / "configs/runs" / f"{name}.yaml", "demo") for name in default_runs(ladder=False)]
     pairs = needed_tokens(runs)
     assert pairs[0] == ("main", "main")
@@ -63,7 +63,7 @@ def test_main_is_made_first_and_each_pair_once() -> None:
     assert ("main", "run07") in pairs
 
 
-def test_a_second_study_is_told_who_runs_the_first(tmp_path: Path) -> None:
+def test_a_second_study_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
     with FileLock(tmp_path / "runs/.study.demo.lock", "runs a study here"):
         command = study(tmp_path / "data", tmp_path / "runs", "run20")
         second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -81,7 +81,9 @@ def test_the_reason_is_the_last_error_line() -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_study_ends_with_the_same_losses_and_a_failed_run_stops_no_other(tmp_path: Path) -> None:
+def test_a_killed_study_ends_with_the_same_losses_and_a_failed_run_does_not_stop_others(
+    tmp_path: Path,
+) -> None:
     data = write_corpus(tmp_path / "data")
     whole = subprocess.run(
         study(data, tmp_path / "whole", "run20 run23"), cwd=ROOT, capture_output=True, text=True
@@ -113,7 +115,7 @@ def test_a_killed_study_ends_with_the_same_losses_and_a_failed_run_stops_no_othe
     assert len(list(folder.glob("log.*.jsonl"))) == 2  # finished runs are not started again
 
 
-def test_list_names_a_line_for_each_run_and_seed() -> None:
+def test_list_prints_a_line_for_each_run_and_seed() -> None:
     command = study(Path("d"), Path("r"), "run20 run08", "--seeds", "0 1", "--list")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     expected = [f"{run} {seed}" for seed, run in itertools.product((0, 1), ("run20", "run08"))]

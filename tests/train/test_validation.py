@@ -1,4 +1,4 @@
-"""Validation sets: the fixed one that all runs share, and a run's own where its corpus is another."""
+"""Validation sets: the common one of all runs, and a run's own if it trains on another corpus."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from train.model.loss import IGNORE
 from train.validation import validation_sets
 
 
-def test_a_run_on_another_corpus_is_also_judged_on_the_fixed_validation_set(tmp_path: Path) -> None:
+def test_a_run_on_another_corpus_is_also_validated_on_the_common_set(tmp_path: Path) -> None:
     data = write_corpus(tmp_path / "data")
     write_corpus(tmp_path / "other", seed=1)
     shutil.copytree(tmp_path / "other/tokens/main-main", data / "tokens/run01-main")
@@ -44,13 +44,13 @@ def test_a_run_on_another_corpus_is_also_judged_on_the_fixed_validation_set(tmp_
     published.write_bytes(compact(log))
     again = read_run(log.run, [published])
     assert again.val_own.equals(log.val_own)
-    # Whoever has only the published log learns from it what the run was trained and judged on.
+    # The published log alone states on which corpus the run was trained and validated.
     told = ("scale", "corpus", "tokenizer", "validation_corpus", "tokenizer_sha256", "clip_grad_norm")
     assert {key: again.header.get(key) for key in told} == {key: log.header[key] for key in told}
     assert (again.header["corpus"], again.header["validation_corpus"]) == ("run01", "main")
 
 
-def test_every_seed_is_judged_on_the_same_validation_set(tmp_path: Path) -> None:
+def test_every_seed_is_validated_on_the_same_set(tmp_path: Path) -> None:
     data = write_corpus(tmp_path)
     batches, judged = [], []
     for seed in (0, 1):

@@ -94,7 +94,7 @@ class TrainingData:
         if recipe.anneal_mixture is None:
             self.mixture = Mixture(weights, weights, NEVER)
         else:
-            anneal_from = (run.steps_total - run.decay_steps) * recipe.global_batch_size
+            anneal_from = (run.steps_total - run.anneal_steps) * recipe.global_batch_size
             self.mixture = Mixture(weights, self._weights(recipe.anneal_mixture), anneal_from)
 
     def _weights(self, mixture: Mapping[Domain, float] | None) -> list[int]:

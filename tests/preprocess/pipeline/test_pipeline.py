@@ -14,8 +14,8 @@ from configs.stages import CORPUS_STAGES, TOKEN_STAGES
 from preprocess.pipeline import schema
 from preprocess.pipeline.shard import read_rows
 from tests.conftest import ROOT, run_script
-from tests.support.corpus import document, ledger, write_shard
-from tests.support.duplicates import likeness, perturbed, run_stage
+from tests.support.corpus import document, ledger, run_stage, write_shard
+from tests.support.duplicates import likeness, perturbed
 
 pytestmark = pytest.mark.slow
 EXPECTED = ROOT / "tests/expected/demo_losses.json"

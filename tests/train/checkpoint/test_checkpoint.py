@@ -1,4 +1,4 @@
-"""Checkpoints: whole or passed over, the same state back, and no more of them than wanted."""
+"""Checkpoints: damaged ones are never loaded, intact ones restore the same state, old ones are deleted."""
 
 import json
 from collections.abc import Callable
@@ -72,7 +72,7 @@ def checkpoints(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_training_goes_on_bit_by_bit_from_a_checkpoint(tmp_path: Path) -> None:
+def test_training_resumes_from_a_checkpoint_with_the_same_bits(tmp_path: Path) -> None:
     run = demo_run()
     strategy = trained(run)
     path = save(tmp_path, strategy, 2)
@@ -110,7 +110,7 @@ def delete(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, delete])
 @pytest.mark.parametrize("name", ["weights.safetensors", "moments.safetensors", "manifest.json"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     checkpoints: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
     before, newest = list_checkpoints(checkpoints)
@@ -123,7 +123,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
         find_checkpoint(newest)
 
 
-def test_where_no_checkpoint_is_intact_the_sentence_names_all(checkpoints: Path, tmp_path: Path) -> None:
+def test_if_no_checkpoint_is_intact_the_message_names_all(checkpoints: Path, tmp_path: Path) -> None:
     for path in list_checkpoints(checkpoints):
         truncate(path / "state.json")
     (tmp_path / "run").mkdir()
@@ -144,7 +144,7 @@ def test_where_no_checkpoint_is_intact_the_sentence_names_all(checkpoints: Path,
         ("\x00", "is no manifest"),
     ],
 )
-def test_a_manifest_that_does_not_vouch_for_every_file_is_damage(
+def test_a_manifest_that_does_not_cover_every_file_counts_as_damage(
     checkpoints: Path, manifest: str, message: str
 ) -> None:
     newest = list_checkpoints(checkpoints)[-1]
@@ -154,7 +154,9 @@ def test_a_manifest_that_does_not_vouch_for_every_file_is_damage(
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_name_missing_from_the_manifest_or_a_flipped_bit_is_damage(checkpoints: Path, name: str) -> None:
+def test_a_file_missing_from_the_manifest_and_a_flipped_bit_count_as_damage(
+    checkpoints: Path, name: str
+) -> None:
     newest = list_checkpoints(checkpoints)[-1]
     whole = (newest / "manifest.json").read_text()
     facts = json.loads(whole)
@@ -168,22 +170,22 @@ def test_a_name_missing_from_the_manifest_or_a_flipped_bit_is_damage(checkpoints
     assert f"{name}: its content does not match" in find_damage(newest)
 
 
-def test_a_checkpoint_half_written_by_a_killed_run_is_not_one(checkpoints: Path) -> None:
+def test_a_half_written_checkpoint_of_a_killed_run_is_ignored(checkpoints: Path) -> None:
     (checkpoints / ".step_0000006.tmp").mkdir()
     assert [path.name for path in list_checkpoints(checkpoints)] == ["step_0000002", "step_0000004"]
     assert not find_damage(checkpoints / "step_0000004")
 
 
-def test_the_last_two_and_every_third_are_kept(tmp_path: Path) -> None:
+def test_the_last_two_and_every_third_checkpoint_are_kept(tmp_path: Path) -> None:
     tokens_a_step = demo_run().tokens_per_step
     run = demo_run(checkpoint_every_tokens=2 * tokens_a_step, keep_last=2, keep_every=3)
     strategy = trained(run)
-    for step in (2, 4, 6, 7, 8, 10, 12, 14, 16):  # 7: of a STOP
+    for step in (2, 4, 6, 7, 8, 10, 12, 14, 16):  # 7: a run that was stopped there
         save(tmp_path, strategy, step)
     assert [int(path.name[5:]) for path in list_checkpoints(tmp_path)] == [6, 12, 14, 16]
 
 
-def test_damaged_checkpoints_of_later_steps_do_not_push_out_the_one_just_written(tmp_path: Path) -> None:
+def test_damaged_checkpoints_of_later_steps_do_not_displace_the_newest_one(tmp_path: Path) -> None:
     tokens_a_step = demo_run().tokens_per_step
     strategy = trained(demo_run(checkpoint_every_tokens=100 * tokens_a_step, keep_last=2))
     for step in (200, 300):
@@ -192,7 +194,7 @@ def test_damaged_checkpoints_of_later_steps_do_not_push_out_the_one_just_written
     assert newest_intact(tmp_path)[0] == tmp_path / "step_0000100"
 
 
-def test_a_folder_of_another_name_is_no_checkpoint_and_is_left_alone(checkpoints: Path) -> None:
+def test_a_folder_with_another_name_is_not_treated_as_a_checkpoint(checkpoints: Path) -> None:
     for name in ("step_0000002_backup", "damaged_step_0000002", "step_9"):
         (checkpoints / name).mkdir()
     strategy = trained(demo_run())
@@ -209,7 +211,7 @@ def test_a_folder_of_another_name_is_no_checkpoint_and_is_left_alone(checkpoints
         ("tokenizer_sha256", "tokenizer", "t"),
     ],
 )
-def test_other_data_or_another_tokenizer_is_found(
+def test_changed_data_and_a_changed_tokenizer_are_detected(
     checkpoints: Path, changed: str, what: str, before: str
 ) -> None:
     newest = list_checkpoints(checkpoints)[-1]
@@ -218,7 +220,7 @@ def test_other_data_or_another_tokenizer_is_found(
     assert found == [f"another {what} ({before}, now other)"]
 
 
-def test_another_configuration_is_found_key_by_key(checkpoints: Path) -> None:
+def test_a_changed_configuration_is_reported_key_by_key(checkpoints: Path) -> None:
     newest = list_checkpoints(checkpoints)[-1]
     config = newest / "config.yaml"
     config.write_text(
@@ -232,7 +234,7 @@ def test_another_configuration_is_found_key_by_key(checkpoints: Path) -> None:
     )
 
 
-def test_a_checkpoint_from_before_validation_data_was_told_apart_goes_on(tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_validation_fingerprint_can_be_resumed(tmp_path: Path) -> None:
     strategy = trained(demo_run())
     saver = Saver(tmp_path, strategy)
     saver.save(state(2, val_fingerprint=""))

@@ -1,4 +1,4 @@
-"""Where a run goes on, and what it refuses to go on from."""
+"""From which checkpoint a run resumes, and when it refuses to."""
 
 import shutil
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 def damage(run: Path, steps: Iterable[int]) -> list[Path]:
-    """Cut the weights of the checkpoints of some steps; returns these files."""
+    """Truncate the weights of the checkpoints of some steps; return these files."""
     files = [run / "checkpoints" / f"step_{step:07d}" / "weights.safetensors" for step in steps]
     for path in files:
         path.write_bytes(path.read_bytes()[:1000])
@@ -45,7 +45,7 @@ def test_a_finished_run_is_not_trained_again(
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["DONE", "not-done"])
-def test_damaged_newest_checkpoints_are_named_set_aside_and_an_earlier_one_taken(
+def test_damaged_newest_checkpoints_are_reported_and_renamed_and_an_earlier_one_is_used(
     run: Path, finished: Path, corpus: Path, capsys: pytest.CaptureFixture[str], done: bool
 ) -> None:
     damaged = damage(run, (15, 20))
@@ -63,7 +63,7 @@ def test_damaged_newest_checkpoints_are_named_set_aside_and_an_earlier_one_taken
     assert (run / "DONE").is_file()
 
 
-def test_a_run_that_goes_on_is_not_done(run: Path, corpus: Path) -> None:
+def test_a_resumed_run_is_not_marked_as_done(run: Path, corpus: Path) -> None:
     damage(run, [20])
     (run / "STOP").touch()
     assert pretrain_here(corpus, run, **KEEP_ALL) == 75
@@ -71,20 +71,20 @@ def test_a_run_that_goes_on_is_not_done(run: Path, corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["DONE", "not-done"])
-def test_a_run_with_no_intact_checkpoint_does_not_begin_anew_unasked(
+def test_a_run_without_an_intact_checkpoint_does_not_silently_start_again(
     run: Path, corpus: Path, done: bool
 ) -> None:
     damaged = damage(run, (5, 10, 15, 20))
     if not done:
         (run / "DONE").unlink()
-    for _ in range(2):  # nor when it is started once more
+    for _ in range(2):  # also when it is started a second time
         with pytest.raises(UserError, match=r"no checkpoint is intact.*remove .* to begin anew") as error:
             pretrain_here(corpus, run, **KEEP_ALL)
     assert all(str(path) in str(error.value) for path in damaged)
     assert not (run / "log.1.jsonl").exists()
 
 
-def test_a_finished_run_that_lost_its_checkpoints_does_not_begin_anew_unasked(
+def test_a_finished_run_that_lost_its_checkpoints_does_not_silently_start_again(
     run: Path, corpus: Path
 ) -> None:
     shutil.rmtree(run / "checkpoints")
@@ -93,19 +93,19 @@ def test_a_finished_run_that_lost_its_checkpoints_does_not_begin_anew_unasked(
     assert not (run / "log.1.jsonl").exists()
 
 
-def test_a_run_killed_before_its_first_checkpoint_begins_anew(run: Path, corpus: Path) -> None:
+def test_a_run_killed_before_its_first_checkpoint_starts_again(run: Path, corpus: Path) -> None:
     shutil.rmtree(run / "checkpoints")
     (run / "DONE").unlink()
     assert pretrain_here(corpus, run, **KEEP_ALL) == 0
     assert list(values(run, restart=1)) == list(range(1, STEPS + 1))
 
 
-def test_a_changed_recipe_does_not_go_on_from_the_old_one_s_checkpoint(finished: Path, corpus: Path) -> None:
+def test_a_changed_recipe_does_not_resume_from_an_old_checkpoint(finished: Path, corpus: Path) -> None:
     with pytest.raises(UserError, match=r"another configuration \(lr 0.\d+, now 0.0001\)"):
         pretrain_here(corpus, finished, lr=1e-4)
 
 
-def test_a_changed_recipe_goes_on_where_it_is_forced(
+def test_a_changed_recipe_resumes_with_force(
     finished: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(finished / "checkpoints" / "step_0000015", tmp_path / "checkpoints" / "step_0000015")
@@ -114,12 +114,12 @@ def test_a_changed_recipe_goes_on_where_it_is_forced(
     assert [row["step"] for row in read_rows(tmp_path, "train")] == list(range(16, STEPS + 1))
 
 
-def test_other_data_does_not_go_on_from_the_old_one_s_checkpoint(finished: Path, tmp_path: Path) -> None:
+def test_changed_data_does_not_resume_from_an_old_checkpoint(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="another data"):
         pretrain_here(write_corpus(tmp_path, seed=1), finished)
 
 
-def test_other_validation_data_does_not_go_on_from_the_old_one_s_checkpoint(
+def test_changed_validation_data_does_not_resume_from_an_old_checkpoint(
     finished: Path, corpus: Path, tmp_path: Path
 ) -> None:
     other = shutil.copytree(corpus, tmp_path / "other")
@@ -129,6 +129,6 @@ def test_other_validation_data_does_not_go_on_from_the_old_one_s_checkpoint(
         pretrain_here(other, finished, **KEEP_ALL)
 
 
-def test_beginning_anew_in_a_used_folder_is_refused(finished: Path, corpus: Path) -> None:
+def test_a_new_run_in_a_used_folder_is_refused(finished: Path, corpus: Path) -> None:
     with pytest.raises(UserError, match="holds a run"):
         pretrain_here(corpus, finished, "--resume", "none")

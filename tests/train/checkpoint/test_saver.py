@@ -1,4 +1,4 @@
-"""Checkpoints written beside training: what was there when `save` returned, or nothing at all."""
+"""Checkpoints written during training hold the state at the call of `save`, or do not exist at all."""
 
 import os
 import random
@@ -20,19 +20,19 @@ from train.checkpoint.save import Saver
 from train.guard import GuardState
 
 
-def test_training_goes_on_while_the_state_of_before_is_written(tmp_path: Path) -> None:
+def test_training_continues_while_the_copied_state_is_written(tmp_path: Path) -> None:
     strategy = trained(demo_run())
     before = strategy.state()
     saver = Saver(tmp_path, strategy)
     saver.save(state(2))
     for seed in range(3):
-        take_step(strategy, seed)  # in place, on the very weights that are being written
+        take_step(strategy, seed)  # changes in place the weights whose copy is being written
     saver.wait()
     written = load_file(list_checkpoints(tmp_path)[-1] / "weights.safetensors")
     assert all(torch.equal(written[name], weight) for name, weight in before.weights.items())
 
 
-def test_what_was_written_is_told_once(tmp_path: Path) -> None:
+def test_each_written_checkpoint_is_reported_once(tmp_path: Path) -> None:
     saver = Saver(tmp_path, trained(demo_run()))
     for step in (2, 4):
         saver.save(state(step))
@@ -47,7 +47,7 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_guard_s_history_is_part_of_a_checkpoint(tmp_path: Path) -> None:
+def test_a_checkpoint_holds_the_history_of_the_guard(tmp_path: Path) -> None:
     strategy = trained(demo_run())
     history = GuardState(log_losses=[0.1, 1 / 3], log_norms=[-1.5, 2.0], fault_steps=[3], skipped=1)
     saver = Saver(tmp_path, strategy)
@@ -58,7 +58,7 @@ def test_the_guard_s_history_is_part_of_a_checkpoint(tmp_path: Path) -> None:
     assert again.updates == 3
 
 
-def test_early_checkpoints_are_spaced_by_powers_of_two_and_stay(tmp_path: Path) -> None:
+def test_early_checkpoints_follow_powers_of_two_and_are_kept(tmp_path: Path) -> None:
     tokens_a_step = demo_run().tokens_per_step
     run = demo_run(checkpoint_every_tokens=100 * tokens_a_step, early_checkpoints=True, keep_last=1)
     run = run.model_copy(
@@ -87,7 +87,7 @@ def small_disk() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_a_sentence_and_the_earlier_checkpoint_stays(tmp_path: Path, request: Any) -> None:
+def test_a_full_disk_gives_a_message_and_the_earlier_checkpoint_stays(tmp_path: Path, request: Any) -> None:
     strategy = trained(demo_run())
     earlier = save(tmp_path, strategy, 2)
     saver = Saver(tmp_path, strategy)
@@ -100,7 +100,7 @@ def test_a_full_disk_is_a_sentence_and_the_earlier_checkpoint_stays(tmp_path: Pa
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="root mounts a small disk on Linux")
-def test_a_disk_that_is_really_full_is_the_same_sentence(tmp_path: Path) -> None:
+def test_a_really_full_disk_gives_the_same_message(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     strategy = trained(demo_run())
@@ -118,7 +118,7 @@ def test_a_disk_that_is_really_full_is_the_same_sentence(tmp_path: Path) -> None
         subprocess.run(["umount", disk], check=True)
 
 
-def test_any_byte_of_any_file_that_is_changed_or_missing_is_noticed(tmp_path: Path) -> None:
+def test_any_changed_or_missing_byte_of_any_file_is_detected(tmp_path: Path) -> None:
     strategy = trained(demo_run())
     earlier, newest = save(tmp_path, strategy, 2), save(tmp_path, strategy, 4)
     generator = random.Random(0)

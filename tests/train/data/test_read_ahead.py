@@ -1,4 +1,4 @@
-"""Threads that read ahead: the same batches in the same order, pinned where CUDA is to have them."""
+"""Threads that read ahead give the same batches in the same order, and pin them for CUDA."""
 
 import threading
 from typing import Any
@@ -31,7 +31,7 @@ def test_any_number_of_workers_gives_the_same_batches(tokens: TokenSet, workers:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
-def test_an_error_of_a_worker_reaches_whoever_waits_for_its_batch(tokens: TokenSet, workers: int) -> None:
+def test_an_error_in_a_worker_is_raised_where_its_batch_is_taken(tokens: TokenSet, workers: int) -> None:
     data = TrainingData(tokens, small_run())
 
     def read(number: int) -> Any:

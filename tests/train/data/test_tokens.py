@@ -1,4 +1,4 @@
-"""Token shards as training reads them: packed like plain, across borders, refused where one is amiss."""
+"""Token shards: packed and plain ones give the same tokens, reads cross shards, damaged ones are refused."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from train.data.shards import DomainTokens, open_tokens
 
 
 def pack_shards(folder: Path) -> None:
-    """Turn every plain shard below a folder into a packed one."""
+    """Replace every plain shard below a folder by a packed one."""
     for path in folder.rglob("*.bin"):
         pack(np.fromfile(path, "<u4")).tofile(path)
         facts = json.loads(path.with_suffix(".json").read_text())
@@ -42,7 +42,9 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> tuple[DomainTokens, Dom
 
 @settings(deadline=None)
 @given(ends=st.lists(st.integers(0, 209), min_size=2, max_size=2).map(sorted))
-def test_any_window_is_the_same(streams: tuple[DomainTokens, DomainTokens], ends: list[int]) -> None:
+def test_plain_and_packed_shards_give_the_same_windows(
+    streams: tuple[DomainTokens, DomainTokens], ends: list[int]
+) -> None:
     plain, packed = streams
     assert plain.n_tokens == packed.n_tokens == 209
     start, stop = ends
@@ -52,7 +54,7 @@ def test_any_window_is_the_same(streams: tuple[DomainTokens, DomainTokens], ends
         assert window.tolist() == plain.read(start, stop - start).tolist()
 
 
-def test_batches_of_a_run_are_identical(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_plain_and_packed_shards_give_the_same_batches(tmp_path_factory: pytest.TempPathFactory) -> None:
     plain = write_corpus(tmp_path_factory.mktemp("plain"), n_documents=10)
     packed = tmp_path_factory.mktemp("packed") / "data"
     shutil.copytree(plain, packed)

@@ -1,4 +1,4 @@
-"""`packing: truncate` (Run 10): a sample is the beginning of one document, padded to the window."""
+"""`packing: truncate` (Run 10): a sample is the beginning of one document, padded to T + 1 tokens."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenSet:
     return open_tokens(write_corpus(tmp_path_factory.mktemp("data")), "main", "main", "train")
 
 
-def test_every_document_comes_once_an_epoch_from_its_first_token(tokens: TokenSet) -> None:
+def test_every_document_comes_once_in_an_epoch_from_its_first_token(tokens: TokenSet) -> None:
     data = TrainingData(tokens, small_run(mixture={"math": 1}, unique_tokens=10**9))
     stream = tokens.domains["math"]
     n_documents = len(stream.documents.start)
@@ -43,7 +43,7 @@ def test_every_document_comes_once_an_epoch_from_its_first_token(tokens: TokenSe
     assert data.unique_tokens["math"] == int(kept.sum())
 
 
-def test_targets_are_counted_before_the_batch_is_read(tokens: TokenSet) -> None:
+def test_targets_can_be_counted_before_the_batch_is_read(tokens: TokenSet) -> None:
     run = small_run()
     data = TrainingData(tokens, run)
     for step in (1, 7, 30):
@@ -74,6 +74,6 @@ def test_curriculum_is_refused(tokens: TokenSet) -> None:
         TrainingData(tokens, small_run(curriculum=True))
 
 
-def test_windows_count_all_positions(tokens: TokenSet) -> None:
+def test_without_truncation_every_position_is_a_target(tokens: TokenSet) -> None:
     run = small_run("run20")
     assert TrainingData(tokens, run).count_targets(step_samples(3, run)) == run.tokens_per_step

@@ -1,4 +1,4 @@
-"""Recomputation and compilation change memory and time, not results; switches are set and unset."""
+"""Recomputation and compilation change memory and time but not results; settings are set and reset."""
 
 import json
 from collections.abc import Iterator
@@ -39,14 +39,14 @@ def test_recomputation_changes_no_bit(recompute: str) -> None:
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_selective_recomputation_does_no_product_twice_and_full_does() -> None:
+def test_selective_recomputation_repeats_no_product_and_full_does() -> None:
     plain, selective, full = (gradients(recompute=mode)[2] for mode in ("none", "selective", "full"))
     assert plain == selective
     assert full > 1.05 * plain
 
 
 @pytest.mark.slow
-def test_compiled_layers_keep_their_names_and_compute_the_same() -> None:
+def test_compiled_layers_keep_their_names_and_give_the_same_results() -> None:
     loss, expected, _ = gradients()
     ours, found, _ = gradients(compile=True)
     assert ours == pytest.approx(loss, rel=1e-5)
@@ -62,7 +62,7 @@ def switches_restored() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("switches_restored")
-def test_switches_are_set_as_the_recipe_says() -> None:
+def test_numerical_settings_follow_the_recipe() -> None:
     set_numerics(demo_run().recipe)
     assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.are_deterministic_algorithms_enabled()
@@ -71,15 +71,15 @@ def test_switches_are_set_as_the_recipe_says() -> None:
     assert torch.are_deterministic_algorithms_enabled()
 
 
-def test_how_a_run_is_carried_out_does_not_make_it_another_run() -> None:
+def test_execution_settings_do_not_change_the_hash_of_a_run() -> None:
     same = demo_run(recompute="full", compile=True, deterministic=True, strategy="fsdp")
     assert same.sha256() == demo_run().sha256()
     assert demo_run(spike_sigma=6.0).sha256() != demo_run().sha256()
 
 
 @pytest.mark.slow
-def test_the_head_takes_a_quarter_of_full_logits_at_most() -> None:
-    # Half the 8,192 tokens of `python -m benchmarks.head`: the share can only be larger.
+def test_the_head_takes_at_most_a_quarter_of_the_memory_of_full_logits() -> None:
+    # `python -m benchmarks.head` takes 8,192 tokens; with half as many the share can only be larger.
     figures = json.loads(run_script("-m", "benchmarks.head", "--tokens", "4096").stdout)
     assert figures["peak_share_of_full_logits"] <= 0.25
     assert max(value for key, value in figures.items() if key.endswith("_difference")) < 1e-5

@@ -1,4 +1,4 @@
-"""FLOPs of a token against a counter, and peaks by the device's full name."""
+"""FLOPs of a token agree with torch's counter; peak FLOP/s depend on the device's full name."""
 
 import pytest
 import torch
@@ -10,18 +10,19 @@ from train.model.llama import ModelConfig, build_model
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-def test_flops_are_those_of_the_products(tied: bool) -> None:
+def test_flops_equal_those_that_torch_counts(tied: bool) -> None:
     shape = read_yaml(CONFIGS / "models" / "demo.yaml") | {"tie_word_embeddings": tied}
     config, length = validate(ModelConfig, shape, "demo"), 64
     model = build_model(config, 0)
     ids = torch.zeros((1, length), dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
         model(ids, ids)[0].backward()
-    # torch counts no FLOPs of its attention kernel for CPUs: the formula without its attention term remains.
+    # torch does not count its attention kernel on CPUs, so the formula is compared without the attention
+    # term.
     assert flops_per_token(config, 0) * length == pytest.approx(counter.get_total_flops(), rel=0.005)
 
 
-def test_the_look_up_of_an_untied_embedding_is_no_product() -> None:
+def test_the_lookup_of_an_untied_embedding_costs_no_flops() -> None:
     shape = read_yaml(CONFIGS / "models" / "release.yaml")
     release = validate(ModelConfig, shape, "release")
     tied = validate(ModelConfig, shape | {"tie_word_embeddings": True}, "release, tied")

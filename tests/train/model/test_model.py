@@ -1,4 +1,4 @@
-"""The loss without all logits, and what must hold for the model's weights."""
+"""The chunked loss, initial weights, rotary frequencies and document masks."""
 
 import pytest
 import torch
@@ -56,16 +56,16 @@ def test_bf16_states_over_fp32_weights_give_fp32_weight_gradients_within_one_per
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_no_gradient_is_formed_where_none_is_wanted(wanted: bool) -> None:
+def test_no_gradient_is_computed_under_no_grad(wanted: bool) -> None:
     hidden, weight, targets = head()
     with torch.set_grad_enabled(wanted), FlopCounterMode(display=False) as counter:
         loss, _ = chunked_cross_entropy(hidden, weight, targets, 16)
     assert loss.requires_grad is wanted
-    # One product for the logits, and one for the gradient of each factor.
+    # One matrix product for the logits, and one for the gradient of each factor.
     assert counter.get_total_flops() == (3 if wanted else 1) * 2 * N * D * V
 
 
-def test_losses_of_sequences_add_up_and_match_the_library_s_logits(demo: ModelConfig) -> None:
+def test_losses_of_sequences_add_up_and_match_those_from_the_library(demo: ModelConfig) -> None:
     model = build_model(demo, init_seed=0)
     tokens = torch.randint(demo.vocab_size, (3, 17), generator=torch.Generator().manual_seed(1))
     inputs, targets = tokens[:, :-1], tokens[:, 1:].clone()
@@ -79,7 +79,7 @@ def test_losses_of_sequences_add_up_and_match_the_library_s_logits(demo: ModelCo
 
 def test_initial_weights_depend_on_the_seed_alone(demo: ModelConfig) -> None:
     one = build_model(demo, init_seed=5).named_weights()
-    torch.rand(10)  # somebody drew from the global generator
+    torch.rand(10)  # changes the state of the global generator
     again, other = (build_model(demo, init_seed=seed).named_weights() for seed in (5, 6))
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not torch.equal(one["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
@@ -92,7 +92,7 @@ def test_a_tied_head_is_one_parameter_with_the_embedding(demo: ModelConfig) -> N
     assert "lm_head.weight" in untied.named_weights()
 
 
-def test_rotary_frequencies_are_fp32_and_found(demo: ModelConfig) -> None:
+def test_rotary_frequencies_are_found_and_fp32(demo: ModelConfig) -> None:
     frequencies = rope_frequencies(build_model(demo, init_seed=0))
     assert frequencies
     assert all(buffer.dtype == torch.float32 for buffer in frequencies.values())
@@ -100,25 +100,25 @@ def test_rotary_frequencies_are_fp32_and_found(demo: ModelConfig) -> None:
 
 # ---------------------------------------------------------------- documents in one window
 
-END = 2  # closes a document
+END = 2  # the end-of-document token
 
 
 def two_documents(first: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A window of a document that is all `first`, its end, and another document; targets of the latter."""
+    """A window with two documents, the first made of the token `first`, and the targets of the second."""
     tokens = torch.cat([torch.full((20,), first), torch.tensor([END]), torch.arange(3, 30)])[None]
     targets = torch.full_like(tokens, IGNORE)
     targets[:, 21:-1] = tokens[:, 22:]
     return tokens, targets
 
 
-def test_positions_begin_anew_after_each_document() -> None:
+def test_positions_restart_after_each_document() -> None:
     tokens = torch.tensor([[7, 8, END, 9, END, END, 5], [END, 3, 3, 3, 3, 3, 3]])
     expected = [[0, 1, 2, 0, 1, 0, 0], [0, 0, 1, 2, 3, 4, 5]]
     assert document_positions(tokens, END).tolist() == expected
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_a_document_sees_the_one_before_it_only_without_masking(demo: ModelConfig, masked: bool) -> None:
+def test_a_document_attends_to_the_one_before_only_without_masking(demo: ModelConfig, masked: bool) -> None:
     model = build_model(demo, init_seed=0)
     model.document_end_id = END if masked else None
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_a_document_sees_the_one_before_it_only_without_masking(demo: ModelConfi
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_the_default_path_has_no_mask(demo: ModelConfig, masked: bool) -> None:
+def test_the_default_path_uses_no_mask(demo: ModelConfig, masked: bool) -> None:
     model = build_model(demo, init_seed=0)
     model.document_end_id = END if masked else None
     masks = []
@@ -140,7 +140,7 @@ def test_the_default_path_has_no_mask(demo: ModelConfig, masked: bool) -> None:
     assert all((mask is not None) is masked for mask in masks)
 
 
-def test_the_sum_of_chunks_in_bf16_stays_close_to_one_product_in_fp32() -> None:
+def test_bf16_chunks_add_up_to_nearly_one_fp32_product() -> None:
     hidden, weight, targets = head(torch.bfloat16)
     gradients = []
     for chunk_tokens in (5, N):

@@ -1,4 +1,4 @@
-"""Strategies compute the same step, and none lets a bad one through: one process, and two with each."""
+"""All strategies, on two processes, compute the same step as one process and skip faulty steps."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def initial_weights() -> dict[str, torch.Tensor]:
 
 
 def change(folder: Path, name: str) -> torch.Tensor:
-    """What the step did to all weights, as one vector (fp64)."""
+    """The change of all weights by the step, as one fp64 vector."""
     weights, before = load_file(folder / f"{name}.safetensors"), initial_weights()
     return torch.cat([(weights[key].double() - before[key]).flatten() for key in sorted(before)])
 
@@ -58,13 +58,13 @@ def test_fp32_loss_norm_and_step_equal_one_process(outcomes: Path, name: str) ->
 
 
 def test_the_step_is_the_gradient_of_the_mean_loss_over_all_tokens(outcomes: Path) -> None:
-    # The reference itself: a norm of the change of lr x norm of the gradient, for all strategies alike.
+    # With SGD the norm of the change must be lr times the norm of the gradient. This checks the reference.
     norm = facts(outcomes / REFERENCE)["free"]["norm"]
     assert float(change(outcomes / REFERENCE, "free").norm()) == pytest.approx(LR * norm, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", [REFERENCE, *FP32])
-def test_clipping_clips_and_reports_the_norm_before(outcomes: Path, name: str) -> None:
+def test_clipping_scales_the_step_and_reports_the_norm_before(outcomes: Path, name: str) -> None:
     ours = facts(outcomes / name)
     assert ours["clipped"]["norm"] == pytest.approx(ours["free"]["norm"], rel=1e-6)
     assert ours["clipped"]["norm"] > 100 * CLIP
@@ -89,12 +89,12 @@ def test_fp32_losses_of_twenty_steps_equal_one_process(outcomes: Path, name: str
 @pytest.mark.parametrize("name", BF16)
 def test_gradients_of_many_bf16_micro_batches_are_summed_in_fp32(outcomes: Path, name: str) -> None:
     one, many = facts(outcomes / name)["accumulated"]
-    assert many == pytest.approx(one, rel=0.01)  # a sum in bf16 is short by a third
+    assert many == pytest.approx(one, rel=0.01)  # a sum in bf16 would be too small by a third
 
 
 @pytest.mark.parametrize("name", [REFERENCE, *FP32, *BF16])
 @pytest.mark.parametrize("kind", ["nan", "spike"])
-def test_a_fault_of_one_process_never_reaches_the_weights(outcomes: Path, name: str, kind: str) -> None:
+def test_a_fault_on_one_process_changes_no_weights(outcomes: Path, name: str, kind: str) -> None:
     ours = facts(outcomes / name)["faults"]
     assert ours[kind]["fault"]
     assert ours[kind]["unharmed"]
@@ -104,7 +104,7 @@ def test_a_fault_of_one_process_never_reaches_the_weights(outcomes: Path, name: 
 
 
 @pytest.mark.parametrize("name", [REFERENCE, *FP32, *BF16])
-def test_the_step_after_a_fault_is_what_it_would_have_been(outcomes: Path, name: str) -> None:
+def test_the_step_after_a_fault_is_the_same_as_without_it(outcomes: Path, name: str) -> None:
     ours = facts(outcomes / name)
     then, without = ours["faults"]["then"], ours["free"]
     assert (then["loss"], then["norm"]) == (without["loss"], without["norm"])

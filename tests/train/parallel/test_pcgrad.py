@@ -1,4 +1,4 @@
-"""PCGrad equals a float64 reference, and the plain gradient where domains agree; shards are refused."""
+"""PCGrad equals a float64 reference, or the plain gradient if domains agree; it refuses sharding."""
 
 import itertools
 import json
@@ -45,7 +45,7 @@ def test_projection_equals_a_float64_reference(seed: int) -> None:
     assert found == pytest.approx(reference(vectors, ("key", seed)), rel=1e-12, abs=1e-12)
 
 
-def test_after_projection_a_task_conflicts_with_no_other_of_two() -> None:
+def test_after_projection_two_tasks_do_not_conflict() -> None:
     a, b = torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 1.0])
     assert project([[a], [b]], ())[0].tolist() == [0.5, 1.5]  # (0.5, 0.5) + (0, 1)
 
@@ -56,7 +56,7 @@ def run_of(strategy: str = "ddp") -> Run:
 
 
 def gradients(name: str, same_text: bool) -> list[torch.Tensor]:
-    """Gradients of one step of two micro-batches, in which every domain comes twice."""
+    """Gradients of one step of two micro-batches in which every domain occurs twice."""
     run = run_of()
     if name == "plain":
         recipe = run.recipe.model_copy(update={"gradient_surgery": "none"})
@@ -72,7 +72,7 @@ def gradients(name: str, same_text: bool) -> list[torch.Tensor]:
     return [weight.grad for weight in model.parameters() if weight.grad is not None]
 
 
-def test_domains_that_agree_leave_the_plain_gradient() -> None:
+def test_domains_that_agree_give_the_plain_gradient() -> None:
     for a, b in zip(gradients("plain", True), gradients("pcgrad", True), strict=True):
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-8)
 
@@ -109,13 +109,13 @@ def test_two_processes_project_the_same_gradients_as_one(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("strategy", ["zero1", "zero2", "fsdp"])
-def test_sharded_strategies_are_refused_in_a_sentence(strategy: str) -> None:
+def test_sharded_strategies_are_refused_with_a_message(strategy: str) -> None:
     run, two = run_of(strategy), World(rank=0, size=2, device=torch.device("cpu"))
     model = build_model(run.model, 0)
     with pytest.raises(UserError, match="pass strategy=ddp"):
         make_strategy(model, make_optimizer(model, run, two.device), two, run, 1)
 
 
-def test_orders_differ_between_updates() -> None:
+def test_projection_orders_differ_between_updates() -> None:
     orders = {tuple(permutation(2, (0, "pcgrad", updates, 0)).tolist()) for updates in range(20)}
     assert orders == set(itertools.permutations(range(2)))
