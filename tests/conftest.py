@@ -1,4 +1,4 @@
-"""Fixtures, and what tests need: without it a test is skipped, or fails if `REQUIRE=slurm,real,…` names it."""
+"""Fixtures, and what tests need: without it a test is skipped, or fails if `REQUIRE=slurm,…` names it."""
 
 import os
 import shutil
