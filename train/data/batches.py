@@ -267,7 +267,7 @@ def read_ahead(items: Iterator[Item], read: Callable[[Item], Batch], workers: in
 class ValidationSet:
     """The validation windows of one domain. They hold whole documents, whose bytes are known exactly.
 
-    A row is one document's part of a window: it has the window's tokens, but targets of this document only. So
+    A row is one document's part of a window: the window's tokens, with targets of this document only. So
     the losses of rows add up to those of documents, and these to the domain's.
     """
 
