@@ -14,6 +14,7 @@ few repetitions. The exponent is log(time at the whole size / time at 1/16) / lo
 
 import gc
 import math
+import re
 import sys
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ from collections.abc import Callable
 from benchmarks.measure import record
 from preprocess.extract_latex import Extracted, ExtractLatexConfig, extract_paper
 from preprocess.latex.authors_cleaning import clean_as_authors
+from preprocess.latex.extraction import flatten
 from preprocess.latex.extraction.encoding import to_utf8
 from preprocess.latex.plain_text import find_words, letters_of, slide_share, split_prose, strip_commands
 from preprocess.normalize_text import NormalizeTextConfig, normalize_document
@@ -73,10 +75,12 @@ def clean(item: bytes) -> None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """CPU seconds of the fastest of some repetitions."""
+    """CPU seconds of the fastest of some repetitions; each compiles the patterns of its paper anew."""
     best, begin = math.inf, time.perf_counter()
     gc.disable()
     for _ in range(REPEATS):
+        re.purge()
+        flatten._live.cache_clear()
         start = time.process_time()
         work()
         best = min(best, time.process_time() - start)

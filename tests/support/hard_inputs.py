@@ -193,6 +193,18 @@ GROWING: dict[str, HardInput] = {
         100_000,
         lambda n: tar_gz({"main.tex": paper(f"\\input{'x' * n}{{a}}").encode(), "a.tex": b"x"}),
     ),
+    "include_commands_all_different": HardInput(
+        8000,
+        lambda n: tar_gz(
+            {
+                "main.tex": paper("".join(f"\\input{_letters(i)}{{a}} " for i in range(n))).encode(),
+                "a.tex": b"x",
+            }
+        ),
+    ),
+    "verbatim_environments_all_different": HardInput(
+        8000, lambda n: item("a", "".join(f"\\lstnewenvironment{{x{_letters(i)}}}{{}}{{}}" for i in range(n)))
+    ),
     "blanks_in_a_definition": HardInput(20_000, lambda n: item("a", "\\def\\x" + " " * n + "a")),
     "blanks_in_a_signature": HardInput(
         20_000, lambda n: item("a", "\\NewDocumentCommand{\\x}{" + " " * n + "a}{b}")
