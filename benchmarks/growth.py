@@ -1,15 +1,15 @@
-"""How the time of cleaning grows with the size of hard inputs: 1 for linear, 2 for quadratic.
+"""How the time of cleaning grows with the size of hard inputs: exponent 1 is linear, 2 quadratic.
 
     make bench-growth
     python -m benchmarks.growth unclosed nested
 
-In:  the hard inputs of `tests/support/hard_inputs.py` that no limit cuts short, and pieces of text repeated
-     for single functions. Arguments choose the inputs whose names contain one of them.
-Out: a table; analysis/measurements/growth.json when all were measured. Exit code 1 where an exponent is
-     above 1.3.
+In:  the hard inputs of `tests/support/hard_inputs.py` that no limit truncates, and, for single functions,
+     repeated pieces of text. Arguments select the inputs whose names contain one of them.
+Out: a table; analysis/measurements/growth.json if all inputs were measured. The exit code is 1 if an exponent
+     exceeds MAX_EXPONENT.
 
-Each input is read at 1/16 of its size and at its whole size, in CPU seconds of one process, the fastest of a
-few repetitions. The exponent is log(time at the whole size / time at 1/16) / log 16.
+Each input is cleaned at 1/16 of its size and at its full size. Times are CPU seconds of one process, the
+fastest of a few repetitions. The exponent is log(time at full size / time at 1/16) / log 16.
 """
 
 import gc
@@ -30,8 +30,8 @@ from preprocess.normalize_text import NormalizeTextConfig, normalize_document
 from tests.support.hard_inputs import GROWING
 
 FACTOR = 16
-MAX_EXPONENT = 1.3  # a linear pass over more than the cache holds reaches 1.2
-REPEATS, MAX_S = 5, 2.0  # repetitions, and seconds after which no further one begins
+MAX_EXPONENT = 1.3  # a linear pass over more data than the caches hold reaches 1.2
+REPEATS, MAX_S = 5, 2.0  # repetitions at most, and seconds after which no further one starts
 
 SIZE = 200_000  # repetitions of a piece below
 FRAMES = {"unclosed_frame": "\\begin{frame}", "old_frames": "\\frame{\\frametitle{"}
@@ -54,7 +54,7 @@ def _prose(text: str) -> None:
     find_words(letters_of(strip_commands(prose).encode()))
 
 
-# Functions of one text, each with the pieces that are hard for it.
+# Functions of a text, each with the pieces that are hard for it.
 FUNCTIONS: dict[str, tuple[Callable[[str], object], dict[str, str]]] = {
     "prose": (_prose, MATHEMATICS | PLAIN),
     "slide_share": (slide_share, FRAMES | PLAIN),

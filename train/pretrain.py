@@ -63,9 +63,9 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     recipe = run.recipe
     if arguments.print_config:
         print(explain(arguments.run, arguments.scale, arguments.seed, overrides))
-        print(f"computed.params_total: {count_parameters(run.model)}  # by counting them")
-        print(f"computed.warmup_steps: {run.warmup_steps}  # warmup_tokens by tokens of a step")
-        print(f"computed.steps_total: {run.steps_total}  # tokens_total by tokens of a step")
+        print(f"computed.params_total: {count_parameters(run.model)}  # counted on the model")
+        print(f"computed.warmup_steps: {run.warmup_steps}  # warmup_tokens / tokens of a step")
+        print(f"computed.steps_total: {run.steps_total}  # tokens_total / tokens of a step")
         return 0
     folder: Path = arguments.out or default_runs_root() / run.run_id
 
@@ -98,9 +98,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     most = recipe.micro_batch_size
     run = run.fitted_to(world.size)
     recipe, grad_accum_steps = run.recipe, run.grad_accum_steps(world.size)
-    torch.manual_seed(
-        recipe.init_seed
-    )  # no result depends on it, but checkpoints hold the generators' states
+    torch.manual_seed(recipe.init_seed)  # decides no result, but checkpoints hold generator states
     lock_folder(folder, world, held)
     resume_from = find_resume(folder, world)
     changes = find_changes(resume_from, state_at(0, GuardState()), run) if resume_from else []

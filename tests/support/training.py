@@ -139,7 +139,8 @@ def torchrun(script_and_arguments: list[str], processes: int = 2) -> "subprocess
     return subprocess.run(
         [sys.executable, *(launcher if processes > 1 else []), *script_and_arguments],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},  # workers lie in tests/
+        env=os.environ
+        | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},  # so that scripts in tests/ find the packages
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

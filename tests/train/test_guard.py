@@ -173,7 +173,7 @@ def test_repeated_faults_stop_the_run_with_a_message_and_a_report(corpus: Path, 
     assert all(len(row["token_ids"]) == 33 and row["documents"] for row in sequences)
     assert any(
         row["text"] for row in sequences
-    )  # most of this corpus's tokens are no pieces of its tokenizer
+    )  # most token ids of this corpus are beyond its tokenizer's vocabulary
     # The checkpoint on disk is from before the faults: without them the run finishes.
     assert pretrain_here(corpus, tmp_path) == 0
     assert read_rows(tmp_path, "train", restart=1)[0]["step"] == 11

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.support import PATIENCE_S
 from tests.support.training import pretrain_command, pretrain_here, read_rows, write_corpus
 
-# Ends only when it is told to.
+# So many steps that the run ends only when it is stopped.
 LONG = {"tokens_total": 4000 * 8 * 32, "checkpoint_every_tokens": 4000 * 8 * 32}
 
 

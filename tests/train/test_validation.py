@@ -59,9 +59,9 @@ def test_every_seed_is_validated_on_the_same_set(tmp_path: Path) -> None:
         judged.append(validation_sets(open_tokens(data, "main", "main", "val"), run))
     assert not torch.equal(
         batches[0].input_ids_BT, batches[1].input_ids_BT
-    )  # a seed changes what is trained,
+    )  # a seed changes the training data,
     assert list(judged[0]) == ["cs", "math", "physics"]
-    for domain, windows in judged[0].items():  # not what is judged
+    for domain, windows in judged[0].items():  # but not the validation data
         assert torch.equal(windows.input_ids_RT, judged[1][domain].input_ids_RT)
         assert torch.equal(windows.targets_RT, judged[1][domain].targets_RT)
 
