@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time compare tables yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-corpus bench-duplicates prove-resume
+.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time compare tables yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-figures bench-corpus bench-duplicates prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -86,7 +86,7 @@ ladder: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= SEEDS= JOBS= 
 	@$(PY) train/study.py --ladder --scale "$$SCALE" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
 	  $(if $(JOBS),--jobs $(JOBS)) $(if $(DRY_RUN),--dry-run)
 
-figures: setup  ## SCALE=: the six figures from logs
+figures: setup  ## SCALE=: the figures from logs
 	$(PY) analysis/plot_runs.py --scale "$$SCALE"
 
 step-time: setup  ## SCALE= RUNS_LIST=run20,run08: where the time of training runs went
@@ -118,6 +118,9 @@ bench-growth: setup  ## how the time of cleaning grows with the size of inputs m
 
 bench-train: setup  ## SCALE=mini VARIANT=: training speed beside transformers' Trainer; share of the corpus ever seen
 	$(PY) -m benchmarks.training --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
+
+bench-figures: setup  ## a log of 5 million rows drawn: time, memory, the reader beside pandas.read_json
+	$(PY) -m benchmarks.figures
 
 bench-loader: setup  ## how fast one process reads its batches
 	$(PY) -m benchmarks.loader

@@ -14,7 +14,9 @@ first. Out: analysis/out/<scale>/, each figure as PNG and PDF with a JSON file t
 
 `--runs` draws other runs: the training loss of each, and all of them overlaid. The paper does not name its
 sixth figure; 6 and 7 are this project's choice. A figure whose run has no log is not drawn, and the console
-says which command would make it. Needs numpy, pandas and matplotlib. Exit code 2 if nothing could be drawn.
+says which command would make it. `--logs` also takes folders with logs of other trainers (TensorBoard event
+files, trainer_state.json, nanoGPT-style JSON lines): each folder is a run. numpy, pandas and matplotlib are
+all that is needed. Exit code 2 if nothing could be drawn.
 """
 
 import argparse
@@ -34,6 +36,7 @@ from analysis.figures.scaling import LADDER, scaling
 from analysis.figures.several_runs import overlay, overview
 from analysis.figures.validation import validation
 from analysis.figures.words import RUNS, Logs
+from analysis.readers import other_logs
 from analysis.readers.run_logs import Run, choose_scale, find_runs, needed_by_figures, read_run
 from configs.script import UserError, default_runs_root, run_main
 
@@ -104,6 +107,8 @@ def _one(draw_run: "Callable[..., Figure]", half_life: float | None, logs: Logs)
 
 def remedy(run: str, scale: str) -> str:
     """The command that makes a run's log."""
+    if scale == other_logs.SCALE:
+        return "these are logs of another trainer"
     if scale == "demo":
         return "make demo"
     return (
@@ -117,7 +122,8 @@ def read_logs(found: dict[Run, list[Path]], scale: str, runs: Sequence[str]) -> 
     logs: Logs = {}
     for run, files in found.items():
         if run.scale == scale and run.run in runs:
-            log = read_run(run, files, needed_by_figures)
+            other = scale == other_logs.SCALE
+            log = other_logs.read_other_run(run, files) if other else read_run(run, files, needed_by_figures)
             for note in log.notes:
                 print(f"note: {note}")
             if log.train["loss_nats"].notna().any():
@@ -133,7 +139,7 @@ def main() -> int:
     parser.add_argument("--scale", help="full, mini or demo (default: the only one with logs)")
     parser.add_argument("--logs", type=Path, nargs="+", help="roots of logs (default: $ARXIV_RUNS and logs/)")
     parser.add_argument("--out", type=Path, help="folder of the figures (default: analysis/out/<scale>)")
-    parser.add_argument("--runs", default=",".join(RUNS), help=f"default: {','.join(RUNS)}")
+    parser.add_argument("--runs", help=f"default: {','.join(RUNS)}; all runs of another trainer")
     parser.add_argument(
         "--half-life", type=float, metavar="TOKENS", help="of the smoothing (default: 0.5 %% of the run)"
     )
@@ -144,9 +150,13 @@ def main() -> int:
 
     roots = args.logs or [default_runs_root(), Path("logs")]
     found = find_runs(roots)
+    if args.logs:
+        found |= other_logs.find_other_logs(args.logs)
     scale = choose_scale(sorted({run.scale for run in found}), args.scale, roots)
     out = args.out or Path("analysis/out") / scale
-    runs = list(dict.fromkeys(args.runs.split(",")))
+    there = [run.run for run in found if run.scale == scale]
+    default = there if scale == other_logs.SCALE else list(RUNS)
+    runs = list(dict.fromkeys(args.runs.split(",") if args.runs else default))
     logs = read_logs(found, scale, [*runs, *(rung for rung in LADDER if rung not in (*runs, FINAL))])
     for run in runs:
         if run not in logs:
@@ -156,9 +166,9 @@ def main() -> int:
             )
     if not set(runs) & set(logs):
         others = sorted({run.scale for run in found} - {scale})
-        there = f"; there are logs at scale {' and '.join(others)}" if others else ""
+        elsewhere = f"; there are logs at scale {' and '.join(others)}" if others else ""
         raise UserError(
-            f"no figure could be drawn: no logs of {args.runs} at scale {scale}, see above{there}"
+            f"no figure could be drawn: no logs of {', '.join(runs)} at scale {scale}, see above{elsewhere}"
         )
     for run, seeds in logs.items():
         if warning := words.other_validation(seeds):

@@ -123,6 +123,7 @@ def as_text(table: pd.DataFrame) -> Table:
 
 def draw(table: pd.DataFrame, scale: str) -> "Figure":
     """A bar for each run, from its parts."""
+    style.use("report")
     figure, (axes,) = style.new_figure(
         "Where the time went",
         f"{scale} scale; share of a run's wall time",
