@@ -1,4 +1,4 @@
-# Everything a user runs, by name. `make` alone lists the targets.
+# Everything that a user runs. `make` without a target lists the targets.
 # Variables: PYTHON VENV TORCH_INDEX | SRC METADATA DATA VARIANT TOKENIZER WORKERS | SCALE SEED RUNS
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ VARIANT ?= main
 TOKENIZER ?= main
 SEEDS ?= 0
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
-# The default data root as configs/script.py has it: data, or data/<scale> for another scale than full.
+# The default data root, the same as in configs/script.py: data, or data/<scale> for a scale other than full.
 ifndef DATA
 DATA := $(or $(ARXIV_DATA),data$(if $(filter-out full,$(SCALE)),/$(SCALE)))
 endif
@@ -26,7 +26,7 @@ export ARXIV_RUNS := $(RUNS)
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
 
-setup: $(VENV)/.installed  ## make .venv and install requirements-dev.txt, torch first and alone
+setup: $(VENV)/.installed  ## make .venv and install requirements-dev.txt
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -37,7 +37,7 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt constraints.txt
 	$(PY) -m pip install -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
-preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= METADATA= DATA= VARIANT= TOKENIZER= SCALE= WORKERS=: raw archives to corpus, tokenizer and token shards
+preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= METADATA= DATA= VARIANT= TOKENIZER= SCALE= WORKERS=: turn raw archives into corpus, tokenizer, token shards
 	@set -e; set -- --data "$$DATA" --variant "$$VARIANT" --scale "$$SCALE" --workers "$$WORKERS"; \
 	if [ -n "$$SRC" ]; then set -- "$$@" --src "$$SRC"; fi; \
 	if [ -n "$$METADATA" ]; then set -- "$$@" --metadata "$$METADATA"; fi; \
@@ -46,7 +46,7 @@ preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= META
 	  case $$kind in token*) $(PY) preprocess/$$stage.py "$$@" --tokenizer "$$TOKENIZER";; \
 	  *) $(PY) preprocess/$$stage.py "$$@";; esac </dev/null || exit; done
 
-demo: preprocess  ## the whole path on a small built-in corpus: archives in, model and figures out
+demo: preprocess  ## run the whole path on a small built-in corpus, from archives to model and figures
 	@set -e; export OMP_NUM_THREADS=1; for run in run20 run23 run24; do \
 	  $(PY) -m torch.distributed.run --standalone --nproc_per_node 2 train/pretrain.py configs/runs/$$run.yaml --scale demo; done
 	@$(PY) train/export_hf.py "$$ARXIV_RUNS/demo/run20/seed0" --out "$$ARXIV_RUNS/demo/run20/seed0/hf"
@@ -65,76 +65,76 @@ demo: preprocess  ## the whole path on a small built-in corpus: archives in, mod
 demo-corpus: setup
 	@$(PY) preprocess/sample_corpus.py --out "$$DATA/raw"
 
-test: setup  ## all tests; REQUIRE=slurm,real,... turns a skip for want of these into a failure
+test: setup  ## run all tests; REQUIRE=slurm,real,... makes tests that lack these fail instead of being skipped
 	$(PY) -m pytest -n auto --dist loadgroup
 
-test-fast: setup  ## the tests that are not slow and need no Slurm: a few minutes
+test-fast: setup  ## run the tests that are fast and need no Slurm (a few minutes)
 	$(PY) -m pytest -n auto --dist loadgroup -m "not slow and not slurm"
 
-lint: setup  ## ruff, mypy, shellcheck, hadolint
+lint: setup  ## run ruff, mypy, shellcheck and hadolint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/shellcheck -x slurm/*.sh .ci/run
 	$(VENV)/bin/hadolint Dockerfile
 
-study: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= RUNS_LIST="run20 run08" SEEDS="0 1" JOBS= DRY_RUN=1: every corpus, tokenizer and run that is missing
+study: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= RUNS_LIST="run20 run08" SEEDS="0 1" JOBS= DRY_RUN=1: make every missing corpus, tokenizer and run
 	@$(PY) train/study.py --scale "$$SCALE" --runs "$(RUNS_LIST)" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
 	  $(if $(JOBS),--jobs $(JOBS)) $(if $(DRY_RUN),--dry-run)
 
-ladder: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= SEEDS= JOBS= DRY_RUN=1: the scaling ladder, five data sizes and five model sizes
+ladder: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= SEEDS= JOBS= DRY_RUN=1: train the scaling ladder, five data sizes and five model sizes
 	@$(PY) train/study.py --ladder --scale "$$SCALE" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
 	  $(if $(JOBS),--jobs $(JOBS)) $(if $(DRY_RUN),--dry-run)
 
-figures: setup  ## SCALE=: the figures from logs
+figures: setup  ## SCALE=: draw the figures from logs
 	$(PY) analysis/plot_runs.py --scale "$$SCALE"
 
-step-time: setup  ## SCALE= RUNS_LIST=run20,run08: where the time of training runs went
+step-time: setup  ## SCALE= RUNS_LIST=run20,run08: show where the time of training runs went
 	@$(PY) analysis/step_time.py --scale "$$SCALE" $(if $(RUNS_LIST),--runs "$(RUNS_LIST)")
 
-compare: setup  ## A=run20 B=run08 SCALE=: what run B changes against run A, with an interval
+compare: setup  ## A=run20 B=run08 SCALE=: show what run B changes against run A, with an interval
 	@$(PY) analysis/compare.py $(A) $(B) $(if $(SCALE),--scale "$$SCALE")
 
-tables: setup  ## SCALE= DATA=: corpus and yield, model, runs with intervals, as Markdown, CSV and LaTeX
+tables: setup  ## SCALE= DATA=: write tables of corpus and yield, model, runs with intervals, as Markdown, CSV and LaTeX
 	@$(PY) analysis/tables.py --scale "$$SCALE" --data "$$DATA"
 
-yield-report: setup  ## DATA= VARIANT=: what each stage kept and dropped, with the laws checked
+yield-report: setup  ## DATA= VARIANT=: check the ledger's laws and show what each stage kept and dropped
 	$(PY) analysis/yield_report.py --data "$$DATA" --variant "$$VARIANT"
 
-why: setup  ## ID= DATA= VARIANT=: one paper's path through every stage
+why: setup  ## ID= DATA= VARIANT=: show one paper's path through all stages
 	@$(PY) analysis/why.py "$$ID" --data "$$DATA" --variant "$$VARIANT"
 
 publish-logs: setup  ## SCALE=: compact the logs of finished runs into logs/
 	$(PY) analysis/publish_logs.py --scale "$$SCALE"
 
-status: setup  ## WATCH=1: the runs, their state and when they end; with WATCH again every 5 s
+status: setup  ## WATCH=1: show the runs, their state and when they end; with WATCH every 5 s
 	@$(PY) analysis/status.py $(if $(WATCH),--watch)
 
-bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: speed from archive to clean text, beside other cleaners
+bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: measure the speed from archive to clean text, compared with other cleaners
 	$(PY) -m benchmarks.preprocessing --peers $(VENV)-bench/bin/python
 
-bench-growth: setup  ## how the time of cleaning grows with the size of inputs made to be hard
+bench-growth: setup  ## measure how the time of cleaning grows with the size of difficult inputs
 	$(PY) -m benchmarks.growth
 
-bench-train: setup  ## SCALE=mini VARIANT=: training speed beside transformers' Trainer; share of the corpus ever seen
+bench-train: setup  ## SCALE=mini VARIANT=: compare training speed with transformers' Trainer; share of the corpus that is seen
 	$(PY) -m benchmarks.training --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
 
-bench-figures: setup  ## a log of 5 million rows drawn: time, memory, the reader beside pandas.read_json
+bench-figures: setup  ## draw a log of 5 million rows: time, memory, our reader compared with pandas.read_json
 	$(PY) -m benchmarks.figures
 
-bench-loader: setup  ## how fast one process reads its batches
+bench-loader: setup  ## measure how fast one process reads its batches
 	$(PY) -m benchmarks.loader
 
-bench-tokenizer: setup  ## ARXIV_REAL=: encoding, training, shards and stability of the tokenizer on real papers
+bench-tokenizer: setup  ## ARXIV_REAL=: measure encoding, training, shards and stability of the tokenizer on real papers
 	$(PY) -m benchmarks.tokenizer --data "$$DATA/bench-tokenizer"
 
-bench-corpus: setup  ## ARXIV_REAL=: speed of every stage, two workers, growth with the corpus, memory
+bench-corpus: setup  ## ARXIV_REAL=: measure every stage's speed, with two workers and with a growing corpus, and its memory
 	$(PY) -m benchmarks.corpus
 
-bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: deduplication and split: speed, recall, memory, growth
+bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: measure speed, recall, memory and growth of deduplication and split
 	$(PY) -m benchmarks.duplicates --peers $(VENV)-bench/bin/python
 
-prove-resume: setup  ## SIGKILL at random moments of preprocessing and training leaves every byte as it would have been
+prove-resume: setup  ## kill preprocessing and training at random moments and check that the results stay the same
 	$(PY) -m benchmarks.prove_preprocess --kills 50
 	$(PY) -m benchmarks.prove_training --kills 5
 	$(PY) -m benchmarks.prove_clean_exit --runs 50

@@ -1,6 +1,6 @@
-"""The stages of preprocessing in the order in which documents pass: the one place that says so.
+"""The stages of preprocessing in their order. Every other part of the project reads the order from here.
 
-    python -m configs.stages          a line `name kind` for each, for shell scripts
+    python -m configs.stages          prints a line `name kind` per stage, for shell scripts
 
 A stage is the script preprocess/<name>.py. docs/adding_a_stage.md shows how to add one.
 """
@@ -9,12 +9,12 @@ from typing import Literal, NamedTuple
 
 
 class Stage(NamedTuple):
-    """One step that users run."""
+    """One stage: its name and how its work is divided."""
 
     name: str
-    # metadata: reads the snapshot, a shard for each month. shards: one tar's shard at a time, so that the
-    # tasks of an array can share them out. corpus: looks at all documents, as one task. tokenizer,
-    # tokens: for one recipe of a tokenizer, the second one shard at a time.
+    # metadata: reads the metadata snapshot, with a shard per month. shards: works on one tar's shard at a
+    # time, so the tasks of an array can divide the shards. corpus: needs all documents in one task.
+    # tokenizer: trains one tokenizer, in one task. tokens: encodes one shard at a time with one tokenizer.
     kind: Literal["metadata", "shards", "corpus", "tokenizer", "tokens"]
 
 
@@ -37,7 +37,7 @@ TAR_STAGES = tuple(
 
 
 def stage_before(name: str) -> str:
-    """The stage whose documents a stage takes in."""
+    """The stage whose output the stage `name` reads."""
     return CORPUS_STAGES[CORPUS_STAGES.index(name) - 1]
 
 

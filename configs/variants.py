@@ -1,4 +1,4 @@
-"""Recipes of tokenizers: a file names its base and what differs."""
+"""Recipes of tokenizers: each file in configs/tokenizers/ names its base and the keys that differ from it."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from configs.loader import CONFIGS, UserError, read_yaml
 
 
 def read_tokenizer_recipe(name: str) -> tuple[dict[str, Any], list[str]]:
-    """(values of configs/tokenizers/<name>.yaml on top of its bases, names from it to its last base).
+    """(values of configs/tokenizers/<name>.yaml merged into its bases, names of this file and all its bases).
 
-    Raises UserError where a file is missing or the bases form a circle.
+    Raises UserError if a file is missing or the bases form a circle.
     """
     values: dict[str, Any] = {}
     names: list[str] = []

@@ -2,15 +2,16 @@
 
     python preprocess/deduplicate.py --data data 'benchmarks=[mmlu.jsonl, gsm8k.jsonl]'
 
-In:  filter_quality's shards, all of them: this stage runs as one task.
+In:  all shards of filter_quality; this stage runs as one task.
 Out: $DATA/corpus/<variant>/deduplicate/<tar>.parquet with the column `component` (the smallest id among a
-     document and its relatives, the dropped ones too); relatives.json, the ids of each component that has
-     several; contamination.json where there are benchmarks. The ledger's detail names the document that
-     stands for a dropped one, and their similarity; `_DONE.json` lies beside the ledger.
-A document is dropped as `contaminated` (decontaminate.py); then as `exact_duplicate`: the same letters and
-digits, case apart (other spacing, comments, macros or packaging do not make another paper); then as
-`near_duplicate` or `contained` (duplicates.py). Among duplicates the one with the earliest first version
-stays, of equals the smallest id. Memory: about 1.3 KB a document of the corpus.
+     document and its relatives, dropped ones included); relatives.json, the ids of each component with
+     several documents; contamination.json if benchmarks are given; `_DONE.json` beside the ledger. The
+     ledger's detail names the document that is kept in place of a dropped one, and their similarity.
+The rules apply in this order. `contaminated`: the document holds benchmark questions (decontamination.py).
+`exact_duplicate`: it has the same letters and digits as another; case, spacing, comments, macros and
+packaging make no difference. `near_duplicate` and `contained`: see duplicates.py. Among duplicates the
+document with the earliest first version stays; if the dates are equal, the one with the smallest id.
+The stage needs about 1.3 KB of memory per document of the corpus.
 """
 
 import sys
@@ -27,7 +28,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from configs.loader import Config, run_main
 from preprocess.dedup.decontamination import Hit, fingerprint, load_benchmarks
-from preprocess.dedup.duplicates import Duplicate, Match, Place, equal_keys, groups, judge, measure
+from preprocess.dedup.duplicates import (
+    Duplicate,
+    Match,
+    TextLocation,
+    connected_components,
+    equal_keys,
+    judge,
+    measure,
+)
 from preprocess.dedup.minhash import SketchIndex, sketch
 from preprocess.dedup.ngrams import word_bytes
 from preprocess.pipeline.job import Job, arguments, parse
@@ -45,7 +54,7 @@ from preprocess.pipeline.stage import (
     write_json,
 )
 
-PAIRS_A_TASK = 256  # at most 512 documents' n-grams in a worker's memory
+PAIRS_A_TASK = 256  # a worker holds the n-grams of at most 512 documents
 _MEASURE = {
     "exact_duplicate": "similarity of letters and digits",
     "near_duplicate": "Jaccard similarity of 5-word n-grams",
@@ -54,33 +63,36 @@ _MEASURE = {
 
 
 class DeduplicateConfig(Config):
-    """Which rules are on; Run 03 switches all of them off."""
+    """Which rules are on; Run 03 switches all of them off.
+
+    No run changes the thresholds: they are constants of duplicates.py, minhash.py and decontamination.py.
+    """
 
     exact: bool = True
     near: bool = True
     contained: bool = True
-    benchmarks: tuple[Path, ...] = ()  # JSONL, relative to the folder where the stage is started
-    benchmark_words: int = Field(13, ge=1)  # of an n-gram; 13 as in GPT-3 and the Pile
+    benchmarks: tuple[Path, ...] = ()  # JSONL files, relative to the folder where the stage is started
+    benchmark_words: int = Field(13, ge=1)  # words in an n-gram; GPT-3 and the Pile use 13
 
 
 @dataclass
 class Scan:
-    """What one shard contributes to the comparison, a value a document."""
+    """What one shard contributes to the comparison: lists with one value per document."""
 
     ids: list[str] = field(default_factory=list)
     created: list[str] = field(default_factory=list)  # date of version 1
-    keys: list[bytes] = field(default_factory=list)
-    sketches: list[np.ndarray] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)  # of `text_key`
+    sketches: list[np.ndarray] = field(default_factory=list)  # of `minhash.sketch`
     hits: list[list[Hit]] = field(default_factory=list)  # benchmark items in the document
 
 
 def text_key(text: str) -> bytes:
-    """Hash of a document's letters and digits (128 bits: no collision among 10^7 papers, p < 1e-24)."""
+    """128-bit hash of a document's letters and digits. Among 10^7 papers two collide with p < 1e-24."""
     return xxhash.xxh3_128_digest(word_bytes(text).translate(None, b"\0"))
 
 
 def scan_shard(unit: Unit, config: DeduplicateConfig) -> tuple[Unit, Scan]:
-    """Read one shard for whatever the rules need."""
+    """Compute from one shard what the rules need. Returns the unit too: results arrive in any order."""
     scan = Scan()
     benchmarks = load_benchmarks(config.benchmarks, config.benchmark_words) if config.benchmarks else None
     for row in read_rows(unit.inputs[0], ("id", "created", "text")):
@@ -93,7 +105,11 @@ def scan_shard(unit: Unit, config: DeduplicateConfig) -> tuple[Unit, Scan]:
 
 
 class Papers:
-    """The whole corpus, a few numbers a document; documents are numbered as their shards come in."""
+    """A few numbers for each document of the corpus. Documents are numbered in the order of arrival.
+
+    `ids`, `created`: bytes [documents]. `keys`: uint64 [documents, 2], of `text_key`. `unit`, `row`: int32
+    [documents], where the document is stored: the position in `units`, the row in that shard.
+    """
 
     def __init__(self, units: Sequence[Unit], config: DeduplicateConfig, workers: int) -> None:
         self.units: list[Unit] = []
@@ -122,16 +138,19 @@ class Papers:
         """A document's id."""
         return self.ids[number].decode()
 
-    def place(self, number: int) -> Place:
-        """Where a document's text lies."""
-        return Place(self.units[self.unit[number]].inputs[0], int(self.row[number]))
+    def location(self, number: int) -> TextLocation:
+        """Where a document's text is stored."""
+        return TextLocation(self.units[self.unit[number]].inputs[0], int(self.row[number]))
 
 
 def find_duplicates(
     papers: Papers, config: DeduplicateConfig, workers: int
 ) -> tuple[dict[int, Duplicate], list[list[int]]]:
-    """(the documents to drop, sets of relatives) by number; contaminated documents are left out."""
-    # From here to the end documents are numbered by preference, whatever the order in which they came.
+    """(the documents to drop, the components of related documents), without contaminated documents.
+
+    Both name documents by their numbers in `papers`.
+    """
+    # Below, a document's number is its rank of preference, so that the order of arrival has no effect.
     order = np.lexsort((papers.ids, papers.created))
     order = order[~np.isin(order, list(papers.hits))]
     equal = equal_keys(papers.keys[order]) if config.exact else []
@@ -141,15 +160,15 @@ def find_duplicates(
         found = [differing[some] for some in papers.sketches.candidates(order[differing])]
         pairs = np.unique(np.concatenate([np.empty((0, 2), np.int64), *found]), axis=0)
         tasks = [
-            (some, {document: papers.place(order[document]) for pair in some for document in pair})
+            (some, {document: papers.location(order[document]) for pair in some for document in pair})
             for some in _batches(pairs, papers.unit[order])
         ]
         for some in run_tasks(measure, tasks, workers):
             matches += some
     dropped = judge(matches, config.near, config.contained)
-    for copy, first in equal:  # a copy shares the fate of the one that it is a copy of
+    for copy, first in equal:  # if the first document is dropped itself, its copies go for the same reason
         dropped[copy] = dropped.get(first, Duplicate("exact_duplicate", first, 1.0))
-    related = groups([*equal, *(match[:2] for match in matches)])
+    related = connected_components([*equal, *(match[:2] for match in matches)])
     return (
         {
             int(order[document]): found._replace(of=int(order[found.of]))
@@ -160,7 +179,10 @@ def find_duplicates(
 
 
 def _batches(pairs: np.ndarray, unit: np.ndarray) -> Iterator[list[tuple[int, int]]]:
-    """`pairs` in parts for the workers; those from the same shards together, so that few are read twice."""
+    """Divide `pairs` among the workers. Pairs from the same shards stay together: few shards are read twice.
+
+    pairs: int64 [pairs, 2], documents by rank. unit: int32 [documents], the shard of each.
+    """
     pairs = pairs[np.lexsort((unit[pairs[:, 1]], unit[pairs[:, 0]]))]
     for start in range(0, len(pairs), PAIRS_A_TASK):
         yield [(one, two) for one, two in pairs[start : start + PAIRS_A_TASK].tolist()]
@@ -169,9 +191,10 @@ def _batches(pairs: np.ndarray, unit: np.ndarray) -> Iterator[list[tuple[int, in
 def decide(
     papers: Papers, config: DeduplicateConfig, workers: int
 ) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
-    """(decisions, ids of each component that has several).
+    """(decisions by shard, ids of each component with several documents by its smallest id).
 
-    A shard's decisions: `dropped`, (reason, detail) by id; `component` of those that have relatives, by id.
+    The decisions on a shard: `dropped` maps ids to (reason, detail); `component` maps the ids of documents
+    with relatives to their component.
     """
     decisions: dict[str, dict[str, Any]] = {
         unit.name: {"dropped": {}, "component": {}} for unit in papers.units
@@ -198,7 +221,7 @@ def decide(
 
 
 def drop_duplicates(unit: Unit, _: DeduplicateConfig, documents: Documents) -> None:
-    """Write the documents of one shard that stay."""
+    """Write the documents of one shard that stay. `unit.work`: the decisions on the shard."""
     for row in read_rows(unit.inputs[0]):
         n_bytes = len(row["text"].encode())
         if row["id"] in unit.work["dropped"]:
@@ -217,7 +240,10 @@ def main() -> None:
 
 
 def deduplicate(job: Job) -> None:
-    """Find the duplicates of the corpus and write the shards without them. Raises UserError."""
+    """Find the duplicates in the corpus and write the shards without them.
+
+    Raises UserError if the stage was started as part of an array or a benchmark cannot be read.
+    """
     config = job.config(DeduplicateConfig)
     code = code_hash("deduplicate.py")
     stage = ShardStage("deduplicate", DEDUPLICATED, drop_duplicates, code)
@@ -233,7 +259,7 @@ def deduplicate(job: Job) -> None:
         write_json(report, files)
         for file in files:
             malformed = (
-                f"; no JSON objects: lines {file['malformed_lines']}" if file["malformed_lines"] else ""
+                f"; not JSON objects: lines {file['malformed_lines']}" if file["malformed_lines"] else ""
             )
             print(
                 f"deduplicate: {file['file']}: {file['items_found']:,} of {file['items']:,} items found in "

@@ -2,19 +2,21 @@
 
     python preprocess/split_corpus.py --data data
 
-In:  deduplicate's shards and relatives.json, all of them: this stage runs as one task.
+In:  all shards of deduplicate and its relatives.json; this stage runs as one task.
 Out: $DATA/corpus/<variant>/split_corpus/<tar>.parquet, the finished corpus, with the column `split` (train,
      val). Beside the ledger: validation.json, the ids of the validation papers, and `_DONE.json`.
-In each domain the components with the smallest hash of (seed, component) are validation, up to its share. A
-component is never divided. The choice does not depend on order, shards or workers.
+In each domain the components with the smallest hash of (seed, component) become validation, up to the
+domain's share. A component is never divided. The choice does not depend on order, shards or workers.
 
-When the corpus grows, the papers in validation.json stay validation and others are added up to the share.
-New papers of their components are dropped as `val_duplicate`; where deduplication now keeps a new paper in
-place of a validation paper, that one is validation. A variant also keeps the validation papers of its bases,
-which must be finished: one validation set serves all. Another seed or share forgets the earlier choice.
+When the corpus grows, the papers in validation.json stay validation and others are added up to the share. New
+papers of their components are dropped as `val_duplicate`. If deduplication now keeps a new paper in place of
+a validation paper, the new one becomes validation. A variant also takes over the validation papers of its
+bases, which must be finished first, so that all variants share one validation set. If the seed or the share
+changes, the stage chooses anew.
 
-At most half of a validation paper's n-grams may stand in training (overlap.py): training papers are dropped
-for that as `val_duplicate` or, where it consists of common phrases, the validation paper as `val_contained`.
+At most half of a validation paper's n-grams may be in training papers (overlap.py). Training papers that
+bring in more are dropped as `val_duplicate`; a validation paper that consists of common phrases is dropped
+as `val_contained`.
 """
 
 import json
@@ -47,19 +49,19 @@ from preprocess.pipeline.stage import (
     write_json,
 )
 
-MEMORY = "validation.json"
+CHOICE_FILE = "validation.json"
 
 
 class SplitCorpusConfig(Config):
-    """How much is set aside."""
+    """How many papers are set aside."""
 
     val_share: float = Field(0.002, gt=0, lt=0.5)  # of a domain's papers
-    min_val_papers: int = Field(8, ge=1)  # of a domain: fewer give a loss that says little
+    min_val_papers: int = Field(8, ge=1)  # in each domain; the loss on fewer papers is too noisy
     seed: int = 0
 
 
 class Paper(NamedTuple):
-    """What the choice rests on."""
+    """What the choice depends on."""
 
     id: str
     domain: str
@@ -71,10 +73,11 @@ def choose_validation(
     earlier: Set[str],
     config: SplitCorpusConfig,
 ) -> tuple[set[str], dict[str, Verdict]]:
-    """(validation ids, papers to drop) from the papers of each component.
+    """(ids of the validation papers, papers to drop).
 
-    relatives: all ids of a component, those too that deduplication dropped. With the result for `earlier` the
-    result is the same. Raises UserError where a domain has too few papers.
+    `components`: the papers of each component. `relatives`: all its ids, including those that deduplication
+    dropped. `earlier`: validation papers of earlier runs; choosing again with the result as `earlier` gives
+    the same result. Raises UserError if a domain has too few papers.
     """
     validation: set[str] = set()
     dropped: dict[str, Verdict] = {}
@@ -97,15 +100,15 @@ def choose_validation(
     for domain, n_val in sorted(missing.items()):
         if 2 * n_val > n_papers[domain]:
             raise UserError(
-                f"split_corpus: {domain} has {n_papers[domain]} papers, too few to set {n_val} aside; bring "
-                "more, or set min_val_papers=… lower"
+                f"split_corpus: {domain} has {n_papers[domain]} papers, too few to set {n_val} aside; add "
+                "papers, or set min_val_papers=… lower"
             )
     for papers in components.values():
         for paper in papers:
             missing[paper.domain] -= paper.id in validation
     for _, component in sorted(untouched):
         wanted = Counter(paper.domain for paper in components[component])
-        if all(missing[domain] >= n for domain, n in wanted.items()):  # one that is too large is passed over
+        if all(missing[domain] >= n for domain, n in wanted.items()):  # skip a component that is too large
             validation |= {paper.id for paper in components[component]}
             for domain, n in wanted.items():
                 missing[domain] -= n
@@ -116,16 +119,19 @@ def _rank(seed: int, component: str) -> int:
     return xxhash.xxh3_64_intdigest(component.encode(), seed=seed)
 
 
-def remembered(folder: Path, config: SplitCorpusConfig | None) -> set[str]:
-    """Validation papers of an earlier run in `folder`; none if it had another configuration than `config`."""
-    if not (folder / MEMORY).is_file():
+def read_earlier_choice(folder: Path, config: SplitCorpusConfig | None) -> set[str]:
+    """Validation papers of an earlier run, from validation.json in `folder`.
+
+    None if there is no such file, or if the run's configuration was not `config` (None: any).
+    """
+    if not (folder / CHOICE_FILE).is_file():
         return set()
-    memory = json.loads((folder / MEMORY).read_text())
-    return set(memory["papers"]) if config is None or memory["config"] == config.model_dump() else set()
+    choice = json.loads((folder / CHOICE_FILE).read_text())
+    return set(choice["papers"]) if config is None or choice["config"] == config.model_dump() else set()
 
 
 def mark_split(unit: Unit, _: SplitCorpusConfig, documents: Documents) -> None:
-    """Write one shard with its `split`."""
+    """Write one shard with the column `split`. `unit.work`: the decisions on the shard."""
     for row in read_rows(unit.inputs[0]):
         n_bytes = len(row["text"].encode())
         if row["id"] in unit.work["dropped"]:
@@ -144,7 +150,10 @@ def main() -> None:
 
 
 def split_corpus(job: Job) -> None:
-    """Choose the validation papers and write the shards with the column `split`. Raises UserError."""
+    """Choose the validation papers and write the shards with the column `split`.
+
+    Raises UserError if deduplicate or a base's split is not finished or a domain has too few papers.
+    """
     config = job.config(SplitCorpusConfig)
     code = code_hash("split_corpus.py")
     stage = ShardStage("split_corpus", SPLIT, mark_split, code)
@@ -153,9 +162,10 @@ def split_corpus(job: Job) -> None:
     require_bases(job)
     relatives = json.loads((job.corpus("deduplicate") / "relatives.json").read_text())
     bases = [base.ledger("split_corpus") for base in job.bases()]
-    of_bases = set().union(*(remembered(base, None) for base in bases if base != folder))
-    besides = xxhash.xxh3_128_hexdigest(json.dumps([relatives, sorted(of_bases)], sort_keys=True).encode())
-    units = [replace(unit, fingerprint=besides) for unit in units_of(job.documents())]
+    of_bases = set().union(*(read_earlier_choice(base, None) for base in bases if base != folder))
+    other_inputs = json.dumps([relatives, sorted(of_bases)], sort_keys=True).encode()
+    fingerprint = xxhash.xxh3_128_hexdigest(other_inputs)
+    units = [replace(unit, fingerprint=fingerprint) for unit in units_of(job.documents())]
     if is_corpus_done(stage, job, config, units):
         return
 
@@ -165,10 +175,10 @@ def split_corpus(job: Job) -> None:
         for row in read_rows(unit.inputs[0], ("id", "domain", "component")):
             components[row["component"]].append(Paper(row["id"], row["domain"]))
             shard_of[row["id"]] = unit.name
-    earlier = of_bases | remembered(folder, config)
+    earlier = of_bases | read_earlier_choice(folder, config)
     validation, dropped = choose_validation(components, relatives, earlier, config)
-    # Before the first shard: a run that is killed after this one chooses the same papers again.
-    write_json(folder / MEMORY, {"config": config.model_dump(), "papers": sorted(validation | earlier)})
+    # Written before the first shard: if this run is killed, the next one chooses the same papers.
+    write_json(folder / CHOICE_FILE, {"config": config.model_dump(), "papers": sorted(validation | earlier)})
     dropped |= find_overlaps(units, validation, set(dropped), folder / ".validation", job.workers)
     n_papers = Counter(
         (paper.domain, paper.id in validation) for papers in components.values() for paper in papers

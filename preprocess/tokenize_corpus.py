@@ -3,12 +3,13 @@
     python preprocess/tokenize_corpus.py --data data --tokenizer main [packed=true]
 
 In:  split_corpus's shards and $DATA/tokenizers/<tokenizer>/.
-Out: $DATA/tokens/<corpus>-<tokenizer>/<split>/<domain>/<tar>.bin (every document ended by its end-of-document
-     token), .idx.parquet (where each document lies) and .json (counts, fingerprints); `_DONE.json` once every
-     shard is there.
-A token is a little-endian uint32. Packed, eight tokens take 17 bytes: their low 16 bits as little-endian
-uint16, then a byte of their 17th bits, the first token's lowest; zeros fill up the last eight. Either way a
-shard has the same `data_sha256`, and training reads the same batches from it (train/data/shards.py).
+Out: $DATA/tokens/<corpus>-<tokenizer>/<split>/<domain>/: <tar>.bin (the documents' tokens, each document
+     followed by an end-of-document token), <tar>.idx.parquet (offset and length of each document) and
+     <tar>.json (counts, hashes); `_DONE.json` once every shard is finished.
+A token is a little-endian uint32. If packed, eight tokens take 17 bytes: their low 16 bits as little-endian
+uint16, then one byte with their 17th bits, the first token's in the lowest bit; the last group is filled up
+with zeros. Both forms have the same `data_sha256`, and training reads the same batches from them
+(train/data/shards.py).
 """
 
 import functools
@@ -37,13 +38,13 @@ PACKED_BITS, PACKED_GROUP = 17, 8  # 17 bits hold 131,072 pieces; eight tokens f
 
 
 class TokenizeCorpusConfig(Config):
-    """How tokens lie on disk; corpus and tokenizer decide all else."""
+    """The file format; the corpus and the tokenizer decide everything else."""
 
     packed: bool = False  # 2.125 bytes a token instead of 4
 
 
 def pack(tokens: np.ndarray) -> np.ndarray:
-    """Tokens below 2^17 (uint32) as bytes (uint8, shape (groups, 17))."""
+    """Pack tokens below 2^17, uint32 [tokens], into bytes, uint8 [groups of eight tokens, 17]."""
     groups = np.zeros((-(-len(tokens) // PACKED_GROUP), PACKED_GROUP), DTYPE)
     groups.ravel()[: len(tokens)] = tokens
     low = groups.astype("<u2").view(np.uint8)
@@ -55,10 +56,10 @@ def pack(tokens: np.ndarray) -> np.ndarray:
 class _Tokenizer:
     model: spm.SentencePieceProcessor
     encode: Encode
-    piece_bytes: np.ndarray  # UTF-8 bytes that each id spells
+    piece_bytes: np.ndarray  # int64 [vocabulary], UTF-8 bytes that each id spells
 
 
-@functools.lru_cache(maxsize=1)  # one a process, however many shards it makes
+@functools.lru_cache(maxsize=1)  # loaded once per process
 def _load(model_file: Path, _sha256: str) -> _Tokenizer:
     model, encode, _ = load_encoder(model_file)
     pieces = [model.id_to_piece(i) for i in range(model.get_piece_size())]
@@ -81,9 +82,9 @@ class _Part:
 def tokenize_shard(
     unit: Unit, model_file: Path, model_sha256: str, out: Path, config: TokenizeCorpusConfig, input_hash: str
 ) -> tuple[Unit, dict[str, Any]]:
-    """Write the token shards of one shard of documents, then the marker that they are whole.
+    """Write the token shards of one shard of documents, then a marker that they are complete.
 
-    Raises LawBroken where a document's tokens do not spell its bytes.
+    Returns (unit, marker). Raises LawBroken if decoding a document's tokens does not give its text.
     """
     tokenizer = _load(model_file, model_sha256)
     eod = tokenizer.model.eos_id()
@@ -92,7 +93,7 @@ def tokenize_shard(
         tokens = np.array(tokenizer.encode(row["text"]), DTYPE)
         n_bytes = len(row["text"].encode())
         part = parts.setdefault((row["split"], row["domain"]), _Part())
-        # Every document's bytes are counted, which costs nothing, and one document a part is decoded.
+        # Count the bytes of every document, which costs nothing, and decode the first document of each part.
         if tokenizer.piece_bytes[tokens].sum() != n_bytes or (
             not part.rows and tokenizer.model.decode(tokens.tolist()) != row["text"]
         ):
@@ -116,8 +117,8 @@ def tokenize_shard(
         "tokenizer_sha256": model_sha256,
     }
     marker_file = _marker_file(out, unit)
-    marker_file.unlink(missing_ok=True)  # from here to the end the parts are not those that it promised
-    for suffix in (".bin", ".idx.parquet", ".json"):  # of a split or domain that it may have no more, too
+    marker_file.unlink(missing_ok=True)  # until the end, the parts do not match the old marker
+    for suffix in (".bin", ".idx.parquet", ".json"):  # also of splits and domains that the unit no longer has
         for left_from_before in out.glob(f"*/*/{unit.name}{suffix}"):
             left_from_before.unlink(missing_ok=True)
     written = {}
@@ -137,7 +138,7 @@ def _write_part(
     tokens = np.concatenate(part.tokens)
     temporary = temporary_beside(folder / f"{name}.bin")
     try:
-        # Not ndarray.tofile: its error on a full disk says neither errno nor file.
+        # ndarray.tofile would report a full disk without errno and file name.
         temporary.write_bytes((tokens if facts["dtype"] == "uint32" else pack(tokens)).data)
         temporary.replace(folder / f"{name}.bin")
     finally:
@@ -156,7 +157,7 @@ def _write_part(
 
 
 def main() -> None:
-    """Make the missing token shards of this task's share; note when all are there."""
+    """Run the stage."""
     parser = arguments(__doc__ or "", "tokenize_corpus", TokenizeCorpusConfig)
     parser.add_argument("--tokenizer", default="main", help="a folder in DATA/tokenizers (default: main)")
     job = parse(parser, "tokenize_corpus")
@@ -166,7 +167,11 @@ def main() -> None:
 
 
 def tokenize(job: Job, name: str) -> None:
-    """Encode this task's share of the corpus with the tokenizer `name`. Raises UserError, LawBroken."""
+    """Encode this task's share of the corpus with the tokenizer `name`; write _DONE.json if all is finished.
+
+    Raises UserError if the corpus or the tokenizer is not finished or does not fit, LawBroken if decoding
+    tokens does not give their text or a document is missing.
+    """
     config = job.config(TokenizeCorpusConfig)
     tokenizer, corpus = job.data / "tokenizers" / name, job.corpus("split_corpus")
     require_done(job, "split_corpus")
@@ -175,15 +180,15 @@ def tokenize(job: Job, name: str) -> None:
         raise UserError(f"{tokenizer}: no finished tokenizer; run preprocess/train_tokenizer.py first")
     if json.loads(report.read_text())["config"]["model_type"] != "bpe":
         raise UserError(
-            f"{tokenizer}: is no BPE tokenizer, so that encoders may differ in its ids: it is for "
-            "analysis/tokenizer_report.py alone; name another with --tokenizer (make: TOKENIZER=)"
+            f"{tokenizer}: is not a BPE tokenizer, so encoders may give different ids; it is only for "
+            "analysis/tokenizer_report.py. Choose another with --tokenizer (make: TOKENIZER=)"
         )
     model_file = tokenizer / "tokenizer.model"
     sha256 = hashlib.sha256(model_file.read_bytes()).hexdigest()
     n_pieces = spm.SentencePieceProcessor(model_file=str(model_file)).get_piece_size()
     if config.packed and n_pieces > 1 << PACKED_BITS:
         raise UserError(
-            f"{model_file}: {n_pieces:,} pieces do not fit {PACKED_BITS} bits: leave out packed=true"
+            f"{model_file}: {n_pieces:,} pieces do not fit into {PACKED_BITS} bits: leave out packed=true"
         )
     out = job.data / "tokens" / f"{job.variant}-{name}"
 
@@ -218,8 +223,8 @@ def _refuse_strays(out: Path, units: list[Unit]) -> None:
     strays = sorted(there - {unit.name for unit in units})
     if strays:
         raise UserError(
-            f"{out}: {len(strays)} token shards ({strays[0]}, …) have no documents any more; "
-            "delete the folder"
+            f"{out}: {len(strays)} token shards ({strays[0]}, …) have no shard of documents any more; "
+            "delete this folder and run the stage again"
         )
 
 
@@ -233,7 +238,7 @@ def _marker(out: Path, unit: Unit) -> dict[str, Any]:
 
 
 def _is_done(out: Path, unit: Unit, input_hash: str, config: TokenizeCorpusConfig) -> bool:
-    """Whether the marker promises what these inputs give, and each file that it promises is there."""
+    """Whether the unit's marker has this input hash and every file that it lists exists in full size."""
     marker = _marker(out, unit)
     return marker.get("input_hash") == input_hash and all(
         _is_whole(out / part, unit.name, counts["n_tokens"], config)
@@ -248,7 +253,7 @@ def _is_whole(folder: Path, name: str, n_tokens: int, config: TokenizeCorpusConf
 
 
 def _totals(markers: list[dict[str, Any]], corpus: Path, units: list[Unit]) -> dict[str, dict[str, int]]:
-    """Documents, tokens and bytes of each split and domain. Raises LawBroken where a document is missing."""
+    """Documents, tokens and bytes of each split and domain. Raises LawBroken if a document is missing."""
     totals: dict[str, dict[str, int]] = {}
     for marker in markers:
         for part, counts in marker["parts"].items():
@@ -262,7 +267,7 @@ def _totals(markers: list[dict[str, Any]], corpus: Path, units: list[Unit]) -> d
         ratio = total["n_bytes"] / total["n_tokens"]
         print(
             f"tokenize_corpus: {part}: {total['n_documents']:,} documents, {total['n_tokens']:,} tokens, "
-            f"{ratio:.2f} bytes a token"
+            f"{ratio:.2f} bytes per token"
         )
     return totals
 

@@ -1,14 +1,15 @@
-"""Train the tokenizer: SentencePiece BPE in which a LaTeX command is one token and every byte comes back.
+"""Train the tokenizer: a lossless SentencePiece BPE in which a LaTeX command is one token.
 
     python preprocess/train_tokenizer.py --data data --tokenizer main
 
 In:  the training split of a corpus (split_corpus).
-Out: $DATA/tokenizers/<tokenizer>/: tokenizer.model, tokenizer.json and tokenizer_config.json (transformers'
-     AutoTokenizer gives the same ids), report.json (what it was trained on, what was checked), written last.
-A sample of the text is cut round LaTeX commands, the pieces are counted, the commands that many papers use
-are listed, and BPE is trained from counts in which those come first (text_units.py): encoding needs no
-cutting. (Commands as user-defined symbols do worse: an unlisted command is cut at a listed prefix and a
-leading space never merges. Run 09 shows it.)
+Out: $DATA/tokenizers/<tokenizer>/: tokenizer.model; tokenizer.json and tokenizer_config.json, from which
+     transformers' AutoTokenizer gives the same ids; and report.json (what it was trained on and which checks
+     it passed).
+The stage splits a sample of the text at LaTeX commands, counts the pieces, lists the commands that many
+papers use, and trains BPE on counts in which these come first (text_units.py). Encoding then needs no
+splitting. (User-defined symbols for commands work less well, as Run 09 shows: an unlisted command is cut at a
+listed prefix, and a leading space never merges with a symbol.)
 """
 
 import contextlib
@@ -42,7 +43,7 @@ from preprocess.tokenizer.huggingface import write_hf_files
 from preprocess.tokenizer.training_text import buckets_to_take, bytes_by_bucket, sampled_texts
 
 LONGEST_PIECE = 32  # characters; `\begin{proposition}` with its space has 20
-CHARACTER_COVERAGE = 0.99999  # of the text; rarer characters are spelt in bytes
+CHARACTER_COVERAGE = 0.99999  # share of the text; rarer characters are spelt in bytes
 TRAINER: dict[str, Any] = {
     "input_format": "tsv",
     "byte_fallback": True,
@@ -51,46 +52,50 @@ TRAINER: dict[str, Any] = {
     "remove_extra_whitespaces": False,
     "allow_whitespace_only_pieces": True,
     "add_dummy_prefix": False,
-    "split_by_unicode_script": False,  # True never joins a backslash to letters
+    "split_by_unicode_script": False,  # True would never join a backslash to letters
     "max_sentencepiece_length": LONGEST_PIECE,
-    "max_sentence_length": 1 << 20,  # the default of 4192 drops longer lines without a word
+    "max_sentence_length": 1 << 20,  # the default of 4192 silently drops longer lines
     "character_coverage": CHARACTER_COVERAGE,
     "unk_id": 0,
     "bos_id": 1,
     "eos_id": 2,
     "pad_id": -1,
-    "num_threads": 1,  # pieces are the same for any number
+    "num_threads": 1,  # the pieces do not depend on it
     "minloglevel": 2,
 }
-CHECKED_TEXTS = 64  # of the sample, from as many shards as there are; the adversarial strings come on top
-# A unit as frequent as the (vocabulary / 32)-th is certainly learnt: bytes, alphabet and listed commands with
-# the merges on their way take less than 31/32 even of 2,048 pieces.
+CHECKED_TEXTS = 64  # of the sample, spread over the shards; the adversarial strings come on top
+# A unit as frequent as the (vocabulary / 32)-th is certain to be learnt: bytes, alphabet and listed commands,
+# with the merges that lead to them, take less than 31/32 of the vocabulary, even of 2,048 pieces.
 CERTAIN_SHARE = 32
 
 
 class TrainTokenizerConfig(Config):
-    """How large, and from what."""
+    """The tokenizer's size, algorithm and training text."""
 
-    vocab_size: int = Field(102400, ge=300)  # 256 bytes and some
-    allow_smaller: bool = False  # the largest possible vocabulary where the text is too little for vocab_size
-    sample_bytes: int = Field(2 << 30, gt=0)  # of training text, shared equally by the domains
+    vocab_size: int = Field(102400, ge=300)  # 256 bytes, control pieces and some characters need about 300
+    allow_smaller: bool = False  # if the text is too short for vocab_size, take the largest size it allows
+    sample_bytes: int = Field(2 << 30, gt=0)  # of training text, an equal share from each domain
     text: Literal["latex", "prose"] = "latex"  # prose: without mathematics and commands (Run 06)
     model_type: Literal["bpe", "unigram"] = "bpe"
-    # What makes commands whole: counts in tiers; user-defined symbols (Run 09); nothing (Run 08).
+    # How commands become single tokens: counts in tiers, user-defined symbols (Run 09), not at all (Run 08).
     commands: Literal["tiers", "symbols", "none"] = "tiers"
     command_min_papers: int = Field(3, ge=1)  # a command in fewer papers is its author's own macro
-    command_max_share: float = Field(0.125, ge=0, le=1)  # of the vocabulary that listed commands may take
+    command_max_share: float = Field(0.125, ge=0, le=1)  # largest share of the vocabulary for listed commands
     seed: int = 0
-    corpus: str = "main"  # the corpus to train on; the others share the tokenizer
+    corpus: str = "main"  # the corpus to train on; other corpora use the same tokenizer
 
     @property
     def command_room(self) -> int:
-        """The most commands that may be listed."""
+        """How many commands may be listed at most."""
         return int(self.vocab_size * self.command_max_share)
 
 
 def tokenizer_config(name: str, scale: str, overrides: dict[str, Any]) -> TrainTokenizerConfig:
-    """configs/tokenizers/<name>.yaml on top of its bases, at a scale. Raises UserError."""
+    """Read configs/tokenizers/<name>.yaml with its bases, and scale its vocab_size.
+
+    A vocab_size in `overrides` (from the command line) is not scaled. Raises UserError if a file is missing
+    or a key is invalid.
+    """
     values, seen = read_tokenizer_recipe(name)
     factor = read_yaml(CONFIGS / "scales" / f"{scale}.yaml").get("vocab_size_factor", 1)
     origin = f"tokenizer {name!r} ({', '.join(f'{part}.yaml' for part in seen)})"
@@ -101,7 +106,7 @@ def tokenizer_config(name: str, scale: str, overrides: dict[str, Any]) -> TrainT
 
 
 def choose_buckets(units: Sequence[Unit], config: TrainTokenizerConfig, workers: int) -> dict[str, int]:
-    """How far each domain's text, in the order of a seeded hash, is taken into the sample."""
+    """How many hash buckets of each domain the sample contains (training_text.py)."""
     sums: dict[str, np.ndarray] = {}
     with progress("measuring text", units) as bar:
         for unit, some in run_tasks(measure_shard, [(unit, config.seed) for unit in units], workers):
@@ -112,14 +117,17 @@ def choose_buckets(units: Sequence[Unit], config: TrainTokenizerConfig, workers:
 
 
 def measure_shard(unit: Unit, seed: int) -> tuple[Unit, dict[str, np.ndarray]]:
-    """(unit, bytes of each domain by bucket)."""
+    """(unit, bytes in each bucket of each domain: int64 [BUCKETS])."""
     return unit, bytes_by_bucket(unit.inputs[0], seed)
 
 
 def count_shard(
     unit: Unit, buckets: dict[str, int], config: TrainTokenizerConfig
 ) -> tuple[Unit, Counter[str], Counter[str], int, int]:
-    """(unit, occurrences of each unit of text, papers with each command, documents, bytes) of the sample."""
+    """Count a shard's part of the sample.
+
+    Returns (unit, occurrences of each unit of text, papers with each command, documents, bytes).
+    """
     counts: Counter[str] = Counter()
     papers: Counter[str] = Counter()
     n_documents = n_bytes = 0
@@ -137,10 +145,14 @@ def count_shard(
 def train_model(
     counts: Counter[str], commands: Sequence[str], config: TrainTokenizerConfig, folder: Path
 ) -> Path:
-    """Train from counts; the model file in `folder`. Raises UserError where the text is too little."""
+    """Train on counts of text units; return the model file, in `folder`.
+
+    `commands`: the listed commands. Raises UserError if the text is too short for the vocabulary or the
+    vocabulary too small for bytes, characters and symbols.
+    """
     symbols = ["\n", "\t", *(commands if config.commands == "symbols" else [])]
     weighed = counts
-    # Unigram has no order of merges that tiers could change.
+    # Unigram has no order of merges, so tiers would have no effect.
     if config.commands == "tiers" and config.model_type == "bpe":
         weighed = text_units.tier_counts(counts, commands, max(1, config.vocab_size // CERTAIN_SHARE))
     table = folder / "units.tsv"
@@ -148,7 +160,7 @@ def train_model(
         for unit, n in sorted(weighed.items(), key=lambda item: (-item[1], item[0])):
             file.write(f"{unit}\t{n}\n")
     try:
-        # The model file records both names: relative ones make the same bytes wherever it is trained.
+        # The model file records both names. Relative names give the same bytes in every folder.
         with contextlib.chdir(folder):
             spm.SentencePieceTrainer.train(
                 input=table.name,
@@ -163,7 +175,7 @@ def train_model(
         if match := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
             raise UserError(
                 f"vocab_size={config.vocab_size} has no room for bytes, characters and symbols, which take "
-                f"{match[1]} pieces"
+                f"{match[1]} pieces; set it higher"
             ) from None
         if not (match := re.search(r"value <= (\d+)", str(error))):
             raise
@@ -172,7 +184,7 @@ def train_model(
             return train_model(counts, commands, smaller, folder)
         raise UserError(
             f"the corpus is too small for {config.vocab_size} pieces: at most {match[1]}; "
-            "bring more text, or write `allow_smaller: true` into the recipe in configs/tokenizers/"
+            "add text, or write `allow_smaller: true` into the recipe in configs/tokenizers/"
         ) from None
     table.unlink()
     (folder / "tokenizer.vocab").unlink()
@@ -180,13 +192,14 @@ def train_model(
 
 
 def _left_by_killed_runs(out: Path) -> list[Path]:
-    # As mkdtemp calls them, and their `.old`: `.main.*` would take those of a tokenizer `main.v2` as well.
+    # The names that mkdtemp gives, and their `.old`. The pattern `.main.*` would also match folders of a
+    # tokenizer `main.v2`.
     ours = re.compile(rf"\.{re.escape(out.name)}\.[a-z0-9_]{{8}}(\.old)?")
     return [path for path in out.parent.glob(".*") if ours.fullmatch(path.name)]
 
 
 def main() -> None:
-    """Train the tokenizer unless it is there."""
+    """Run the stage."""
     parser = arguments(__doc__ or "", "train_tokenizer", TrainTokenizerConfig)
     parser.add_argument("--tokenizer", default="main", help="a recipe in configs/tokenizers/ (default: main)")
     job = parse(parser, "train_tokenizer")
@@ -197,7 +210,10 @@ def main() -> None:
 
 
 def train_tokenizer(job: Job, name: str) -> None:
-    """Train the tokenizer unless one from the same text and configuration, or of another corpus, is there."""
+    """Train the tokenizer `name`, unless it is finished or its recipe names another corpus to train on.
+
+    Raises UserError if the corpus or that other corpus's tokenizer is missing, LawBroken if a check fails.
+    """
     config = tokenizer_config(name, job.scale, job.overrides)
     corpus = job.corpus("split_corpus")
     require_done(job, "split_corpus")
@@ -205,11 +221,11 @@ def train_tokenizer(job: Job, name: str) -> None:
     out = job.data / "tokenizers" / name
     report = out / "report.json"
     made = json.loads(report.read_text()) if report.is_file() else {}
-    # Runs that differ in their corpus alone share a tokenizer: one trained anew would be a second difference.
+    # Runs that differ only in their corpus share a tokenizer; a new one would be a second difference.
     if config.corpus != job.variant:
         own = (
-            f"for one trained on {job.variant!r} write configs/tokenizers/NAME.yaml with `base: {name}` and "
-            f"`corpus: {job.variant}`, and give --tokenizer NAME (make: TOKENIZER=NAME)"
+            f"to train one on {job.variant!r}, write configs/tokenizers/NAME.yaml with `base: {name}` and "
+            f"`corpus: {job.variant}`, and pass --tokenizer NAME (make: TOKENIZER=NAME)"
         )
         if not made:
             raise UserError(
@@ -271,7 +287,7 @@ def train_tokenizer(job: Job, name: str) -> None:
             "commands": commands,
             **check_texts(processor, texts),
         }
-        # Unigram is for the report alone: ties in its sums of floats fall differently in each encoder.
+        # Unigram is only for the report, not for training: encoders break ties in its sums differently.
         if config.model_type == "bpe":
             write_hf_files(model, folder, commands if config.commands == "symbols" else [])
             facts |= check_encoders(folder, texts)
@@ -289,7 +305,7 @@ def train_tokenizer(job: Job, name: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"train_tokenizer: {facts['vocab_size']:,} pieces, {len(commands):,} commands listed: {out}")
     if cut := facts.get("commands_cut"):
-        print(f"train_tokenizer: so small a vocabulary cuts {len(cut)} listed commands: {', '.join(cut[:5])}")
+        print(f"train_tokenizer: too small a vocabulary for {len(cut)} listed commands: {', '.join(cut[:5])}")
 
 
 if __name__ == "__main__":

@@ -1,38 +1,38 @@
 #!/usr/bin/env bash
-# A real two-node Slurm with eight fake A100s a node, on one Debian or Ubuntu host without systemd.
+# A real Slurm for tests: two nodes with eight fake A100 GPUs each, on one Debian or Ubuntu host without systemd.
 #   eval "$(slurm/devcluster.sh start)"   # then: SCALE=demo sbatch slurm/train_run20.sh
-#   slurm/devcluster.sh status | stop | crash n1        (start brings a crashed node back)
-# Needs root: a node is a slurmd in its own hostname, mount and process namespaces, so that it resolves its
-# peers' names and, when it crashes, takes all its processes along. The GPUs are copies of /dev/null: Slurm
-# counts and hands them out, torch sees none of them and trains on the CPU.
-# Everything lies in one private folder: ${ARXIV_DEVCLUSTER:-/tmp/arxiv-devcluster}.
+#   slurm/devcluster.sh status | stop | crash n1        (start restarts a crashed node)
+# The script needs root. A node is a slurmd with its own hostname, mount and process namespaces, so it resolves the
+# other node's name, and all its processes die with it. The GPUs are copies of /dev/null: Slurm allocates them, but
+# torch does not see them and trains on the CPU.
+# All files are in one private folder: ${ARXIV_DEVCLUSTER:-/tmp/arxiv-devcluster}.
 
 set -euo pipefail
 
 dir=${ARXIV_DEVCLUSTER:-/tmp/arxiv-devcluster}
 nodes=(n0 n1)
-# Two clusters in two folders do not meet: ports from the folder's name, below the kernel's ephemeral ports
-# (32768) and above those that lib.sh gives to torchrun (10000 to 29999).
+# The ports follow from the folder's name, so clusters in two folders do not share any. They are below the kernel's
+# ephemeral ports (32768) and above those that lib.sh gives to torchrun (10000 to 29999).
 port=$((30000 + $(cksum <<<"$dir" | cut -d' ' -f1) % 900 * 3))
 export SLURM_CONF=$dir/slurm.conf
 
 die() { echo "devcluster: $*" >&2; exit 1; }
 
-running() {  # running PROGRAM NAME: is the number in NAME.pid this program, not a zombie, not given to another?
+running() {  # running PROGRAM NAME: is the process in NAME.pid this program, alive and not a zombie?
   local pid
   pid=$(cat "$dir/$2.pid" 2>/dev/null) && readlink "/proc/$pid/exe" >/dev/null && [ "$(cat "/proc/$pid/comm")" = "$1" ]
 }
 
 write_conf() {
-  local tracking=linuxproc  # loses processes that leave their session; the freezer loses none
+  local tracking=linuxproc  # misses processes that leave their session; the cgroup freezer misses none
   if [ -w /sys/fs/cgroup/freezer ]; then tracking=cgroup; echo CgroupPlugin=cgroup/v1 >"$dir/cgroup.conf"; fi
   printf '127.0.0.1 localhost\n127.0.0.2 n0\n127.0.0.3 n1\n' >"$dir/hosts"
   echo "NodeName=n[0-1] Name=gpu Type=a100 File=$dir/dev/nvidia[0-7]" >"$dir/gres.conf"
-  # FirstJobId: job numbers of an earlier start are not given again, nor appended to their logs.
-  # cred_expire: a requeued job starts after seconds, not after the default two minutes.
+  # FirstJobId: do not use the job numbers of an earlier start again, which would append to its logs.
+  # cred_expire: a requeued job starts after seconds; the default is two minutes.
   # config_overrides: nodes may claim more cores and memory than this host has.
-  # DefMemPerCPU: a job that names no memory would take all of a node's.
-  # MinJobAge: ended jobs stay visible to `scontrol show job` for a day (there is no sacct here).
+  # DefMemPerCPU: by default a job would take all memory of a node.
+  # MinJobAge: `scontrol show job` shows ended jobs for a day (there is no sacct here).
   cat >"$SLURM_CONF" <<END
 ClusterName=devcluster
 SlurmctldHost=localhost
@@ -67,9 +67,9 @@ PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE
 END
 }
 
-start_node() {  # the shell is the namespace's first process: it reaps what the steps leave behind
+start_node() {  # the inner shell is the namespace's first process and reaps what job steps leave behind
   running unshare "$1" && return
-  # shellcheck disable=SC2016  # the inner shell expands: it is the one inside the namespaces
+  # shellcheck disable=SC2016  # the inner shell expands the variables, inside the namespaces
   setsid unshare --uts --mount --pid --fork --kill-child --mount-proc --propagation private \
     bash -c 'hostname "$1" && mount --bind "$2/hosts" /etc/hosts && { slurmd -D -N "$1" & wait; }' node "$1" "$dir" \
     </dev/null >>"$dir/log/$1.out" 2>&1 &
@@ -86,7 +86,7 @@ start() {
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge; } \
       >&2 || die "could not install slurm-wlm and munge with apt-get: install slurmctld, slurmd and munge yourself"
   fi
-  umask 022  # clients of any user reach munge's socket
+  umask 022  # munge's socket must be open to clients of any user
   mkdir -p "$dir"/{dev,log,state,spool-n0,spool-n1}
   for i in {0..7}; do [ -c "$dir/dev/nvidia$i" ] || mknod "$dir/dev/nvidia$i" c 1 3; done
   [ -s "$dir/munge.key" ] || (umask 077 && head -c 128 /dev/urandom >"$dir/munge.key")

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Run 20, the final recipe on 200 GB: sbatch slurm/train_run20.sh [key=value ...]   (or bash, on a workstation)
+# Train Run 20, the final recipe on 200 GB: sbatch slurm/train_run20.sh [key=value ...]   (on a workstation: bash ...)
 # SCALE (full, mini, demo) and SEED come from the environment: SCALE=mini SEED=1 sbatch slurm/train_run20.sh
 #SBATCH --job-name=run20
-#SBATCH --nodes=1               # the paper's machine is one node; --nodes=2 gives the same losses, sooner
-#SBATCH --gres=gpu:a100:2       # 2 x A100 80 GB, a rank each; any number that divides the batch will do
-#SBATCH --ntasks-per-node=1     # one torchrun a node: it starts the ranks itself
-#SBATCH --cpus-per-task=16      # 8 a rank: its data workers, the checkpoint writer, NCCL's threads
-#SBATCH --mem=128G              # a checkpoint's copy in host memory (16 GB of states) and the token shards' page cache
-#SBATCH --time=1-00:00:00       # a day at a time fits into most queues; the run is requeued until it is done
-#SBATCH --signal=B:USR1@600     # to the batch shell 10 min before that: more than two steps and a checkpoint
-#SBATCH --requeue               # a lost node too starts the job again, from the last checkpoint
-#SBATCH --open-mode=append      # then the log goes on
-#SBATCH --output=%x-%j.out      # in the folder of submission: Slurm makes no folders
+#SBATCH --nodes=1               # as in the paper; --nodes=2 gives the same losses in less time
+#SBATCH --gres=gpu:a100:2       # 2 x A100 80 GB, one rank each; any number that divides the batch works
+#SBATCH --ntasks-per-node=1     # one torchrun per node, which starts the ranks
+#SBATCH --cpus-per-task=16      # 8 per rank: its data workers, the checkpoint writer, NCCL's threads
+#SBATCH --mem=128G              # a checkpoint's copy in host memory (16 GB of states) and the page cache of token shards
+#SBATCH --time=1-00:00:00       # most queues allow a day; the run is requeued until it is done
+#SBATCH --signal=B:USR1@600     # to the batch shell 10 min before the limit; two steps and a checkpoint take less
+#SBATCH --requeue               # after a node failure too the job starts again, from the last checkpoint
+#SBATCH --open-mode=append      # and continues its log
+#SBATCH --output=%x-%j.out      # in the folder where sbatch is called, because Slurm creates no folders
 
-# Under Slurm $0 is a copy in a spool folder and this shell starts where sbatch was called.
+# Under Slurm, $0 is a copy in a spool folder, and this shell starts in the folder where sbatch was called.
 [ -n "${SLURM_JOB_ID:-}" ] || cd "$(dirname "$0")/.."
 [ -f slurm/lib.sh ] || { echo "$PWD holds no slurm/lib.sh: call sbatch in the root of the checkout" >&2; exit 2; }
 . slurm/lib.sh

@@ -1,9 +1,9 @@
-"""Finding benchmark questions in papers, by n-grams of words.
+"""Finding benchmark questions in papers by their word n-grams.
 
-A benchmark is a JSONL file, an item a line; whatever its fields are called, every string in them, nested ones
-too, is a passage. A paper is contaminated if it holds at least half of the n-grams of a passage; a passage
-shorter than one n-gram cannot be looked for. A report says how many items of each file were found, and in
-which papers.
+A benchmark is a JSONL file with one item per line. Every string in an item is a passage, whatever its field
+is called and however deeply it is nested. A paper is contaminated if it holds at least half of the n-grams of
+a passage. A passage shorter than one n-gram cannot be found. A report says how many items of each file were
+found, and in which papers.
 """
 
 from collections import defaultdict
@@ -21,21 +21,21 @@ from configs.loader import UserError
 from preprocess.dedup.ngram_index import NgramIndex
 from preprocess.dedup.ngrams import distinct_ngrams
 
-# A quotation keeps most of a question, even with other notation; a common phrase is a small part of one.
+# A quotation with other notation still has most of a question's n-grams; a common phrase has only a few.
 MIN_SHARE = 0.5
 
 
 class Hit(NamedTuple):
-    """A benchmark item that stands in a paper."""
+    """A benchmark item that a paper contains."""
 
-    file: int  # its place in the list of benchmarks
+    file: int  # position in the list of benchmarks
     line: int  # from 1
-    share: float  # of the n-grams of that passage of the item that the paper has most of
+    share: float  # largest share of a passage's n-grams in the paper, over the item's passages
 
 
 @dataclass
 class Benchmark:
-    """One file: what can be looked for, what cannot."""
+    """One benchmark file and what it holds."""
 
     path: Path
     n_items: int = 0
@@ -44,7 +44,10 @@ class Benchmark:
 
 
 class Benchmarks:
-    """The passages of some files, ready to be looked for. Raises UserError where a file has none."""
+    """An index of the passages of some files.
+
+    Raises UserError if a file has no passage of at least `n_words` words.
+    """
 
     def __init__(self, paths: Sequence[Path], n_words: int) -> None:
         self.n_words = n_words
@@ -59,13 +62,14 @@ class Benchmarks:
                 items += [(number, line)] * len(found)
             if file.n_items == file.n_without_ngram:
                 raise UserError(
-                    f"{file.path}: no item holds {n_words} words in a row; JSONL is expected, an item a line"
+                    f"{file.path}: no item has a passage of {n_words} words; JSONL is expected, an item per "
+                    "line. Take the file out of `benchmarks`, or set benchmark_words lower"
                 )
         self._index = NgramIndex.of_sets(sets)
         self._items = items
 
     def find(self, text: str) -> list[Hit]:
-        """The items that stand in a text, in the order of files and lines."""
+        """The items that a text contains, in the order of files and lines."""
         entries = self._index.find(distinct_ngrams(text, self.n_words))
         passages, n_found = np.unique(self._index.passages[entries], return_counts=True)
         shares = n_found / self._index.sizes[passages]
@@ -76,7 +80,10 @@ class Benchmarks:
         return [Hit(*item, share) for item, share in sorted(best.items())]
 
     def report(self, hits: Iterable[tuple[str, Sequence[Hit]]]) -> list[dict[str, Any]]:
-        """For each file, how many of its items were found, and in which papers; `hits` by paper id."""
+        """For each file, how many of its items were found, and in which papers: contamination.json.
+
+        `hits`: (paper id, items found in the paper).
+        """
         found: defaultdict[int, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for paper_id, some in sorted(hits):
             for hit in some:
@@ -96,23 +103,25 @@ class Benchmarks:
 
 @lru_cache(maxsize=1)
 def load_benchmarks(paths: tuple[Path, ...], n_words: int) -> Benchmarks:
-    """`Benchmarks`, read once a process."""
+    """The `Benchmarks` of these files, read once per process."""
     return Benchmarks(paths, n_words)
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """Hash of the files' content. Raises UserError where one is missing."""
+    """Hash of the files' content. Raises UserError if a file cannot be read."""
     digest = xxhash.xxh3_128()
     for path in paths:
         try:
             digest.update(path.read_bytes())
         except OSError as error:
-            raise UserError(f"{path}: {error.strerror}; `benchmarks` lists JSONL files") from None
+            raise UserError(
+                f"{path}: {error.strerror}; `benchmarks` must list readable JSONL files"
+            ) from None
     return digest.hexdigest()
 
 
 def _items(file: Benchmark) -> Iterator[tuple[int, list[str]]]:
-    """(line, passages) of each item; lines that are no JSON object are noted."""
+    """(line number, passages) of each item; adds other lines to `malformed_lines`."""
     with file.path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():

@@ -1,9 +1,10 @@
-"""Which documents stand for which: pairs are measured in full, then each rule says what it drops.
+"""Which duplicates to drop: compare all n-grams of each candidate pair, then apply the rules.
 
-Near-duplicates: Jaccard similarity of the 5-word n-grams of at least 0.8; the preferred one of the two stays.
-Contained: at least 0.8 of a document's n-grams stand in another that has more; the container stays,
-whichever came first, since the rest of it stands nowhere else. Whatever is dropped was itself compared with
-the one named for it: similarity is not passed on along a chain.
+Near-duplicate: the 5-word n-grams of two documents have a Jaccard similarity of at least 0.8; the preferred
+one of the two stays. Contained: at least 0.8 of a document's n-grams are in another document that has more;
+the larger one stays, whichever came first, because no other document has the rest of it. A dropped document
+was compared directly with the one that is kept in its place; being similar to a similar document is not
+enough.
 """
 
 from collections import defaultdict
@@ -17,51 +18,54 @@ import pyarrow.parquet as pq
 from preprocess.dedup.minhash import NGRAM_WORDS
 from preprocess.dedup.ngrams import distinct_ngrams, n_shared
 
-MIN_JACCARD = 0.8  # as in SlimPajama
-MIN_CONTAINMENT = 0.8
-MIN_RELATED = 0.5  # containment of relatives: both may stay, but not one in training and one in validation
+MIN_JACCARD = 0.8  # the threshold of SlimPajama (Soboleva et al. 2023)
+MIN_CONTAINMENT = 0.8  # the same share, of the smaller document
+MIN_RELATED = 0.5  # containment; relatives may both stay, but are not divided between training and validation
 
 
-class Place(NamedTuple):
-    """Where a document's text lies."""
+class TextLocation(NamedTuple):
+    """Where a document's text is stored."""
 
     shard: Path
     row: int
 
 
 class Match(NamedTuple):
-    """Two documents by their order of preference (the smaller number stays) and their n-grams."""
+    """Two documents by their rank of preference, `one` < `two`, and how many n-grams they have."""
 
     one: int
     two: int
     n_one: int
     n_two: int
-    n_both: int
+    n_both: int  # common n-grams
 
     @property
     def jaccard(self) -> float:
-        """Common n-grams of all."""
+        """Number of common n-grams over the number of n-grams in either document."""
         return self.n_both / (self.n_one + self.n_two - self.n_both)
 
     @property
     def containment(self) -> float:
-        """Common n-grams of those of the smaller document."""
+        """Number of common n-grams over the number in the smaller document."""
         return self.n_both / min(self.n_one, self.n_two)
 
 
 class Duplicate(NamedTuple):
-    """Why a document is dropped: what stands for it and how similar the two are."""
+    """Why a document is dropped, and for which other document."""
 
     reason: str
-    of: int
-    similarity: float
+    of: int  # the document that is kept in its place
+    similarity: float  # Jaccard similarity or containment
 
 
-def measure(pairs: Sequence[tuple[int, int]], places: Mapping[int, Place]) -> list[Match]:
-    """The pairs that are related at all. `places`: where each document of `pairs` lies."""
+def measure(pairs: Sequence[tuple[int, int]], locations: Mapping[int, TextLocation]) -> list[Match]:
+    """Compare all n-grams of each pair; return the pairs with a containment of at least MIN_RELATED.
+
+    `locations`: where the text of each document in `pairs` is stored.
+    """
     rows: defaultdict[Path, dict[int, int]] = defaultdict(dict)
-    for document, place in places.items():
-        rows[place.shard][place.row] = document
+    for document, location in locations.items():
+        rows[location.shard][location.row] = document
     ngrams = {}
     for shard, documents in rows.items():
         for row, text in _read_texts(shard, sorted(documents)):
@@ -74,7 +78,7 @@ def measure(pairs: Sequence[tuple[int, int]], places: Mapping[int, Place]) -> li
 
 
 def _read_texts(shard: Path, rows: Sequence[int]) -> Iterable[tuple[int, str]]:
-    """(row, text) of some rows; only their row groups are read."""
+    """(row, text) of some rows of a shard; reads only the row groups that hold them."""
     with pq.ParquetFile(shard) as file:
         first = 0
         for group in range(file.num_row_groups):
@@ -86,17 +90,18 @@ def _read_texts(shard: Path, rows: Sequence[int]) -> Iterable[tuple[int, str]]:
 
 
 def judge(matches: Iterable[Match], near: bool, contained: bool) -> dict[int, Duplicate]:
-    """The documents to drop: first near-duplicates, then those contained in one that is left.
+    """The documents to drop: first near-duplicates, then documents contained in one that stays.
 
-    No two that stay are duplicates by a rule that is on. What stands for near-duplicates may be contained.
+    `near`, `contained`: which rules are on. Afterwards no two documents that stay are duplicates by these
+    rules. A document that is kept in place of near-duplicates may itself be dropped as contained.
     """
     size: dict[int, int] = {}
-    senior: defaultdict[int, list[Duplicate]] = defaultdict(list)
-    container: defaultdict[int, list[Duplicate]] = defaultdict(list)
+    originals: defaultdict[int, list[Duplicate]] = defaultdict(list)  # by near-duplicate
+    container: defaultdict[int, list[Duplicate]] = defaultdict(list)  # by contained document
     for match in sorted(matches):
         size[match.one], size[match.two] = match.n_one, match.n_two
         if near and match.jaccard >= MIN_JACCARD:
-            senior[match.two].append(Duplicate("near_duplicate", match.one, match.jaccard))
+            originals[match.two].append(Duplicate("near_duplicate", match.one, match.jaccard))
         elif contained and match.containment >= MIN_CONTAINMENT:
             outer, inner = match[:2] if match.n_one >= match.n_two else match[1::-1]
             container[inner].append(Duplicate("contained", outer, match.containment))
@@ -105,24 +110,25 @@ def judge(matches: Iterable[Match], near: bool, contained: bool) -> dict[int, Du
 
     dropped: dict[int, Duplicate] = {}
 
-    def settle(document: int, options: Iterable[Duplicate]) -> None:
+    def drop_for_first_kept(document: int, options: Iterable[Duplicate]) -> None:
         for option in options:
             if option.of not in dropped:
                 dropped[document] = option
                 return
 
-    # Whoever could stand for a document is settled before it: the older ones first, then the larger ones.
-    for document in sorted(senior):
-        settle(document, senior[document])
+    # The order makes sure that a document's options are decided before it: preferred documents come first
+    # among near-duplicates, larger ones among contained documents.
+    for document in sorted(originals):
+        drop_for_first_kept(document, originals[document])
     for document in sorted(
         container.keys() - dropped.keys(), key=lambda document: (-size[document], document)
     ):
-        settle(document, container[document])
+        drop_for_first_kept(document, container[document])
     return dropped
 
 
-def groups(links: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """The connected sets of at least two documents, each in ascending order."""
+def connected_components(links: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """The connected components of a graph given by its edges, each in ascending order (union-find)."""
     root: dict[int, int] = {}
 
     def find(document: int) -> int:
@@ -139,8 +145,11 @@ def groups(links: Iterable[tuple[int, int]]) -> list[list[int]]:
 
 
 def equal_keys(keys: np.ndarray) -> list[tuple[int, int]]:
-    """(document, first document with the same key) of all but the first: `keys` is uint64 [documents, 2]."""
-    by_key = np.lexsort((keys[:, 1], keys[:, 0]))  # a stable sort: the first of each run is the preferred one
+    """(document, first document with the same key) of each document whose key occurred before.
+
+    keys: uint64 [documents, 2], in the order of preference.
+    """
+    by_key = np.lexsort((keys[:, 1], keys[:, 0]))  # stable: of equal keys the preferred comes first
     is_first = np.ones(len(keys), np.bool_)
     is_first[1:] = np.any(keys[by_key][1:] != keys[by_key][:-1], axis=1)
     firsts = by_key[np.maximum.accumulate(np.where(is_first, np.arange(len(keys)), 0))]

@@ -1,10 +1,10 @@
-"""Sketches of documents, and the pairs of documents that are worth comparing.
+"""MinHash sketches of documents, and the pairs of documents that are worth comparing.
 
-A sketch is a bottom-k MinHash (Broder 1997), the SMALLEST smallest of a document's n-gram hashes, and beyond
-it every hash below a threshold, one n-gram in SAMPLE. The first part finds near-duplicates of any length. The
-second grows with the document, so that a chapter's hashes are found in its book's sketch: MinHash alone loses
-them.
-The index takes 8 bytes x (n-grams / SAMPLE + SMALLEST + 1) a document.
+A sketch has two parts: a bottom-k MinHash (Broder 1997), the SMALLEST smallest hashes of a document's
+n-grams; and all hashes below a threshold, one n-gram in SAMPLE (FracMinHash, Irber et al. 2022). The first
+part finds near-duplicates of any length. The second grows with the document, so that a chapter's hashes are
+in its book's sketch; a MinHash of fixed size would miss them.
+The index takes 8 bytes x (n-grams / SAMPLE + SMALLEST + 1) per document.
 """
 
 from array import array
@@ -19,42 +19,44 @@ NGRAM_WORDS = 5
 SMALLEST = 32
 SAMPLE = 100  # 0.9 KB for a paper of 90 KB; a chapter of 1,000 words still has 10 hashes in its book's sketch
 THRESHOLD = np.uint64(2**64 // SAMPLE)
-# A pair is compared when it shares this part of the hashes that it could share. Of pairs with 0.8 of their
-# n-grams in common one in 10^4 has less by chance where these are 10 hashes, one in 10^10 where they are 32.
+# A pair is compared if it shares at least this part of the hashes that it could share. Of the pairs with 0.8
+# of their n-grams in common, chance gives less to one in 10^4 if it could share 10 hashes, to one in 10^10 if
+# it could share 32 (binomial tail).
 WORTHWHILE = 0.3
-MOST_PARTNERS = 64  # of a document by one n-gram, earliest papers first: phrases that all papers use
-_AT_A_TIME = 1024  # documents whose partners are sought at once: at most 16 MB of pairs
-_NONE = np.uint64(2**64 - 1)  # no hash, no entry
+# Partners of a document that one n-gram may yield, preferred papers first. It limits phrases that all use.
+MOST_PARTNERS = 64
+_AT_A_TIME = 1024  # documents looked up together: at most 16 MB of pairs
+_NONE = np.uint64(2**64 - 1)  # stands for "no hash" and "no entry"
 # An entry of the index is the hash's lower 40 bits, then the document's number. Among 4 x 10^8 entries (all
-# of arXiv) a foreign hash is met by chance with p = 4e-4.
+# of arXiv) a given hash meets a different hash with the same 40 bits with p = 4e-4.
 _NUMBER_BITS = np.uint64(24)
 _NUMBER = np.uint64(2**24 - 1)
 
 
 def sketch(text: str) -> np.ndarray:
-    """The sketch of a document: uint64, ascending; all its n-grams where it has few."""
+    """The sketch of a document: uint64 [hashes], ascending; all n-gram hashes if there are few."""
     hashes = distinct_ngrams(text, NGRAM_WORDS)
     n_kept = max(SMALLEST, int(np.searchsorted(hashes, THRESHOLD)))
     return hashes[:n_kept].copy()  # a view would keep all hashes in memory
 
 
 class SketchIndex:
-    """Sketches of the whole corpus, searched by hash. Documents are numbered from 0 in the order of `add`."""
+    """The sketches of the whole corpus, searchable by hash. `add` numbers the documents from 0."""
 
     def __init__(self) -> None:
-        # array.array grows in place; a list of numpy arrays would be held twice when it is joined.
-        self._probes = array("Q")  # SMALLEST a document
-        self._entries = array("Q")
-        self._limits = array("Q")  # of a document: its sketch holds all of its hashes up to this one
+        # array.array grows in place; joining a list of numpy arrays would need twice the memory.
+        self._probes = array("Q")  # SMALLEST hashes per document, the ones that are looked up
+        self._entries = array("Q")  # all hashes of all sketches, with the document's number
+        self._limits = array("Q")  # per document: its sketch has all of its hashes up to this one
 
     def __len__(self) -> int:
         return len(self._limits)
 
     def add(self, sketches: Iterable[np.ndarray]) -> None:
-        """Add documents. Raises UserError where there are more than can be numbered."""
+        """Add the sketches of further documents. Raises UserError beyond 2^24 - 1 documents."""
         for hashes in sketches:
             if len(self) >= int(_NUMBER):
-                raise UserError(f"more than {len(self):,} documents; deduplicate parts of the corpus")
+                raise UserError(f"the corpus has more than {len(self):,} documents; deduplicate it in parts")
             self._entries.frombytes((hashes << _NUMBER_BITS | np.uint64(len(self))).tobytes())
             probes = np.full(SMALLEST, _NONE)
             probes[: len(hashes)] = hashes[:SMALLEST]
@@ -63,10 +65,10 @@ class SketchIndex:
             self._limits.append(int(_NONE) - 1 if is_whole else max(int(hashes[-1]), int(THRESHOLD) - 1))
 
     def candidates(self, order: np.ndarray) -> Iterator[np.ndarray]:
-        """Pairs worth comparing: int64 [n, 2] positions in `order`, the smaller one first; some come twice.
+        """Yield the pairs worth comparing: int64 [n, 2], positions in `order`, smaller first, some twice.
 
-        `order` lists the numbers of the documents to compare, the preferred ones first; the pairs do not
-        depend on the order of `add`. To be called once: it renumbers the index in place.
+        order: int64 [documents], the numbers of the documents to compare, preferred ones first. The pairs do
+        not depend on the order of `add`. Call this only once: it renumbers the index in place.
         """
         all_probes = np.frombuffer(self._probes, np.uint64).reshape(-1, SMALLEST)
         limits = np.frombuffer(self._limits, np.uint64)[order]
@@ -75,7 +77,8 @@ class SketchIndex:
             probes = all_probes[order[start : start + _AT_A_TIME]]
             in_every_sketch = np.count_nonzero(probes < THRESHOLD, axis=1)
             row, partner, n_shared = _partners(probes, entries, start)
-            # First by the hashes that every partner's sketch would show, then by those that this one's would.
+            # A cheap test first: count only the probes that any sketch would have. Then count those that this
+            # partner's sketch would have.
             enough = n_shared >= np.floor(WORTHWHILE * in_every_sketch[row])
             row, partner, n_shared = row[enough], partner[enough], n_shared[enough]
             shown = np.count_nonzero(probes[row] <= limits[partner, None], axis=1)
@@ -83,7 +86,7 @@ class SketchIndex:
             yield np.sort(np.stack((row + start, partner), axis=1)[enough], axis=1)
 
     def _renumbered(self, order: np.ndarray) -> np.ndarray:
-        """The entries, ascending, with positions in `order` for numbers; without those of other documents."""
+        """The entries of the documents in `order`, ascending, with positions in `order` as numbers."""
         position = np.full(len(self), _NONE)
         position[order] = np.arange(len(order), dtype=np.uint64)
         entries = np.frombuffer(self._entries, np.uint64)
@@ -98,7 +101,10 @@ class SketchIndex:
 def _partners(
     probes: np.ndarray, entries: np.ndarray, start: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For documents from position `start` on: (row of `probes`, another's position, hashes shared)."""
+    """(row of `probes`, position of another document, number of hashes they share), each int64 [pairs].
+
+    probes: uint64 [documents, SMALLEST] of the documents from position `start` on.
+    """
     row, column = np.nonzero(probes != _NONE)
     keys = probes[row, column] << _NUMBER_BITS
     first = np.searchsorted(entries, keys)

@@ -1,4 +1,4 @@
-"""Which of many passages an n-gram stands in: sorted arrays, searched for a whole text at a time."""
+"""Which of many passages contain an n-gram: sorted arrays, searched with all n-grams of a text at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,19 +7,20 @@ import numpy as np
 
 from preprocess.dedup.ngrams import expand_ranges
 
-_MOST_FILTER_BITS = 26  # of hash: 64 MB
+_MOST_FILTER_BITS = 26  # bits of the hash; a table of 2^26 bytes is 64 MB
 
 
 class NgramIndex:
     """An entry for each n-gram of each passage.
 
-    hashes: uint64 [entries], ascending. passages: int32 [entries], whose n-gram it is. sizes: int64
-    [passages].
+    hashes: uint64 [entries], ascending. passages: int32 [entries], the passage that the n-gram is from.
+    sizes: int64 [passages], number of n-grams.
     """
 
     def __init__(self, hashes: np.ndarray, passages: np.ndarray, sizes: np.ndarray) -> None:
         self.hashes, self.passages, self.sizes = hashes, passages, sizes
-        # Most n-grams of a text stand in no passage: a look by their lower bits spares 15 of 16 the search.
+        # Most n-grams of a text are in no passage. A table of the hashes' low bits excludes 15 of 16 of them
+        # without a search.
         bits = min(_MOST_FILTER_BITS, max(10, (16 * len(hashes)).bit_length()))
         self._mask = np.uint64((1 << bits) - 1)
         self._filter = np.zeros(1 << bits, np.bool_)
@@ -41,13 +42,13 @@ class NgramIndex:
 
     @classmethod
     def load(cls, folder: Path) -> "NgramIndex":
-        """The index in `folder`, shared between the processes that load it."""
+        """Map the index in `folder` into memory; processes that load it share the memory."""
         return cls(
             *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("hashes", "passages", "sizes"))
         )
 
     def find(self, hashes: np.ndarray) -> np.ndarray:
-        """Entries whose n-grams are among `hashes`, a set: int64 [found], their places in the arrays."""
+        """Positions of the entries whose n-grams are in `hashes` (uint64, distinct): int64 [found]."""
         hashes = hashes[self._filter[hashes & self._mask]]
         first = np.searchsorted(self.hashes, hashes)
         return expand_ranges(first, np.searchsorted(self.hashes, hashes, side="right"))[0]

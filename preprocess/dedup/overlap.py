@@ -1,7 +1,7 @@
-"""How much of each validation paper stands in training papers, by n-grams of 8 words.
+"""How much of each validation paper is in training papers, by n-grams of 8 words.
 
-The n-grams of all validation papers are held at once (12 bytes each, shared between the workers): 160 bytes a
-paper of the corpus where 0.2 % are validation.
+An index holds the n-grams of all validation papers in memory that the workers share: 12 bytes each, which
+makes 160 bytes per paper of the corpus if 0.2 % of the papers are validation.
 """
 
 import shutil
@@ -19,21 +19,22 @@ from preprocess.pipeline.shard import read_rows
 from preprocess.pipeline.stage import Unit, progress, run_tasks
 
 NGRAM_WORDS = 8
-MAX_SHARE = 0.5  # of a validation paper's n-grams that may stand in training
-# A paper that holds less than this of a validation paper shares phrases with it, and is not dropped for that.
-MIN_PART = 0.02
+MAX_SHARE = 0.5  # of a validation paper's n-grams that may be in training papers
+# A training paper with a smaller share of a validation paper's n-grams only has common phrases from it and is
+# not dropped for them.
+MIN_OVERLAP = 0.02
 
 
-class Part(NamedTuple):
-    """What one training paper holds of one validation paper."""
+class Overlap(NamedTuple):
+    """What one training paper has in common with one validation paper."""
 
-    paper: str
-    validation: int  # its place in the index
-    entries: np.ndarray
+    paper: str  # id of the training paper
+    validation: int  # passage of the index that is the validation paper
+    entries: np.ndarray  # int64 [common n-grams], entries of the index
 
 
 class Verdict(NamedTuple):
-    """Why a paper is left out."""
+    """Why a paper is dropped: reason and detail of its ledger row."""
 
     reason: str
     detail: str
@@ -42,10 +43,10 @@ class Verdict(NamedTuple):
 def find_overlaps(
     units: Sequence[Unit], validation: set[str], left_out: set[str], scratch: Path, workers: int
 ) -> dict[str, Verdict]:
-    """The papers to drop, by id, so that at most MAX_SHARE of each validation paper stands in training.
+    """The papers to drop, by id, so that at most MAX_SHARE of each validation paper is in training papers.
 
-    Training are all documents of `units` that are neither in `validation` nor `left_out`. `scratch` is a
-    folder that is made, and removed at the end.
+    Training papers are all documents of `units` except those in `validation` and `left_out`. `scratch`: a
+    folder for the index; it is created here and removed at the end.
     """
     ngrams: dict[str, np.ndarray] = {}
     with progress("validation papers", units) as bar:
@@ -55,36 +56,37 @@ def find_overlaps(
     ids = sorted(ngrams)
     index = NgramIndex.of_sets([ngrams.pop(paper_id) for paper_id in ids])
     in_phrases = np.zeros(len(index.hashes), np.bool_)
-    parts: list[Part] = []
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left
+    overlaps: list[Overlap] = []
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a killed process
     index.save(scratch)
     _load.cache_clear()
     try:
         tasks = [(unit, validation | left_out, scratch) for unit in units]
         with progress("training papers", units) as bar:
-            for unit, bits, some in run_tasks(_parts_of, tasks, workers):
+            for unit, bits, some in run_tasks(_overlaps_of, tasks, workers):
                 in_phrases |= np.unpackbits(bits, count=len(in_phrases)).view(np.bool_)
-                parts += some
+                overlaps += some
                 bar.update(unit.n_bytes)
     finally:
         shutil.rmtree(scratch)
-    return judge(ids, index, in_phrases, parts)
+    return judge(ids, index, in_phrases, overlaps)
 
 
 def judge(
-    ids: Sequence[str], index: NgramIndex, in_phrases: np.ndarray, parts: Iterable[Part]
+    ids: Sequence[str], index: NgramIndex, in_phrases: np.ndarray, overlaps: Iterable[Overlap]
 ) -> dict[str, Verdict]:
-    """`find_overlaps` from what was found: bool [entries] of the index that stand in phrases, and parts.
+    """The papers to drop, from the overlaps and `in_phrases`, bool [entries]: the n-grams of common phrases.
 
-    For each validation paper, papers with small parts of it are admitted first; one that would bring more
-    than MAX_SHARE of it into training is dropped (`val_duplicate`). A validation paper of which phrases alone
-    are more than that is dropped itself (`val_contained`).
+    `ids`: the validation papers in the order of the index. For each of them, training papers are admitted in
+    the order of their overlap, smallest first; one that would bring more than MAX_SHARE of the validation
+    paper into training is dropped (`val_duplicate`). If common phrases alone are more than MAX_SHARE, the
+    validation paper itself is dropped (`val_contained`).
     """
-    held = in_phrases.copy()
+    held = in_phrases.copy()  # n-grams that are in training papers so far
     n_held = np.bincount(index.passages[held], minlength=len(ids))
-    parts_of: defaultdict[int, list[Part]] = defaultdict(list)
-    for part in parts:
-        parts_of[part.validation].append(part)
+    overlaps_with: defaultdict[int, list[Overlap]] = defaultdict(list)
+    for overlap in overlaps:
+        overlaps_with[overlap.validation].append(overlap)
     verdicts: dict[str, Verdict] = {}
     for number, paper_id in enumerate(ids):
         most = MAX_SHARE * index.sizes[number]
@@ -94,13 +96,14 @@ def judge(
                 "val_contained", f"{share:.3f} of its {NGRAM_WORDS}-word n-grams are common in training"
             )
             continue
-        for part in sorted(parts_of[number], key=lambda part: (len(part.entries), part.paper)):
-            if part.paper in verdicts:
+        smallest_first = sorted(overlaps_with[number], key=lambda some: (len(some.entries), some.paper))
+        for overlap in smallest_first:
+            if overlap.paper in verdicts:
                 continue
-            new = part.entries[~held[part.entries]]
+            new = overlap.entries[~held[overlap.entries]]
             if n_held[number] + len(new) > most:
-                share = len(part.entries) / index.sizes[number]
-                verdicts[part.paper] = Verdict(
+                share = len(overlap.entries) / index.sizes[number]
+                verdicts[overlap.paper] = Verdict(
                     "val_duplicate", f"{paper_id}: holds {share:.3f} of its {NGRAM_WORDS}-word n-grams"
                 )
             else:
@@ -116,24 +119,24 @@ def _ngrams_of(unit: Unit, validation: set[str]) -> tuple[Unit, dict[str, np.nda
     }
 
 
-def _parts_of(unit: Unit, left_out: set[str], folder: Path) -> tuple[Unit, np.ndarray, list[Part]]:
-    """(shard, bits of the entries that stand in phrases, parts) of a shard's training papers."""
+def _overlaps_of(unit: Unit, left_out: set[str], folder: Path) -> tuple[Unit, np.ndarray, list[Overlap]]:
+    """(unit, packed bits of the entries in common phrases, overlaps) of a shard's training papers."""
     index = _load(folder)
     in_phrases = np.zeros(len(index.hashes), np.bool_)
-    parts: list[Part] = []
+    overlaps: list[Overlap] = []
     for row in read_rows(unit.inputs[0], ("id", "text")):
         if row["id"] in left_out:
             continue
         entries = index.find(distinct_ngrams(row["text"], NGRAM_WORDS))
         passages = index.passages[entries]
-        is_phrase = np.bincount(passages, minlength=len(index.sizes)) < MIN_PART * index.sizes
+        is_phrase = np.bincount(passages, minlength=len(index.sizes)) < MIN_OVERLAP * index.sizes
         in_phrases[entries[is_phrase[passages]]] = True
-        parts += [
-            Part(row["id"], int(number), entries[passages == number])
+        overlaps += [
+            Overlap(row["id"], int(number), entries[passages == number])
             for number in np.unique(passages)
             if not is_phrase[number]
         ]
-    return unit, np.packbits(in_phrases), parts
+    return unit, np.packbits(in_phrases), overlaps
 
 
 @lru_cache(maxsize=1)

@@ -1,12 +1,12 @@
-"""What the pure functions of this package return when they do not return text."""
+"""The result of a function that drops a document instead of returning its text."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A document that ends here, and why."""
+    """Why a document is dropped, for its row in the ledger."""
 
-    reason: str  # snake_case, as in the ledger
+    reason: str  # in snake_case
     detail: str = ""
-    bytes_in: int = 0  # of the document as far as it was read
+    bytes_in: int = 0  # size of the document, as far as it was read

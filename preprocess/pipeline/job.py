@@ -1,7 +1,8 @@
-"""Command line and configuration of a stage: which corpus, where it lies, which share of it.
+"""Command line and configuration of a stage: which corpus, in which folder, which share of its shards.
 
 The recipe of the corpus `main` is configs/corpus.yaml; a variant in configs/corpora/ changes some of its
-keys. A stage whose recipe (its own and all before it) is the base variant's is not computed again.
+keys. As long as the recipes of a stage and of all stages before it are those of the base variant, the variant
+uses the base's files and the stage does not run again.
 """
 
 import argparse
@@ -28,23 +29,23 @@ from configs.stages import CORPUS_STAGES, stage_before
 
 @dataclass(frozen=True)
 class Job:
-    """One call of a stage's script: where things lie, which share of the shards, with how many processes."""
+    """One call of a stage's script, from its command line."""
 
     stage: str
-    data: Path
+    data: Path  # data root
     variant: str
     scale: str
-    src: Path
-    metadata: Path
-    shard: tuple[int, int]
-    workers: int
+    src: Path  # folder of the tars and their manifest
+    metadata: Path  # metadata snapshot
+    shard: tuple[int, int]  # (i, n): every n-th shard from the i-th on
+    workers: int  # processes
     recipes: tuple[
         tuple[str, dict[str, Any]], ...
     ]  # (variant, merged corpus recipe), from it to its last base
     overrides: dict[str, Any]
 
     def folder(self, kind: str, stage: str) -> Path:
-        """`$DATA/<kind>/<variant>/<stage>`, the base variant's where the recipes do not differ."""
+        """`$DATA/<kind>/<variant>/<stage>`, of the base variant if the recipes up to `stage` are equal."""
         upto = CORPUS_STAGES[: CORPUS_STAGES.index(stage) + 1]
         home, recipe = self.recipes[0]
         for base, base_recipe in self.recipes[1:]:
@@ -58,12 +59,12 @@ class Job:
         return self.folder("corpus", stage)
 
     def bases(self) -> Iterator["Job"]:
-        """This call for each variant that its own is based on, the nearest first and `main` last."""
+        """The same call for each variant that this one is based on, the direct base first and `main` last."""
         for i, (name, _) in enumerate(self.recipes[1:], 1):
             yield replace(self, variant=name, recipes=self.recipes[i:])
 
     def documents(self) -> Path:
-        """Folder of the document shards that this stage takes in."""
+        """Folder of the document shards that this stage reads."""
         return self.corpus(stage_before(self.stage))
 
     def ledger(self, stage: str) -> Path:
@@ -71,10 +72,10 @@ class Job:
         return self.folder("ledger", stage)
 
     def lock(self, *parts: str) -> FileLock:
-        """The right to write what this call makes. Raises UserError where another process holds it.
+        """Lock the files that this call writes. Raises UserError if another process holds the lock.
 
-        `parts`: what else tells apart two calls of the stage, such as the name of a tokenizer. Tasks of an
-        array that take different shares do not exclude each other.
+        `parts`: what else distinguishes two calls of the stage, such as the name of a tokenizer. Tasks of an
+        array take different shares, so each of them has a lock of its own.
         """
         corpus = self.ledger(self.stage).parent.name if self.stage in CORPUS_STAGES else self.variant
         share = () if self.shard[1] == 1 else (f"{self.shard[0]}of{self.shard[1]}",)
@@ -84,13 +85,13 @@ class Job:
         )
 
     def config(self, model: type[ConfigT]) -> ConfigT:
-        """This stage's section of the corpus recipe, with the command line's `key=value` on top."""
+        """This stage's section of the recipe, overridden by `key=value` arguments. Raises UserError."""
         section = merge(self.recipes[0][1].get(self.stage, {}), self.overrides)
         return validate(model, section, f"{self.stage} in the recipe of corpus {self.variant!r}")
 
 
 def arguments(doc: str, stage: str, config: type[Config]) -> argparse.ArgumentParser:
-    """The options that all stages have; `doc` is the script's docstring, `config` its section's model."""
+    """The parser of the options that all stages share. `doc`: the script's docstring, shown by --help."""
     keys = "\n".join(f"  {name}={field.default}" for name, field in config.model_fields.items())
     parser = argparse.ArgumentParser(
         prog=f"preprocess/{stage}.py",
@@ -101,17 +102,17 @@ def arguments(doc: str, stage: str, config: type[Config]) -> argparse.ArgumentPa
     parser.add_argument("--config", type=Path, default=CONFIGS / "corpus.yaml", help="recipe of corpus main")
     parser.add_argument("--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/SCALE)")
     parser.add_argument("--variant", default="main", help="a recipe in configs/corpora/ (default: main)")
-    parser.add_argument("--scale", default="full", help="full, mini or demo: default data root, vocabulary")
+    parser.add_argument("--scale", default="full", help="full, mini or demo: sets data root and vocabulary")
     parser.add_argument("--src", type=Path, help="folder of tars and manifest (default: DATA/raw/src)")
     parser.add_argument("--metadata", type=Path, help="metadata snapshot (default: DATA/raw/metadata.json)")
-    parser.add_argument("--shard", default=_slurm_shard(), help="i/n: take every n-th shard from the i-th")
+    parser.add_argument("--shard", default=_slurm_shard(), help="i/n: take every n-th shard from the i-th on")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="over this stage's configuration")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides a key of this stage")
     return parser
 
 
 def parse(parser: argparse.ArgumentParser, stage: str) -> Job:
-    """The `Job` that the command line asks for."""
+    """The `Job` that the command line describes. Raises UserError if an argument or a recipe is invalid."""
     args = parser.parse_args()
     data = args.data or default_data_root(args.scale)
     if args.workers < 1:
@@ -131,7 +132,7 @@ def parse(parser: argparse.ArgumentParser, stage: str) -> Job:
 
 
 def _slurm_shard() -> str:
-    """`--shard` of a Slurm array task. `_MIN` makes arrays that start at 1 work too."""
+    """The default of `--shard`: this task's share of a Slurm array, which may start at any number."""
     if "SLURM_ARRAY_TASK_ID" not in os.environ:
         return "0/1"
     first = int(os.environ.get("SLURM_ARRAY_TASK_MIN", "0"))
@@ -146,7 +147,7 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 
 def _recipes(main: Path, variant: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(name, merged recipe) of `variant` and then of each variant that it is based on, `main` last."""
+    """(name, merged recipe) of `variant`, then of each variant that it is based on, `main` last."""
     chain: list[tuple[str, dict[str, Any]]] = []
     name, path = variant, main
     while name != "main":
@@ -167,6 +168,7 @@ def _recipes(main: Path, variant: str) -> Iterator[tuple[str, dict[str, Any]]]:
         unknown = sorted(set(recipe) - set(CORPUS_STAGES))
         if unknown:
             raise UserError(
-                f"recipe of corpus {name!r}: no stage is called {unknown[0]!r}; {', '.join(CORPUS_STAGES)}"
+                f"recipe of corpus {name!r}: no stage is called {unknown[0]!r}; the stages are: "
+                f"{', '.join(CORPUS_STAGES)}"
             )
     return reversed(merged)

@@ -1,7 +1,8 @@
 """The ledger: one row for each document that entered a stage, and the laws that its rows obey.
 
-Documents in = kept + dropped by reason. Bytes in = bytes of the kept ones + bytes of the dropped ones + bytes
-removed from the kept ones, where the removals are counted by the code that removes.
+Documents: number in = number kept + number dropped, summed over the reasons.
+Bytes: bytes in = bytes of kept documents as written + bytes of dropped documents + bytes removed from kept
+documents. The code that removes bytes counts them; they are not computed as a difference.
 """
 
 import json
@@ -19,16 +20,18 @@ from preprocess.pipeline.shard import ParquetShard
 
 
 class Documents:
-    """What became of each document of one shard: the kept rows, and a ledger row for every one of them."""
+    """Collects a shard's documents: a row of the shard for each that stays, a ledger row for every one."""
 
     def __init__(self, kept: ParquetShard, ledger: ParquetShard, source_tar: str) -> None:
         self._kept, self._ledger, self._source_tar = kept, ledger, source_tar
         self._ids: set[str] = set()
-        self._balance = 0
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()  # documents by reason, "kept" among them
 
     def keep(self, row: dict[str, Any], bytes_in: int, bytes_out: int, removed: Mapping[str, int]) -> None:
-        """Keep a document. `removed`: bytes by cause, signed, counted where they were removed."""
+        """Keep a document. `removed`: bytes by cause, negative for bytes that were added.
+
+        Raises LawBroken if the id was seen before or bytes_in != bytes_out + removed.
+        """
         causes = {cause: n for cause, n in sorted(removed.items()) if n}
         self._book(
             row["id"],
@@ -42,21 +45,21 @@ class Documents:
         self._kept.append(row)
 
     def drop(self, paper_id: str, reason: str, bytes_in: int, detail: str = "") -> None:
-        """Drop a document for a named reason."""
+        """Drop a document for a named reason. Raises LawBroken if the id was seen before."""
         self._book(paper_id, "dropped", reason, bytes_in, 0, 0, detail)
 
     def note(self, key: str, value: str) -> None:
-        """Put a value into the footer of the ledger's shard."""
+        """Write a value to the footer of the ledger's shard."""
         self._ledger.notes[key] = value
 
     def _book(
         self, paper_id: str, outcome: str, reason: str, n_in: int, n_out: int, n_removed: int, detail: str
     ) -> None:
         if paper_id in self._ids:
-            raise LawBroken(f"{self._ledger.path}: {paper_id} was judged twice")
+            raise LawBroken(f"{self._ledger.path}: {paper_id} has two rows")
         if outcome == "kept" and n_in != n_out + n_removed:
             raise LawBroken(
-                f"{self._ledger.path}: {paper_id}: {n_in} bytes in, {n_out} out, removed {detail}"
+                f"{self._ledger.path}: {paper_id}: {n_in} bytes in, {n_out} out, removed {detail or 'none'}"
             )
         self._ids.add(paper_id)
         self.counts[reason or outcome] += 1
@@ -79,10 +82,9 @@ def _compact(value: Mapping[str, int]) -> str:
 
 
 def check_laws(folder: Path, names: Iterable[str]) -> Counter[str]:
-    """Documents by outcome over the ledger shards `names` of a stage. Raises LawBroken where a law fails.
+    """Documents by reason ("kept" among them) in the ledger shards `names` of a stage.
 
-    The laws: documents in = kept + dropped by reason; bytes in = bytes of the kept ones + bytes of the
-    dropped ones + bytes removed from the kept ones.
+    Raises LawBroken if one of the laws at the top of this module does not hold.
     """
     counts: Counter[str] = Counter()
     for name in names:
@@ -91,7 +93,7 @@ def check_laws(folder: Path, names: Iterable[str]) -> Counter[str]:
         total = {c: pc.sum(table[c]).as_py() or 0 for c in ("bytes_in", "bytes_out", "bytes_removed")}
         dropped = pc.sum(table.filter(pc.invert(kept))["bytes_in"]).as_py() or 0
         if total["bytes_in"] != total["bytes_out"] + dropped + total["bytes_removed"]:
-            raise LawBroken(f"{folder / name}: bytes in {total}, bytes of the dropped {dropped}")
+            raise LawBroken(f"{folder / name}: bytes do not add up: {total}, of dropped documents {dropped}")
         for entry in table["reason"].value_counts().to_pylist():
             counts[entry["values"] or "kept"] += entry["counts"]
         if sum(entry["counts"] for entry in table["reason"].value_counts().to_pylist()) != table.num_rows:

@@ -1,8 +1,8 @@
-"""Parquet shards: whole or absent, with a footer that says what they were made from.
+"""Parquet shards: a file is complete or it does not exist, and its footer says what it was made from.
 
 `input_hash` covers the content of the inputs, the configuration and the stage's own source; `content_hash`
-covers the rows. A stage compares the first to know whether to work, and puts the second of its inputs
-into its own: work that changed nothing is not passed on.
+covers the rows. A stage makes a shard again if its `input_hash` changes. The inputs enter that hash by their
+`content_hash`, so a stage that runs again and writes the same rows does not cause the next stages to run.
 """
 
 import ast
@@ -22,15 +22,15 @@ from configs.loader import UserError
 
 PREPROCESS = Path(__file__).resolve().parents[1]
 MACHINERY = {f"pipeline/{name}.py" for name in ("job", "ledger", "schema", "shard", "stage")}
-ABANDONED_S = 86_400  # no shard takes a day to write
-ROW_GROUP_BYTES = 16 << 20  # of text: bounds a worker's memory, whatever the size of the tar
+ABANDONED_S = 86_400  # after this long without a write a temporary file is left over: no shard takes a day
+ROW_GROUP_BYTES = 16 << 20  # of text; limits a worker's memory, whatever the size of the tar
 
 
 def code_hash(script: str) -> str:
-    """Hash of a script of `preprocess/` and of every module below `preprocess/` that decides its rows.
+    """Hash of a stage's script and of every module of `preprocess/` that it imports, directly or indirectly.
 
-    `script`: its file name ("extract_latex.py"). Imports are followed from module to module. MACHINERY runs a
-    stage and decides nothing in its rows, so it is left out: changing it makes no shard again.
+    `script`: its file name ("extract_latex.py"). The modules in MACHINERY run a stage but do not affect its
+    rows. They are left out, so that no shard is made again when they change.
     """
     digest = xxhash.xxh3_128()
     for module in sorted(imported_modules(script)):
@@ -39,7 +39,7 @@ def code_hash(script: str) -> str:
 
 
 def imported_modules(script: str) -> set[str]:
-    """The script and the modules of `preprocess/` that it needs, as paths below `preprocess/`."""
+    """The script and the modules that `code_hash` covers, as paths below `preprocess/`."""
     found: set[str] = set()
     waiting = [script]
     while waiting:
@@ -60,7 +60,7 @@ def imported_modules(script: str) -> set[str]:
 
 
 def footer(path: Path, key: str) -> str | None:
-    """A value in a shard's footer, None where there is no readable shard."""
+    """A value in a shard's footer, None if the shard is missing, unreadable or has no such value."""
     try:
         metadata = pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowInvalid):
@@ -70,7 +70,7 @@ def footer(path: Path, key: str) -> str | None:
 
 
 def content_hash(path: Path) -> str:
-    """Hash of a shard's rows, from its footer. Raises UserError where the shard is missing or damaged."""
+    """Hash of a shard's rows, from its footer. Raises UserError if the shard is missing or damaged."""
     value = footer(path, "content_hash")
     if value is None:
         raise _damaged(path)
@@ -82,7 +82,7 @@ def _damaged(path: Path) -> UserError:
 
 
 def n_rows(path: Path) -> int:
-    """Rows of a shard, from its footer. Raises UserError where the shard is damaged."""
+    """Number of rows, from a shard's footer. Raises UserError if the shard is missing or damaged."""
     try:
         return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowInvalid):
@@ -90,7 +90,7 @@ def n_rows(path: Path) -> int:
 
 
 def shards(folder: Path) -> list[Path]:
-    """The finished shards of a stage, by name. Raises UserError where the stage has not run."""
+    """The finished shards of a stage, sorted by name. Raises UserError if there are none."""
     found = sorted(folder.glob("*.parquet"))
     if not found:
         raise UserError(
@@ -100,17 +100,17 @@ def shards(folder: Path) -> list[Path]:
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of a shard, a row group in memory at a time."""
+    """The rows of a shard (all columns, or those given); holds one row group in memory at a time."""
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=256, columns=list(columns) if columns else None):
             yield from batch.to_pylist()
 
 
 def temporary_beside(path: Path) -> Path:
-    """The name under which this process writes `path` before it renames it; clears away what dead ones left.
+    """The name under which this process writes `path` before it renames it.
 
-    Another process that writes the same file keeps its own: one of this host that lives, and one of another
-    host unless it has not written for ABANDONED_S.
+    Deletes such files that dead processes left. Those of living processes stay: a process on this host is
+    asked for by its number, one on another host counts as dead after ABANDONED_S without a write.
     """
     host = os.uname().nodename
     for other in path.parent.glob(f".{path.name}.*.tmp"):
@@ -136,9 +136,9 @@ def _is_alive(pid: int) -> bool:
 
 
 class ParquetShard:
-    """Writes rows to `path` through a temporary name; the footer tells what they were made from.
+    """Writes rows to a temporary file and renames it to `path` if the block ends without an exception.
 
-    Use as a context manager: the name appears when the block ends without an exception.
+    Use as a context manager. The footer holds `input_hash`, `content_hash` and the `notes`.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, input_hash: str) -> None:
@@ -152,7 +152,7 @@ class ParquetShard:
         self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd", compression_level=3)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add a row; rows go to disk in groups of about ROW_GROUP_BYTES."""
+        """Add a row. Rows are written in groups of about ROW_GROUP_BYTES."""
         self._rows.append(row)
         self._bytes += 64 + sum(len(value) for value in row.values() if isinstance(value, str))
         if self._bytes >= ROW_GROUP_BYTES:

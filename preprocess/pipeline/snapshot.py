@@ -1,6 +1,7 @@
-"""arXiv's metadata snapshot: one JSON object a line, of any size; it is streamed, never loaded.
+"""arXiv's metadata snapshot: one JSON object per line. It is streamed, so it may be larger than memory.
 
-`check_snapshot` looks at both ends of the file, which takes no time; `months` divides the lines by month.
+`check_snapshot` reads only the two ends of the file, which takes milliseconds; `months` groups the lines by
+month.
 """
 
 import json
@@ -18,17 +19,20 @@ from configs.loader import UserError
 from preprocess.pipeline.identifiers import month_of
 from preprocess.pipeline.stage import Unit
 
-UNREADABLE = "unreadable"  # shard of the lines without a valid id
-MAX_LINE_BYTES = 1 << 20  # arXiv's longest lines have some 100 kB: long lists of authors
+UNREADABLE = "unreadable"  # name of the shard of the lines without a valid id
+MAX_LINE_BYTES = 1 << 20  # arXiv's longest lines, with thousands of authors, have about 100 kB
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK": "unzip", b"\xfd7": "unxz", b"\x28\xb5": "unzstd"}
 _ID = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
 
 
 def check_snapshot(path: Path) -> None:
-    """Raises UserError where `path` is not the snapshot, or not all of it, as far as its two ends tell."""
+    """Check the beginning and the end of the file.
+
+    Raises UserError if the file is missing, empty, compressed, cut off or not one JSON object per line.
+    """
     if not path.is_file():
         raise UserError(
-            f"{path}: no such file; METADATA= names arXiv's metadata snapshot "
+            f"{path}: no such file; set METADATA= to arXiv's metadata snapshot "
             "(arxiv-metadata-oai-snapshot.json), see README, 'Real arXiv data'"
         )
     n_bytes = path.stat().st_size
@@ -44,20 +48,21 @@ def check_snapshot(path: Path) -> None:
         raise UserError(f"{path}: is compressed; {unpack} it first")
     if first.lstrip().startswith(b"["):
         raise UserError(
-            f"{path}: is one JSON array; one JSON object a line is expected, as arXiv publishes it: "
-            f"jq -c '.[]' {path.name} > lines.json, then METADATA=lines.json"
+            f"{path}: is one JSON array; one JSON object per line is expected, as arXiv publishes it. Run "
+            f"jq -c '.[]' {path.name} > lines.json and set METADATA=lines.json"
         )
     if len(first) < MAX_LINE_BYTES and not _is_object(first):
         raise UserError(
-            f"{path}: its first line is no JSON object ({first[:60].decode('utf-8', 'replace')!r}); arXiv's "
-            "snapshot holds one object a line"
+            f"{path}: its first line is not a JSON object ({first[:60].decode('utf-8', 'replace')!r}); "
+            "arXiv's snapshot holds one object per line"
         )
     last = end.rsplit(b"\n", 1)[-1]
-    # A malformed line that has its line end was written so, and gets a row in the ledger like any other.
+    # Only a last line without a line end shows that the file is cut off. Other malformed lines get a ledger
+    # row.
     if last and not last.isspace() and len(last) < MAX_LINE_BYTES and not _is_object(last):
         raise UserError(
-            f"{path}: ends in the middle of a line, after {n_bytes:,} bytes: the file is cut off; fetch it "
-            f"again, or delete the last line to use what is there (sed -i '$d' {path.name})"
+            f"{path}: the file is cut off: it ends in the middle of a line, after {n_bytes:,} bytes. Fetch "
+            f"it again, or delete the last line to use the rest (sed -i '$d' {path.name})"
         )
 
 
@@ -70,15 +75,15 @@ def _is_object(line: bytes) -> bool:
 
 @dataclass
 class _Month:
-    offsets: "array[int]" = field(default_factory=lambda: array("q"))  # of each line in the snapshot
+    offsets: "array[int]" = field(default_factory=lambda: array("q"))  # first byte of each line
     digest: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
     n_bytes: int = 0
 
 
 def months(snapshot: Path) -> Iterator[Unit]:
-    """A unit of work for each month in the snapshot, holding where its lines begin (8 bytes a paper).
+    """A unit of work for each month of the snapshot. `work`: (snapshot, offset of each line, 8 bytes each).
 
-    Raises UserError where no line holds an arXiv id.
+    Raises UserError if no line holds an arXiv id.
     """
     found: defaultdict[str, _Month] = defaultdict(_Month)
     offset = 0
@@ -96,6 +101,8 @@ def months(snapshot: Path) -> Iterator[Unit]:
             offset += len(line)
             bar.update(len(line))
     if set(found) == {UNREADABLE}:
-        raise UserError(f"{snapshot}: no line holds an arXiv id; is this the metadata snapshot (JSON lines)?")
+        raise UserError(
+            f"{snapshot}: no line holds an arXiv id; set METADATA= to arXiv's metadata snapshot (JSON lines)"
+        )
     for name, month in found.items():
         yield Unit(name, (), month.digest.hexdigest(), month.n_bytes, work=(snapshot, month.offsets))

@@ -1,8 +1,8 @@
-"""Running a stage: from shards that stand, the shards that are missing.
+"""Running a stage: make the shards that are missing or out of date.
 
-A stage reads one shard and writes one shard of documents and one of the ledger, both named after the input
-tar. Shards are independent, so output depends neither on the number of processes nor on how a Slurm array
-divides them. A killed run leaves only whole shards; the next run makes the rest.
+For each input shard a stage writes one shard of documents and one of the ledger, both named after the input
+tar. Shards do not depend on each other, so the output depends neither on the number of processes nor on how
+a Slurm array divides the shards. A killed run leaves only complete shards; the next run makes the rest.
 """
 
 import json
@@ -39,24 +39,24 @@ class NothingKept(UserError):
 
 @dataclass(frozen=True)
 class Unit:
-    """One shard of work. `inputs` and `fingerprint` decide whether it is done again."""
+    """One shard of work. A change to `inputs` or `fingerprint` makes the shard be made again."""
 
     name: str
-    inputs: tuple[Path, ...] = ()  # Parquet shards; their rows count
-    fingerprint: str = ""  # of whatever else the output depends on
-    n_bytes: int = 0  # for the progress bar
-    newer_than: Path | None = None  # a raw file: done again when it is newer than the shard
-    work: Any = field(default=None, compare=False)  # what `process` needs to know besides
+    inputs: tuple[Path, ...] = ()  # Parquet shards; a change to their rows counts
+    fingerprint: str = ""  # of everything else that the output depends on
+    n_bytes: int = 0  # for the progress bar and the order of the work
+    newer_than: Path | None = None  # a raw file; the shard is made again if this file is newer
+    work: Any = field(default=None, compare=False)  # further arguments for `process`
 
 
 def units_of(folder: Path) -> list[Unit]:
-    """A unit for each finished shard of the stage before."""
+    """A unit for each shard in `folder`, the stage before's output. Raises UserError if there is none."""
     return [Unit(path.stem, (path,), n_bytes=path.stat().st_size) for path in shards(folder)]
 
 
 @dataclass(frozen=True)
 class ShardStage(Generic[ConfigT]):
-    """How a stage turns one unit into one shard. All of it is pickled to worker processes."""
+    """How a stage turns one unit into one shard. Worker processes receive it pickled."""
 
     name: str
     schema: pa.Schema
@@ -65,16 +65,17 @@ class ShardStage(Generic[ConfigT]):
 
 
 def run(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> None:
-    """Make the missing shards among this task's share of `units`, then check the laws on it.
+    """Make the missing shards in this task's share of `units`, then check the ledger's laws on the share.
 
-    Raises UserError where another process does the same, LawBroken where documents were lost.
+    Raises UserError if another process does the same work, NothingKept if every document was dropped,
+    LawBroken if documents or bytes were lost.
     """
     with job.lock():
         make_shards(stage, job, config, units)
 
 
 def make_shards(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> None:
-    """`run` for a caller that holds the job's lock."""
+    """As `run`, for a caller that already holds the job's lock."""
     out, ledger = job.corpus(stage.name), job.ledger(stage.name)
     _refuse_strays(out, units)
     if all(unit.inputs for unit in units) and not any(n_rows(path) for unit in units for path in unit.inputs):
@@ -100,7 +101,7 @@ def make_shards(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Se
         f"{stage.name}: {kept + counts.total():,} documents in, {kept:,} kept"
         + (f"; dropped: {reasons}" if reasons else "")
     )
-    # A task of an array may well keep nothing; the next stage looks at all shards.
+    # One task of an array may well keep nothing. The next stage sees all shards and complains if need be.
     if not kept and count == 1:
         raise NothingKept(
             f"{stage.name} kept none of {counts.total():,} documents ({reasons or 'none came in'}), so there "
@@ -110,7 +111,7 @@ def make_shards(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Se
 
 
 def progress(what: str, units: Sequence[Unit]) -> "tqdm[Any]":
-    """A progress bar over the bytes of `units`; a job's log gets a line every 10 s."""
+    """A progress bar over the bytes of `units`; without a terminal it prints a line every 10 s."""
     return tqdm(
         total=sum(unit.n_bytes for unit in units),
         unit="B",
@@ -125,13 +126,13 @@ def progress(what: str, units: Sequence[Unit]) -> "tqdm[Any]":
 
 
 def require_one_task(job: Job) -> None:
-    """Raises UserError where a corpus-wide stage was given a share of the shards."""
+    """Raise UserError if a corpus-wide stage was started for a share of the shards."""
     if job.shard[1] != 1:
         raise UserError(f"{job.stage} looks at the whole corpus: run it as one task, without --shard")
 
 
 def is_corpus_done(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> bool:
-    """Whether a corpus-wide stage has finished with just these inputs. Raises UserError in an array task."""
+    """Whether a corpus-wide stage has finished with these very inputs. Raises UserError in an array task."""
     require_one_task(job)
     done = job.ledger(stage.name) / DONE
     if not done.is_file() or json.loads(done.read_text()) != _corpus_hashes(stage, config, units):
@@ -146,12 +147,12 @@ def is_corpus_done(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units:
 def finish_corpus(
     stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit], decisions: Mapping[str, Any]
 ) -> None:
-    """Write the shards of a corpus-wide stage from what was decided for each, then `_DONE.json`.
+    """Write the shards of a corpus-wide stage, then `_DONE.json`. The caller holds the job's lock.
 
-    The caller holds the job's lock.
+    `decisions`: for each unit's name the value that `stage.process` finds in `unit.work`; JSON can hold it.
     """
     done = job.ledger(stage.name) / DONE
-    done.unlink(missing_ok=True)  # from here to the end the documents are not the whole corpus
+    done.unlink(missing_ok=True)  # until the end, old and new shards may lie side by side
     decided = []
     for unit in units:
         fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(decisions[unit.name], sort_keys=True).encode())
@@ -161,13 +162,13 @@ def finish_corpus(
 
 
 def require_done(job: Job, stage: str) -> None:
-    """Raises UserError where a corpus-wide stage has not finished."""
+    """Raise UserError if a corpus-wide stage has not finished."""
     if not (job.ledger(stage) / DONE).is_file():
         raise UserError(f"{job.corpus(stage)}: not finished; run preprocess/{stage}.py (or make preprocess)")
 
 
 def require_bases(job: Job) -> None:
-    """Raises UserError where a corpus that this one is based on has not chosen its validation papers yet."""
+    """Raise UserError if a corpus that this one is based on has not chosen its validation papers yet."""
     for base in job.bases():
         ledger = base.ledger("split_corpus")
         if ledger != job.ledger("split_corpus") and not (ledger / DONE).is_file():
@@ -183,7 +184,7 @@ def _corpus_hashes(stage: ShardStage[ConfigT], config: ConfigT, units: Sequence[
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file aside and rename it; one that says the same already is left alone."""
+    """Write a temporary JSON file and rename it to `path`; leave a file with the same content untouched."""
     text = json.dumps(value, indent=1, sort_keys=True) + "\n"
     if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
         return
@@ -201,12 +202,12 @@ def write_json(path: Path, value: Any) -> None:
 
 @cache
 def _processes(workers: int) -> ProcessPoolExecutor:
-    # Kept from one step of a stage to the next: a process takes a second to import what it needs.
+    # Cached, so that all steps of a stage share the processes: each takes a second to import its modules.
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent)
 
 
 def end_with_parent() -> None:
-    """Let this worker process end without a word on Ctrl-C, and with its parent, however that ends."""
+    """Let this worker process end silently on Ctrl-C, and whenever its parent ends, even by SIGKILL."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if (parent := parent_process()) is not None:
@@ -220,19 +221,22 @@ def _wait_for(parent: BaseProcess) -> None:
 
 
 def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Any]:
-    """`function(*task)` for each task in spawned processes; results in the order in which they finish."""
+    """Call `function(*task)` for each task in spawned processes; yield the results as they finish.
+
+    Raises UserError if a worker process is killed; errors of `function` are passed on.
+    """
     if workers == 1 or len(tasks) <= 1:
         for task in tasks:
             yield function(*task)
         return
     pool = _processes(workers)
     try:
-        # No list of the futures is kept: it would hold every result to the end.
+        # The futures are not kept in a variable, which would hold every result to the end.
         for future in as_completed([pool.submit(function, *task) for task in tasks]):
             yield future.result()
-    except BaseException as error:  # a failed task, a reader that wants no more, Ctrl-C
+    except BaseException as error:  # a failed task, a caller that stops iterating, Ctrl-C
         _processes.cache_clear()
-        if isinstance(error, KeyboardInterrupt):  # a task may take minutes, and what it began is made again
+        if isinstance(error, KeyboardInterrupt):  # do not wait: the next run repeats what is not finished
             for worker in active_children():
                 worker.terminate()
         pool.shutdown(cancel_futures=True)
@@ -248,7 +252,7 @@ def _make_shard(
     stage: ShardStage[ConfigT], config: ConfigT, unit: Unit, input_hash: str, out: Path, ledger: Path
 ) -> Unit:
     path = out / f"{unit.name}.parquet"
-    # The ledger's name appears before the shard's: a shard that is there has its ledger.
+    # The ledger's file is renamed before the shard's, so a shard that exists has its ledger.
     with (
         writing(path),
         ParquetShard(path, stage.schema, input_hash) as kept,
@@ -272,7 +276,10 @@ def _is_done(out: Path, ledger: Path, unit: Unit, input_hash: str) -> bool:
 
 
 def _refuse_strays(out: Path, units: Sequence[Unit]) -> None:
-    """Shards without an input would be read by the next stage: the user decides, nothing is deleted here."""
+    """Raise UserError if `out` holds shards without an input: the next stage would read them.
+
+    The user decides about them; this function deletes nothing.
+    """
     strays = sorted({path.stem for path in out.glob("*.parquet")} - {unit.name for unit in units})
     if strays:
         raise UserError(

@@ -1,6 +1,5 @@
-"""Measures of a document that quality rules judge: diversity of its n-grams, perplexity under an n-gram
-model.
+"""Two measures for filter_quality: perplexity under an n-gram model, and the diversity of what is dropped.
 
-In: clean text. Out: numbers, stored beside the text so that thresholds can change without a second
-reading. `preprocess/filter_quality.py` holds the rules and measures language and repetition itself.
+In: clean text. Out: a document's bits per byte under the model, and counts of distinct n-grams per verdict.
+`preprocess/filter_quality.py` holds the rules and all other measures.
 """

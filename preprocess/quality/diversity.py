@@ -1,9 +1,9 @@
-"""How many distinct n-grams documents hold, by verdict: small sketches that add up over shards.
+"""How many distinct n-grams the documents of each verdict hold, in small sketches that can be merged.
 
-A filter that drops a twentieth of the text and a fifth of its distinct n-grams takes what the corpus has
-only once. The K smallest distinct hashes of a set tell its size (bottom-k sketch, Bar-Yossef et al. 2002) and
-those of a union follow from those of its parts, so that every shard is counted alone and in any order.
-analysis/readers/distinct_ngrams.py reads them.
+The counts show what a filter costs: if it drops a twentieth of the text but a fifth of the distinct n-grams,
+it removes what the corpus has only once. The K smallest distinct hashes of a set give an estimate of its size
+(bottom-k sketch, Bar-Yossef et al. 2002). The sketch of a union follows from the sketches of its parts, so
+each shard is counted by itself. analysis/readers/distinct_ngrams.py merges and reads the sketches.
 """
 
 import base64
@@ -14,20 +14,21 @@ from collections.abc import Iterable
 import numpy as np
 
 N = 3  # words
-# Distinct n-grams to 1/sqrt(K) = 3 % and a filter's share of them to sqrt(share / K), for 11 kB a verdict.
+# The standard error is 1/sqrt(K) = 3 % for the number of distinct n-grams and sqrt(share / K) for a filter's
+# share of them. A sketch takes 11 kB per verdict.
 K = 1024
 FOOTER = "diversity"  # key in the footer of the ledger's shards
 
 
 class Diversity:
-    """Sketches of one shard's documents by their verdict ("" for kept)."""
+    """The sketches of one shard's documents by verdict: the reason to drop, or "" for kept ones."""
 
     def __init__(self) -> None:
         self._smallest: defaultdict[str, np.ndarray] = defaultdict(lambda: np.empty(0, np.uint64))
         self._n_grams: Counter[str] = Counter()
 
     def add(self, verdict: str, hashes: np.ndarray) -> None:
-        """Count a document's n-grams (uint64, uniform, in any order)."""
+        """Count a document's n-grams. hashes: uint64 [n-grams], uniformly distributed, in any order."""
         self._n_grams[verdict] += len(hashes)
         smallest = self._smallest[verdict]
         if len(smallest) == K:
@@ -35,7 +36,11 @@ class Diversity:
         self._smallest[verdict] = np.union1d(smallest, hashes)[:K]
 
     def to_json(self, verdicts: Iterable[str]) -> str:
-        """`{verdict: {n_grams, smallest}}` in the order of `verdicts`; `smallest` is base64 of `<u8`."""
+        """JSON `{verdict: {n_grams, smallest}}` in the order of `verdicts`.
+
+        `n_grams`: all n-grams, repeated ones included. `smallest`: the K smallest distinct hashes as base64
+        of little-endian uint64.
+        """
         return json.dumps(
             {
                 verdict: {

@@ -1,5 +1,5 @@
-"""What the tokenizer learns from, how text is encoded with it, and what it must pass before it is used.
+"""What the tokenizer is trained on, how text is encoded with it, and how it is checked before use.
 
-In: the training split. Out: unit counts for SentencePiece, encoders that agree with it, Hugging Face
-files. Read `text_units.py` first: it decides where a token may not cross a border.
+In: the training split. Out: counts of text units for SentencePiece, encoders that give the same ids, Hugging
+Face files. Read `text_units.py` first: it decides which borders in the text no token crosses.
 """

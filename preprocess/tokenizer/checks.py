@@ -1,4 +1,4 @@
-"""What a tokenizer must keep before anything is encoded with it."""
+"""Checks that a new tokenizer has to pass before any text is encoded with it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,22 +12,28 @@ from preprocess.tokenizer.encoders import ADVERSARIAL, encode_by_line, load_enco
 
 
 def check_texts(model: spm.SentencePieceProcessor, texts: Sequence[str]) -> dict[str, Any]:
-    """Facts for the report. Raises LawBroken where a text is not given back or becomes a control token."""
+    """Check that encoding loses nothing; return how many texts were checked, for the report.
+
+    Raises LawBroken if decoding a text's tokens does not give the text, or if it yields a control token.
+    """
     control = {model.unk_id(), model.bos_id(), model.eos_id()}
     for text in (*ADVERSARIAL, *texts):
         ids = model.encode(text)
         if model.decode(ids) != text:
-            raise LawBroken(f"decoding does not give back {_show(text)}")
+            raise LawBroken(f"decoding its tokens does not give the text {_show(text)}")
         if control & set(ids):
-            raise LawBroken(f"text becomes a control token: {_show(text)}")
+            raise LawBroken(f"plain text is encoded as a control token: {_show(text)}")
     return {"texts_checked": len(texts), "adversarial_strings_checked": len(ADVERSARIAL)}
 
 
 def check_encoders(folder: Path, texts: Sequence[str]) -> dict[str, Any]:
-    """Facts for the report. Raises LawBroken where an encoder's ids are not those of whole documents."""
+    """Check that all encoders give SentencePiece's ids; return the fast encoder's name, for the report.
+
+    Raises LawBroken if an encoder gives other ids for any of `texts` or of the adversarial strings.
+    """
     model, fast, name = load_encoder(folder / "tokenizer.model")
     hugging_face = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    hugging_face.encode_special_tokens = True  # as transformers' split_special_tokens
+    hugging_face.encode_special_tokens = True  # the same as split_special_tokens in transformers
     for text in (*ADVERSARIAL, *texts):
         found = {
             name: fast(text),
@@ -37,15 +43,15 @@ def check_encoders(folder: Path, texts: Sequence[str]) -> dict[str, Any]:
         ids = model.encode(text)
         for other, differing in found.items():
             if differing != ids:
-                raise LawBroken(f"{other} and sentencepiece give other ids for {_show(text)}")
+                raise LawBroken(f"{other} and sentencepiece give different ids for {_show(text)}")
     return {"encoder": name}
 
 
 def check_commands(model: spm.SentencePieceProcessor, commands: Sequence[str], room: int) -> dict[str, Any]:
-    """Facts for the report: the listed commands that are not one token, bare or after a blank.
+    """The listed commands that are not one token, by themselves or after a blank, for the report.
 
-    Where the list takes half of its room in the vocabulary or less there is place for all, and a command that
-    is cut raises LawBroken. In a smaller vocabulary its last ones may be cut, and are named.
+    `room`: the most commands that the vocabulary may list. A list of at most half that length fits, so a
+    command that is more than one token raises LawBroken. In a smaller vocabulary the last ones may be cut.
     """
     cut = [c for c in commands if any(len(model.encode(form)) != 1 for form in (c, " " + c))]
     if cut and 2 * len(commands) <= room:

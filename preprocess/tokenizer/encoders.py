@@ -1,4 +1,4 @@
-"""The fastest encoder of a BPE model that gives SentencePiece's ids, and the strings on which others fail."""
+"""The fastest encoder with the same ids as SentencePiece, and strings on which encoders often differ."""
 
 import itertools
 import re
@@ -53,9 +53,9 @@ _WHOLE = (
     "\\verb|\\alpha|, \\url{a%20b}, \\\"{o} and \\'e",
 )
 _AROUND = (("", ""), (" ", " "), ("a", "b"), ("$", "_1$"))
-# What trips tokenizers, alone and in combination: control pieces written out, commands that begin like
-# others, blanks of all kinds, characters that no vocabulary holds, long runs. None has U+2581, which
-# SentencePiece writes for a space and normalize_text replaces.
+# What tokenizers often get wrong, alone and in combination: control pieces written as text, commands that
+# begin like others, blanks of all kinds, characters that are in no vocabulary, long runs. U+2581 is missing:
+# SentencePiece writes a space so, and normalize_text replaces it.
 ADVERSARIAL = (
     *_WHOLE,
     *_BLANKS,
@@ -67,9 +67,10 @@ ADVERSARIAL = (
 
 
 def load_encoder(model: Path) -> tuple[spm.SentencePieceProcessor, Encode, str]:
-    """(SentencePiece BPE model, encoder with the same ids, its name).
+    """(SentencePiece BPE model, the fastest encoder that gives the same ids, the encoder's name).
 
-    That is kitoken, 6-7 x as fast, where it agrees on ADVERSARIAL; train_tokenizer compares it on papers too.
+    kitoken, 6-7 times as fast as SentencePiece, if it agrees on all of ADVERSARIAL; otherwise SentencePiece
+    line by line. train_tokenizer also compares the encoders on papers.
     """
     reference = spm.SentencePieceProcessor(model_file=str(model))
     fast = Kitoken.from_sentencepiece_file(str(model))
@@ -83,8 +84,9 @@ def load_encoder(model: Path) -> tuple[spm.SentencePieceProcessor, Encode, str]:
 
 
 def encode_by_line(reference: spm.SentencePieceProcessor, text: str) -> list[int]:
-    """SentencePiece, 2 x as fast as on whole documents.
+    """Ids by SentencePiece, one line at a time: twice as fast as whole documents.
 
-    Equal for BPE, since a newline is a symbol of its own; sums of floats in unigram may round otherwise.
+    The ids are the same for BPE, because a newline is a symbol of its own and no piece crosses it. They may
+    differ for unigram, where sums of floats round differently.
     """
     return [i for line in re.findall(r"[^\n]*\n|[^\n]+", text) for i in reference.encode(line)]

@@ -1,4 +1,4 @@
-"""The same tokenizer for transformers: its two JSON files from a SentencePiece BPE model."""
+"""Convert a SentencePiece BPE model to the two JSON files that transformers loads; the ids stay the same."""
 
 import json
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ _SPACE = "\u2581"
 
 
 def write_hf_files(model: Path, folder: Path, symbols: Sequence[str] = ()) -> spm.SentencePieceProcessor:
-    """Write tokenizer.json and tokenizer_config.json into `folder`; returns the model.
+    """Write tokenizer.json and tokenizer_config.json into `folder`; return the loaded SentencePiece model.
 
-    `symbols`: the user-defined ones of more than one character.
+    `symbols`: the model's user-defined symbols of more than one character.
     """
     processor = spm.SentencePieceProcessor(model_file=str(model))
     names = {"unk": processor.unk_id(), "bos": processor.bos_id(), "eos": processor.eos_id()}
@@ -31,7 +31,7 @@ def write_hf_files(model: Path, folder: Path, symbols: Sequence[str] = ()) -> sp
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
-        "split_special_tokens": True,  # `</s>` written in a paper is text, never the control id
+        "split_special_tokens": True,  # `</s>` in a paper is text and never becomes the control token
         **tokens,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n")
@@ -45,7 +45,8 @@ def _bpe(processor: spm.SentencePieceProcessor, symbols: Sequence[str]) -> model
         for piece, i in vocab.items()
         if processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i)
     }
-    # "\n" and "\t" are symbols too and never merge; being single characters they take part as such.
+    # "\n" and "\t" are user-defined symbols too, but need no special care: they are single characters, and no
+    # piece of the model contains them.
     mergeable = {piece: i for piece, i in vocab.items() if piece not in apart and len(piece) > 1}
     merges = []
     for piece, rank in mergeable.items():
@@ -53,7 +54,7 @@ def _bpe(processor: spm.SentencePieceProcessor, symbols: Sequence[str]) -> model
             left, right = piece[:cut], piece[cut:]
             if left in vocab and right in vocab and left not in apart and right not in apart:
                 merges.append((rank, vocab[left], vocab[right], left, right))
-    # SentencePiece merges the pair whose result was learnt first: ids of learnt pieces are in that order.
+    # SentencePiece first merges the pair whose result it learnt first. Its ids are in the order of learning.
     merges.sort()
     return models.BPE(
         vocab=vocab,

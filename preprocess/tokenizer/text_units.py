@@ -1,16 +1,17 @@
-"""What the tokenizer is trained on: units of text and how often they count, so that commands become tokens.
+"""Units of text for training the tokenizer, and counts that make BPE learn LaTeX commands as single tokens.
 
-BPE learns the most frequent pair first and encodes in the order in which it learnt. So that a listed command
-is one token wherever it stands and no token ever crosses its border, counts are laid in tiers:
+BPE learns the most frequent pair first and applies its merges in the order in which it learnt them. A listed
+command has to become one token wherever it stands, and no token may cross its border. Therefore the counts
+form tiers:
 
-1. control words (`\\alpha`), above everything: all of their merges come first;
-2. `{env}` of listed environments, above tier 3: `\\begin` and `{env}` then meet in one last merge, and there
-   is no piece `\\begin{` that would take the brace of an environment that is not listed;
-3. `\\begin{env}` and `\\end{env}`, at least as often as a unit that is certainly learnt;
+1. control words (`\\alpha`), above everything else, so that all of their merges come first;
+2. `{env}` of listed environments, above tier 3, so that `\\begin` and `{env}` are joined by one last merge;
+   otherwise a piece `\\begin{` would take the brace of environments that are not listed;
+3. `\\begin{env}` and `\\end{env}`, at least as frequent as a unit that is certain to be learnt;
 4. all other text, as often as it occurs.
 
-Only the order counts, not how far apart the tiers are. (A plain factor on the counts of commands leaves some
-of them crossed: `m}` from other text is then learnt before `\\pm`.)
+Only the order of the tiers matters, not their distance. (It is not enough to multiply the counts of commands
+by a factor: `m}` from other text may still be learnt before `\\pm`, and then crosses its border.)
 """
 
 import heapq
@@ -20,10 +21,10 @@ from collections.abc import Iterable, Sequence
 
 from preprocess.latex.plain_text import split_prose, strip_commands
 
-# `\begin{env}`, `\word`, `\symbol`, a word, each with one leading space; white space by itself. What is cut
-# apart here is never merged. Newlines and tabs are symbols of their own.
+# A unit is `\begin{env}`, `\word`, `\symbol` or a word, each with at most one leading space, or a run of
+# spaces. BPE never merges across units. Newlines and tabs are user-defined symbols.
 _CUT_AT_COMMANDS = re.compile(r" ?\\(?:(?:begin|end)\{[A-Za-z]+\*?\}|[A-Za-z]+|[^A-Za-z\s])| ?[^\s\\]+| +|\\")
-_CUT_AT_BLANKS = re.compile(r" ?\S+| +")  # as SentencePiece does by itself
+_CUT_AT_BLANKS = re.compile(r" ?\S+| +")  # SentencePiece's own rule
 _COMMAND = re.compile(r" ?(\\(?:(?:begin|end)\{[A-Za-z]+\*?\}|[A-Za-z]+))")
 _ENVIRONMENT = re.compile(r"( ?\\(?:begin|end))(\{.+\})")
 
@@ -34,23 +35,30 @@ def prose_of(text: str) -> str:
 
 
 def count_units(text: str, cut_at_commands: bool) -> Counter[str]:
-    """Occurrences of each unit of a document."""
+    """How often each unit occurs in a document; without `cut_at_commands` only blanks separate units."""
     return Counter((_CUT_AT_COMMANDS if cut_at_commands else _CUT_AT_BLANKS).findall(text))
 
 
 def commands_among(units: Iterable[str]) -> set[str]:
-    """The commands, `\\begin{env}` and `\\end{env}` among units, without their leading space."""
+    """The units that are commands, `\\begin{env}` or `\\end{env}`, without their leading space."""
     return {match[1] for unit in units if (match := _COMMAND.fullmatch(unit))}
 
 
 def list_commands(papers: Counter[str], min_papers: int, most: int, max_length: int) -> list[str]:
-    """The corpus's own commands, those of most papers first, without any longer than `max_length`."""
+    """The commands to list: at most `most`, used by the most papers, in the order of that number.
+
+    `papers`: number of papers with each command. Leaves out commands in fewer than `min_papers` papers or
+    longer than `max_length` characters.
+    """
     ranked = sorted(papers.items(), key=lambda item: (-item[1], item[0]))
     return [command for command, n in ranked if n >= min_papers and len(command) <= max_length][:most]
 
 
 def alphabet(counts: Counter[str], coverage: float) -> str:
-    """The most frequent characters, until they make up `coverage` of the text; the others become bytes."""
+    """The most frequent characters that together cover the share `coverage` of the text.
+
+    The tokenizer spells all other characters in bytes.
+    """
     characters: Counter[str] = Counter()
     for unit, n in counts.items():
         for character in unit:
@@ -67,7 +75,10 @@ def alphabet(counts: Counter[str], coverage: float) -> str:
 
 
 def tier_counts(counts: Counter[str], commands: Sequence[str], certain_rank: int) -> Counter[str]:
-    """Counts in the tiers above. A unit among the first `certain_rank` is taken for certainly learnt."""
+    """The counts raised to the tiers above.
+
+    `certain_rank`: a unit among this many most frequent ones is certain to be learnt.
+    """
     listed = set(commands)
     tiers: Counter[str] = Counter()
     for unit, n in counts.items():
@@ -79,13 +90,13 @@ def tier_counts(counts: Counter[str], commands: Sequence[str], certain_rank: int
             tiers[unit] += n
     certain = min(heapq.nlargest(certain_rank, counts.values()), default=0)
     environments = {command: match[2] for command in commands if (match := _ENVIRONMENT.fullmatch(command))}
-    for command in environments:  # both forms, so that both are learnt: bare and after a blank
+    for command in environments:  # raise both forms, with and without a leading space, so both are learnt
         tiers[command] = tiers[" " + command] = max(certain, counts[command] + counts[" " + command])
     with_brace = sum(tiers[command] + tiers[" " + command] for command in environments)
     names = set(environments.values())
     for name in names:
         tiers[name] += with_brace
-    # No pair of characters occurs more often than this below tier 1 (nor twice in one name).
+    # An upper bound on how often a pair of characters occurs below tier 1.
     highest = sum(n * len(unit) for unit, n in counts.items()) + 2 * (len(names) + 1) * with_brace
     words = listed - environments.keys() | ({"\\begin", "\\end"} if environments else set())
     for word in words:

@@ -1,8 +1,9 @@
-"""A seeded sample of the training split, the same bytes from each domain, in memory that does not grow.
+"""A seeded random sample of the training split with equally many bytes from each domain, in constant memory.
 
-A document's place is a hash of its id. One pass over the shards adds up the bytes of each domain by the first
-bits of that hash; from the sums follows how many of these buckets a domain may give; a second pass takes the
-documents in them. Neither pass needs another shard's result: any number of processes, the same sample.
+The first bits of a hash of its id put each document into a bucket. A first pass over the shards adds up the
+bytes in each bucket of each domain. The sums say how many buckets of a domain the sample may contain, and a
+second pass takes the documents in these buckets. In both passes each shard is read by itself, so the sample
+does not depend on the number of processes.
 """
 
 from collections.abc import Iterator
@@ -13,16 +14,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-BUCKETS = 1 << 14  # a sample ends within 1/16,384 of a domain of what was asked for; 128 kB a domain
+BUCKETS = 1 << 14  # the sample misses its size by at most 1/16,384 of a domain; the sums take 128 kB a domain
 
 
 def bucket_of(paper_id: str, seed: int) -> int:
-    """A document's place in the order in which documents enter the sample."""
+    """The bucket of a document, 0 to BUCKETS - 1; documents in low buckets enter the sample first."""
     return xxhash.xxh3_64_intdigest(paper_id.encode(), seed=seed) * BUCKETS >> 64
 
 
 def bytes_by_bucket(shard: Path, seed: int) -> dict[str, np.ndarray]:
-    """Bytes of training text in each bucket (int64, shape (BUCKETS,)) of each domain of a shard."""
+    """Bytes of training text in each bucket, int64 [BUCKETS], for each domain of a shard."""
     sums: dict[str, np.ndarray] = {}
     with pq.ParquetFile(shard) as file:
         for batch in file.iter_batches(batch_size=256, columns=["id", "domain", "split", "text"]):
@@ -36,7 +37,10 @@ def bytes_by_bucket(shard: Path, seed: int) -> dict[str, np.ndarray]:
 
 
 def buckets_to_take(sums: dict[str, np.ndarray], sample_bytes: int) -> dict[str, int]:
-    """How many buckets each domain gives: an equal share of the bytes, or all where it has less."""
+    """How many buckets to take from each domain: an equal share of the bytes, or all if it has less.
+
+    `sums`: int64 [BUCKETS] for each domain, summed over the shards. `sample_bytes`: size of the whole sample.
+    """
     return {
         domain: int(np.searchsorted(np.cumsum(n_bytes), sample_bytes // len(sums), side="right"))
         for domain, n_bytes in sums.items()
@@ -44,7 +48,7 @@ def buckets_to_take(sums: dict[str, np.ndarray], sample_bytes: int) -> dict[str,
 
 
 def sampled_texts(shard: Path, buckets: dict[str, int], seed: int) -> Iterator[str]:
-    """The texts of a shard that are in the sample."""
+    """The training texts of a shard that are in the sample. `buckets`: as `buckets_to_take` returns them."""
     with pq.ParquetFile(shard) as file:
         for batch in file.iter_batches(batch_size=256, columns=["id", "domain", "split", "text"]):
             columns = [batch[name].to_pylist() for name in ("id", "domain", "split")]

@@ -61,7 +61,7 @@ def test_make_stops_at_the_check(raw: Path, tmp_path: Path) -> None:
     command = ["make", "-o", "setup", "preprocess", *(f"{key}={value}" for key, value in values.items())]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
-    assert f"error: {array}: is one JSON array; one JSON object a line is expected" in done.stderr
+    assert f"error: {array}: is one JSON array; one JSON object per line is expected" in done.stderr
     assert not (tmp_path / "data").exists()
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocess.dedup.duplicates import MIN_CONTAINMENT, MIN_JACCARD, Match, equal_keys, groups, judge
+from preprocess.dedup.duplicates import (
+    MIN_CONTAINMENT,
+    MIN_JACCARD,
+    Match,
+    connected_components,
+    equal_keys,
+    judge,
+)
 from preprocess.dedup.minhash import MOST_PARTNERS, SketchIndex, sketch
 from preprocess.deduplicate import text_key
 from preprocess.pipeline import schema
@@ -146,8 +153,9 @@ class TestJudging:
                     assert dropped.get(of, ("contained",))[0] == "contained"
                     assert of < number
 
-    def test_groups_are_the_connected_sets(self) -> None:
-        assert sorted(groups([(1, 5), (7, 2), (5, 9), (2, 3), (4, 4)])) == [[1, 5, 9], [2, 3, 7], [4]]
+    def test_connected_components_of_a_graph(self) -> None:
+        edges = [(1, 5), (7, 2), (5, 9), (2, 3), (4, 4)]
+        assert sorted(connected_components(edges)) == [[1, 5, 9], [2, 3, 7], [4]]
 
     def test_first_of_equal_keys(self) -> None:
         keys = np.array([[1, 2], [3, 4], [1, 2], [1, 3], [3, 4], [1, 2]], np.uint64)

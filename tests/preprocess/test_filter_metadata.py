@@ -216,9 +216,9 @@ def test_option(tmp_path: Path, override: str, kept_ids: list[str]) -> None:
     [
         (None, "no such file"),
         ("", "is empty"),
-        ("a,b\n1,2\n", "its first line is no JSON object ('a,b"),
+        ("a,b\n1,2\n", "its first line is not a JSON object ('a,b"),
         ('{"title": "x"}\n', "no line holds an arXiv id"),
-        (f"[{_line('0704.0001')},\n{_line('0704.0002')}]\n", "is one JSON array; one JSON object a line"),
+        (f"[{_line('0704.0001')},\n{_line('0704.0002')}]\n", "is one JSON array; one JSON object per line"),
         (f"{_line('0704.0001')}\n{_line('0704.0002')[:50]}", "ends in the middle of a line"),
         ("PK\x03\x04", "is compressed; unzip it first"),
     ],

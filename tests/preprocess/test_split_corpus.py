@@ -12,7 +12,7 @@ import pytest
 
 from configs.loader import UserError
 from preprocess.dedup.ngram_index import NgramIndex
-from preprocess.dedup.overlap import Part, judge
+from preprocess.dedup.overlap import Overlap, judge
 from preprocess.pipeline import schema
 from preprocess.pipeline.shard import read_rows
 from preprocess.split_corpus import Paper, SplitCorpusConfig, choose_validation
@@ -237,12 +237,12 @@ def test_a_validation_paper_of_common_phrases_is_left_out() -> None:
     """60 of its 100 n-grams stand in training, in papers that have too little of it to be dropped."""
     index = NgramIndex.of_sets([np.arange(100, dtype=np.uint64), np.arange(100, 200, dtype=np.uint64)])
     in_phrases = (index.hashes < 60) | ((index.hashes >= 100) & (index.hashes < 110))
-    parts = [
-        Part("t1", 0, np.arange(5)),
-        Part("t2", 1, np.arange(100, 150)),
-        Part("t3", 1, np.arange(140, 160)),
+    overlaps = [
+        Overlap("t1", 0, np.arange(5)),
+        Overlap("t2", 1, np.arange(100, 150)),
+        Overlap("t3", 1, np.arange(140, 160)),
     ]
-    verdicts = judge(["v0", "v1"], index, in_phrases, parts)
+    verdicts = judge(["v0", "v1"], index, in_phrases, overlaps)
     assert {i: verdict.reason for i, verdict in verdicts.items()} == {
         "v0": "val_contained",
         "t2": "val_duplicate",

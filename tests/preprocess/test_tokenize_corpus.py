@@ -114,7 +114,7 @@ def test_a_paper_that_changes_its_split_leaves_nothing_behind(
 
 def test_shards_without_documents_are_refused(data: Path) -> None:
     (data / "corpus/main/split_corpus/tar2.parquet").unlink()
-    with pytest.raises(UserError, match=r"1 token shards \(tar2, …\) have no documents any more"):
+    with pytest.raises(UserError, match=r"1 token shards \(tar2, …\) have no shard of documents any more"):
         run_stage("tokenize_corpus", "--data", data)
 
 

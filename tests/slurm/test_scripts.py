@@ -106,4 +106,4 @@ class TestRefusals:
             (tmp_path / program).symlink_to(shutil.which(program) or "")
         done = bash(ROOT / "slurm" / "preprocess.sh", PATH=str(tmp_path))
         assert done.returncode == 2
-        assert done.stderr == "slurm: no sbatch here: on one machine it is make preprocess\n"
+        assert done.stderr == "slurm: there is no sbatch here; on one machine run make preprocess\n"

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from preprocess.dedup.ngrams import _STRETCH, distinct_ngrams, expand_ranges, n_shared, ngram_hashes
+from preprocess.dedup.ngrams import _CHUNK_BYTES, distinct_ngrams, expand_ranges, n_shared, ngram_hashes
 
 
 def words(text: str) -> list[str]:
@@ -57,9 +57,9 @@ def test_too_few_words_have_no_ngrams(text: str) -> None:
 def test_a_word_hashes_alike_wherever_it_stands() -> None:
     """Stretches end between words, whatever the length of the text."""
     text = " ".join(["alpha", "be", "c" * 300] * 1000)
-    assert len(text) > 5 * _STRETCH
+    assert len(text) > 5 * _CHUNK_BYTES
     assert len(np.unique(ngram_hashes(text, 1))) == 3
-    assert len(ngram_hashes("x" * (3 * _STRETCH) + " y z", 1)) == 3
+    assert len(ngram_hashes("x" * (3 * _CHUNK_BYTES) + " y z", 1)) == 3
 
 
 def test_hashes_are_the_same_in_every_process() -> None:

@@ -118,7 +118,7 @@ def test_a_cut_command_fails_where_there_was_room_for_it(model: spm.SentencePiec
 
 
 def test_a_text_that_is_not_given_back_is_a_broken_law(model: spm.SentencePieceProcessor) -> None:
-    with pytest.raises(LawBroken, match="does not give back 'a\u2581b'"):
+    with pytest.raises(LawBroken, match="does not give the text 'a\u2581b'"):
         check_texts(model, ["a\u2581b"])
 
 

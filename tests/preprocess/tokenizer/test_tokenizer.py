@@ -84,7 +84,7 @@ def test_a_fast_encoder_that_disagrees_on_a_paper_breaks_the_law(
 ) -> None:
     make_kitoken_wrong(monkeypatch, texts[-1])
     check_encoders(data / "tokenizers/main", texts[:-1])
-    with pytest.raises(LawBroken, match="kitoken and sentencepiece give other ids for 'Paper"):
+    with pytest.raises(LawBroken, match="kitoken and sentencepiece give different ids for 'Paper"):
         check_encoders(data / "tokenizers/main", texts)
 
 
@@ -134,7 +134,7 @@ def test_another_corpus_keeps_the_tokenizer_and_trains_one_of_its_own_by_name(
     flags = ("--data", tmp_path, "--variant", "run01")
     said = run_stage("train_tokenizer", *flags, "vocab_size=600")
     assert "tokenizers/main, trained on corpus 'main', serves 'run01' too" in said
-    assert "`corpus: run01`, and give --tokenizer NAME (make: TOKENIZER=NAME)" in said
+    assert "`corpus: run01`, and pass --tokenizer NAME (make: TOKENIZER=NAME)" in said
     assert tree(tmp_path / "tokenizers") == tree(data / "tokenizers")
     own = ("--tokenizer", "run08", "corpus=run01", "vocab_size=600", "allow_smaller=true")
     run_stage("train_tokenizer", *flags, *own)
@@ -209,7 +209,7 @@ def test_variants_are_trained_and_checked(data: Path, tmp_path: Path, variant: s
     assert ("\\alpha" in learnt) == (variant == "run09")  # so few pieces hold none by themselves
     assert any("$" in piece or "\\" in piece for piece in learnt) == (variant != "run06")
     if variant == "unigram":
-        with pytest.raises(UserError, match=r"tokenizers/unigram: is no BPE tokenizer"):
+        with pytest.raises(UserError, match=r"tokenizers/unigram: is not a BPE tokenizer"):
             run_stage("tokenize_corpus", "--data", tmp_path, "--tokenizer", variant)
     else:
         run_stage("tokenize_corpus", "--data", tmp_path, "--tokenizer", variant)
