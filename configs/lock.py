@@ -1,4 +1,4 @@
-"""One process at a time trains in a run's folder, or runs a stage of preprocessing on a corpus.
+"""A lock that lets only one process at a time train in a run's folder or run a stage on a corpus.
 
 The process holds a lock on a file, which the kernel releases when the process dies. On a file system without
 locks a heartbeat takes its place: the process renews the file's time stamp as long as it lives, and a file
@@ -22,13 +22,13 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # e.g. 
 
 
 class FileLock:
-    """Exclusive use of what `path` stands for, from its making to `release` or the end of the process."""
+    """Exclusive use of what `path` stands for, until `release` or the end of the process."""
 
     def __init__(self, path: Path, doing: str) -> None:
-        """Take the lock; the folder of `path` is made where it is missing.
+        """Take the lock; create the folder of `path` if it is missing.
 
-        Raises UserError naming the process that holds it. `doing`: what that process does and what the user
-        can do about it, to follow "process N on HOST".
+        Raises UserError, with the process that holds the lock, if it is taken. `doing`: the end of that
+        sentence, after "process N on HOST": what the process does and what the user can do about it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._doing = path, doing
@@ -107,7 +107,7 @@ def _identity() -> bytes:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Who holds the lock; empty where the file does not say."""
+    """Who holds the lock; empty if the file does not say."""
     try:
         holder = json.loads(path.read_bytes())
         return {"host": holder["host"], "pid": holder["pid"], "slurm_job_id": holder.get("slurm_job_id")}
