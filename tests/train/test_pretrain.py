@@ -80,7 +80,7 @@ def test_the_loss_falls_and_every_domain_is_validated(alone: Path) -> None:
 def test_the_log_has_the_documented_rows(alone: Path) -> None:
     lines = [json.loads(line) for line in (alone / "log.0.jsonl").read_text().splitlines()]
     assert lines[0]["kind"] == "header"
-    assert {row["kind"] for row in lines[1:]} == {"train", "perf", "val", "event"}
+    assert {row["kind"] for row in lines[1:]} == {"train", "perf", "val", "val_document", "event"}
     fields = {
         "header": "schema_version run_id restart_index git_sha git_dirty config_sha256 data_fingerprint "
         "val_fingerprint tokenizer_sha256 unique_tokens slurm_job_id world_size device seed params_total",
@@ -88,6 +88,7 @@ def test_the_log_has_the_documented_rows(alone: Path) -> None:
         "tokens/cs loss_nats/physics tokens/physics",
         "perf": "tokens_per_s step_s data_wait_s mem_peak_gib",
         "val": "domain loss_nats perplexity bits_per_byte n_tokens n_bytes",
+        "val_document": "domain document loss_nats n_tokens n_bytes",
         "event": "event",
     }
     for row in lines:
