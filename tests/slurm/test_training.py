@@ -122,7 +122,7 @@ class TestRefusals:
     def test_nodes_with_different_numbers_of_gpus(self, cluster: Cluster, checkout: Path) -> None:
         shape = ("--nodes=2", "--gres=none", "--gpus=3")
         log = self.fails(cluster, checkout, *shape, "slurm/train_run20.sh", *VALUES)
-        assert "n1 has 1 GPUs, the first node 2: ask for as many on every node" in log
+        assert "n1 has 1 GPUs, the first node 2: request the same number on every node" in log
 
     def test_no_gpu(self, cluster: Cluster, checkout: Path) -> None:
         log = self.fails(cluster, checkout, "--gres=none", "slurm/train_run20.sh", *VALUES)
