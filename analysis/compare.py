@@ -8,7 +8,6 @@ validation set that all runs share, paired by seed and by document (analysis/eff
 that each needs for the other's final loss; beside it, as .png and .pdf, both learning curves and their ratio.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -25,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 from analysis.effects import CONFIDENCE, Effect, effect, tokens_to_reach, validation_curve
 from analysis.figures import axes as panel
 from analysis.figures import style
-from analysis.readers.run_logs import RunLog, read_runs
-from configs.script import UserError, default_runs_root, run_main
+from analysis.readers.run_logs import RunLog, log_roots, read_runs, script_arguments
+from configs.script import UserError, run_main
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -129,17 +128,12 @@ def as_json(names: tuple[str, str], found: Effect, lines: list[str]) -> dict[str
 
 def main() -> None:
     """Print the comparison; write it and its figure."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser = script_arguments(__doc__)
     parser.add_argument("a", help="the run that is compared with, for instance run20")
     parser.add_argument("b", help="the run whose effect is wanted")
-    parser.add_argument("--scale", help="full, mini or demo (default: the only one with logs)")
-    parser.add_argument("--logs", type=Path, nargs="+", help="roots of logs (default: $ARXIV_RUNS and logs/)")
-    parser.add_argument("--out", type=Path, help="folder of the output (default: analysis/out/<scale>)")
     args = parser.parse_args()
 
-    roots = args.logs or [default_runs_root(), Path("logs")]
-    logs = read_runs(roots, args.scale, [args.a, args.b])
+    logs = read_runs(log_roots(args.logs), args.scale, [args.a, args.b])
     names = (args.a, args.b)
     a, b = ({log.run.seed: log for log in logs if log.run.run == name} for name in names)
     check_comparable(a, b)

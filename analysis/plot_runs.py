@@ -19,7 +19,6 @@ files, trainer_state.json, nanoGPT-style JSON lines): each folder is a run. nump
 all that is needed. Exit code 2 if nothing could be drawn.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,8 +36,16 @@ from analysis.figures.several_runs import overlay, overview
 from analysis.figures.validation import validation
 from analysis.figures.words import RUNS, Logs
 from analysis.readers import other_logs
-from analysis.readers.run_logs import Run, choose_scale, find_runs, needed_by_figures, read_run
-from configs.script import UserError, default_runs_root, run_main
+from analysis.readers.run_logs import (
+    Run,
+    choose_scale,
+    find_runs,
+    log_roots,
+    needed_by_figures,
+    read_run,
+    script_arguments,
+)
+from configs.script import UserError, run_main
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,11 +141,7 @@ def read_logs(found: dict[Run, list[Path]], scale: str, runs: Sequence[str]) -> 
 
 def main() -> int:
     """Draw what there are logs for. Returns 0 if that is at least one figure."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--scale", help="full, mini or demo (default: the only one with logs)")
-    parser.add_argument("--logs", type=Path, nargs="+", help="roots of logs (default: $ARXIV_RUNS and logs/)")
-    parser.add_argument("--out", type=Path, help="folder of the figures (default: analysis/out/<scale>)")
+    parser = script_arguments(__doc__, "figures")
     parser.add_argument("--runs", help=f"default: {','.join(RUNS)}; all runs of another trainer")
     parser.add_argument(
         "--half-life", type=float, metavar="TOKENS", help="of the smoothing (default: 0.5 %% of the run)"
@@ -148,7 +151,7 @@ def main() -> int:
     if args.half_life is not None and not 0 < args.half_life < float("inf"):
         raise UserError(f"--half-life {args.half_life}: a positive number of tokens is expected")
 
-    roots = args.logs or [default_runs_root(), Path("logs")]
+    roots = log_roots(args.logs)
     found = find_runs(roots)
     if args.logs:
         found |= other_logs.find_other_logs(args.logs)

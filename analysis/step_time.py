@@ -18,7 +18,6 @@ the time between its first start and its last row:
     other        the rest: writing logs, collecting garbage
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from analysis.figures import axes as panel
 from analysis.figures import style
-from analysis.readers.run_logs import RunLog, read_runs
+from analysis.readers.run_logs import RunLog, log_roots, read_runs, script_arguments
 from analysis.table_text import Table
-from configs.script import UserError, default_runs_root, run_main
+from configs.script import UserError, run_main
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -148,16 +147,11 @@ def draw(table: pd.DataFrame, scale: str) -> "Figure":
 
 def main() -> None:
     """Write the table and the figure."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--scale", help="full, mini or demo (default: the only one with logs)")
+    parser = script_arguments(__doc__)
     parser.add_argument("--runs", help="names with commas between (default: all)")
-    parser.add_argument("--logs", type=Path, nargs="+", help="roots of logs (default: $ARXIV_RUNS and logs/)")
-    parser.add_argument("--out", type=Path, help="folder of the output (default: analysis/out/<scale>)")
     args = parser.parse_args()
 
-    roots = args.logs or [default_runs_root(), Path("logs")]
-    logs = read_runs(roots, args.scale, args.runs.split(",") if args.runs else None)
+    logs = read_runs(log_roots(args.logs), args.scale, args.runs.split(",") if args.runs else None)
     scale = logs[0].run.scale
     table = as_table({f"{log.run.run}, seed {log.run.seed}": parts_of(log) for log in logs})
     out = args.out or Path("analysis/out") / scale

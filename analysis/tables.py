@@ -8,7 +8,6 @@ table1_corpus, table2_model, table3_runs, each as .md, .csv and .tex (booktabs).
 show is not written, and the console says what is missing. The same inputs give the same bytes.
 """
 
-import argparse
 import json
 import math
 import subprocess
@@ -23,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from analysis.effects import CONFIDENCE, Effect, effect, t_quantile, validation_curve
 from analysis.readers.ledgers import read_corpus
-from analysis.readers.run_logs import RunLog, read_runs
+from analysis.readers.run_logs import RunLog, log_roots, read_runs, script_arguments
 from analysis.table_text import Table
 from configs.loader import CONFIGS, read_yaml
-from configs.script import UserError, default_data_root, default_runs_root, run_main
+from configs.script import UserError, default_data_root, run_main
 
 ROOT = Path(__file__).resolve().parents[1]
 FINAL = "run20"
@@ -182,19 +181,15 @@ def _effect_cell(found: Effect) -> str:
 
 def main() -> None:
     """Write the tables that there is something for."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--scale", default="full", help="full, mini or demo (default: full)")
+    parser = script_arguments(__doc__, "tables")
     parser.add_argument("--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/SCALE)")
-    parser.add_argument("--logs", type=Path, nargs="+", help="roots of logs (default: $ARXIV_RUNS and logs/)")
-    parser.add_argument("--out", type=Path, help="folder of the tables (default: analysis/out/<scale>)")
+    parser.set_defaults(scale="full")  # the paper's
     args = parser.parse_args()
 
-    roots = args.logs or [default_runs_root(), Path("logs")]
     makers = (
         lambda: corpus_table(args.data or default_data_root(args.scale)),
         lambda: model_table(args.scale),
-        lambda: runs_table(read_runs(roots, args.scale, None)),
+        lambda: runs_table(read_runs(log_roots(args.logs), args.scale, None)),
     )
     written = []
     for number, make in enumerate(makers, start=1):

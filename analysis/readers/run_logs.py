@@ -10,6 +10,7 @@ checkpoint, so what earlier restarts logged beyond it never reached the weights:
 published log is the restarts one after the other, each behind its header, and the same rules read it.
 """
 
+import argparse
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import pandas as pd
 
 from analysis.readers.log_frames import make_frame
 from analysis.readers.log_rows import COLUMNS, Row, Segment, Wanted, read_segments
-from configs.script import UserError
+from configs.script import UserError, default_runs_root
 
 __all__ = [
     "COLUMNS",
@@ -129,6 +130,20 @@ def read_run(run: Run, files: Sequence[Path], wanted: Wanted | None = None) -> R
     if len(repeated):
         notes.append(f"{run}: step {repeated.iloc[0]} is logged twice in one history ({len(repeated)} such)")
     return RunLog(run, segments, notes, **frames)
+
+
+def script_arguments(doc: str | None, out: str = "output") -> argparse.ArgumentParser:
+    """The parser of a script that reads logs of one scale: --scale, --logs, --out; `doc` is its docstring."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", help="full, mini or demo (default: the only one with logs)")
+    parser.add_argument("--logs", type=Path, nargs="+", help="roots of logs (default: $ARXIV_RUNS and logs/)")
+    parser.add_argument("--out", type=Path, help=f"folder of the {out} (default: analysis/out/<scale>)")
+    return parser
+
+
+def log_roots(given: Sequence[Path] | None) -> Sequence[Path]:
+    """Where to look for logs: what --logs gives, else one's own runs and then the published ones."""
+    return given or [default_runs_root(), Path("logs")]
 
 
 def choose_scale(found: Sequence[str], asked: str | None, roots: Sequence[Path]) -> str:
