@@ -22,9 +22,9 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
+from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
@@ -86,7 +86,7 @@ def progress(log: RunLog, folder: Path) -> dict[str, str]:
     shown = {
         "step": f"{row['step']:,}",
         "tokens": f"{row['tokens_seen'] / 1e6:,.1f} M",
-        "trend": sparkline(log.train["loss_nats"].to_numpy(float)),
+        "trend": sparkline(log.train["loss_nats"].to_list()),
         "loss": f"{row['loss_nats']:.3f}",
     }
     for nats in overall_validation(log.val)["loss_nats"].tail(1):
@@ -106,15 +106,16 @@ def progress(log: RunLog, folder: Path) -> dict[str, str]:
     return shown
 
 
-def sparkline(values: np.ndarray) -> str:
-    """Means of at most TREND_WIDTH equal parts of a curve as blocks of a height between its extremes."""
-    parts = np.array_split(values, min(TREND_WIDTH, len(values)))
-    known = [part[np.isfinite(part)] for part in parts]
-    means = np.array([part.mean() for part in known if len(part)])
-    if not len(means):
+def sparkline(values: Sequence[float]) -> str:
+    """Means of at most TREND_WIDTH parts of a curve, equally long, as blocks between their extremes."""
+    n_parts = min(TREND_WIDTH, len(values))
+    borders = [len(values) * k // n_parts for k in range(n_parts + 1)]
+    parts = [filter(math.isfinite, values[first:end]) for first, end in pairwise(borders)]
+    means = [mean(part) for part in map(list, parts) if part]
+    if not means:
         return MISSING
-    reach = np.ptp(means) or 1.0
-    return "".join(BLOCKS[round(height * (len(BLOCKS) - 1))] for height in (means - means.min()) / reach)
+    low, reach = min(means), (max(means) - min(means)) or 1.0
+    return "".join(BLOCKS[round((height - low) / reach * (len(BLOCKS) - 1))] for height in means)
 
 
 def tokens_total(folder: Path) -> int | None:

@@ -6,7 +6,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from analysis.readers.run_logs import Run, find_runs, read_run
@@ -103,7 +102,7 @@ def test_watching_shows_new_rows_until_ctrl_c(tmp_path: Path) -> None:
     ids=["falling", "flat", "never finite", "long"],
 )
 def test_the_trend_is_a_curve_of_blocks(values: list[float], shown: str) -> None:
-    assert sparkline(np.array(values)) == shown
+    assert sparkline(values) == shown
 
 
 def test_no_runs_names_the_remedy(tmp_path: Path) -> None:
