@@ -100,7 +100,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rows", type=int, default=5_000_000)
     n_rows = parser.parse_args().rows
-    found: dict[str, object] = {"rows": n_rows, "bar": {"wall_s": BAR_S, "peak_gb": BAR_GB}}
+    found: dict[str, object] = {
+        "rows": n_rows,
+        "load_average": os.getloadavg(),
+        "bar": {"wall_s": BAR_S, "peak_gb": BAR_GB},
+    }
     with tempfile.TemporaryDirectory() as folder:
         paths = {
             "raw": Path(folder, "raw/synthetic/run20/seed0/log.0.jsonl"),
