@@ -54,7 +54,7 @@ class Trace:
     def end(self) -> tuple[str, Row] | None:
         """(stage, ledger row) that dropped it."""
         dropped = {stage: row for stage, row in self.verdicts.items() if row["outcome"] == "dropped"}
-        # extract_latex repeats the metadata's verdict for the papers that it passes over.
+        # extract_latex repeats the metadata's verdict for papers that were not selected: the first counts.
         return next(iter(dropped.items()), None)
 
 
@@ -120,19 +120,19 @@ def _unknown(data: Path, variant: str, paper_id: str) -> str:
         for path in folder.glob("*.parquet"):
             ids |= set(_read(path, columns=["id"])["id"].to_pylist())
     near = get_close_matches(paper_id, sorted(ids), n=3)
-    hint = f"; near to it: {', '.join(near)}" if near else ""
+    hint = f"; similar ids: {', '.join(near)}" if near else ""
     return (
-        f"{paper_id!r} is none of the {len(ids):,} papers in metadata or archives of corpus {variant!r} "
+        f"{paper_id!r} is not among the {len(ids):,} papers in metadata or archives of corpus {variant!r} "
         f"under {data}{hint}"
     )
 
 
-# ---------------------------------------------------------------- what is shown
+# ---------------------------------------------------------------- output
 
 
 @dataclass(frozen=True)
 class Page:
-    """How lines are written: their width, and whether colours are understood."""
+    """Width of the lines in characters, and whether the console shows colours."""
 
     width: int = 100
     colour: bool = False
@@ -150,7 +150,7 @@ class Page:
             yield from (f"  {line}" for line in lines)
 
     def fact(self, name: str, value: str) -> str:
-        """A name and what it is, folded below itself."""
+        """A name and its value, wrapped in a column of its own."""
         folded = textwrap.wrap(value, max(20, self.width - 24), break_on_hyphens=False)
         return f"{self.paint(f'{name:20}', _GREY)}" + f"\n{'':22}".join(folded)
 
@@ -161,7 +161,7 @@ class Page:
 
 
 def render(found: Trace, page: Page) -> str:
-    """All that is known of a paper, as text for a console."""
+    """The whole trace as text for a console."""
     last: Row = {}
     for row in found.documents.values():
         last |= row
@@ -173,7 +173,7 @@ def render(found: Trace, page: Page) -> str:
         _verdict(found, last, page),
         *page.section("Stages", _stages(found, page)),
         *page.section("Files", _files(last, record, page)),
-        *page.section("Removed, in bytes (− was added)", _removed(found, page)),
+        *page.section("Bytes removed (− means added)", _removed(found, page)),
         *page.section("Left as written", _unresolved(record, page)),
         *page.section("Measures", _measures(last, page)),
         *page.section("Corpus", _places(found, last, page)),

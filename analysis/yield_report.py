@@ -4,7 +4,7 @@
 
 In: the ledgers under $DATA/ledger/<variant>/. Out: a table on the console; in DIR (default:
 analysis/out/yield/<variant>) yield.md, yield.csv, diversity.json and a figure, yield.png and yield.pdf. Exit
-code 3 if a law is broken: then documents or bytes went missing without a reason, and nobody should use it.
+code 3 if a law is broken: then documents or bytes went missing, and the corpus must not be used.
 """
 
 import argparse
@@ -82,19 +82,19 @@ def _row(y: StageYield) -> tuple[str, ...]:
 
 
 def _missing(corpus: Corpus) -> str:
-    """How many papers that the metadata select were found in the archives; "" before extraction."""
+    """How many of the selected papers the archives hold; empty before extraction."""
     metadata, extracted = (corpus.stages.get(stage) for stage in ("filter_metadata", "extract_latex"))
     if metadata is None or extracted is None:
         return ""
     found = extracted.n_in - extracted.dropped["not_selected"]
     return (
-        f"Of {metadata.n_kept:,} papers that the metadata select, {found:,} were found in valid items of the "
-        f"archives read, {metadata.n_kept - found:,} were not."
+        f"Of the {metadata.n_kept:,} papers that the metadata selects, {found:,} were found in valid items "
+        f"of the archives and {metadata.n_kept - found:,} were not."
     )
 
 
 def _diversity(rows: Sequence[FilterDiversity]) -> str:
-    """What each filter takes of the text, and of what the text says only once."""
+    """The share of all n-grams and of distinct n-grams that each filter removes."""
     table = [
         (
             row.filter,
@@ -108,7 +108,7 @@ def _diversity(rows: Sequence[FilterDiversity]) -> str:
     header = ("filter", "3-grams before", "% dropped", "distinct before", "% of the distinct lost")
     return (
         "## Diversity: word 3-grams of the prose before and after each filter\n\n"
-        "A filter whose share of the distinct n-grams is far above its share of all cuts too deep.\n\n"
+        "A filter cuts too deep if it removes a far larger share of distinct n-grams than of all.\n\n"
         + markdown(header, table)
     )
 
@@ -117,8 +117,8 @@ def _laws(corpus: Corpus) -> str:
     if corpus.broken:
         return "BROKEN:\n" + "\n".join(f"- {sentence}" for sentence in corpus.broken)
     return (
-        "Hold for every shard of every stage: documents in = kept + dropped by reason; bytes in = bytes out "
-        "+ bytes of the dropped + bytes removed by cause; what a stage kept entered the next one."
+        "All laws hold for every shard of every stage: documents in = kept + dropped by reason; bytes in = "
+        "out + dropped + removed by cause; each stage received exactly what the one before kept."
     )
 
 
@@ -184,7 +184,9 @@ def draw(corpus: Corpus, variant: str) -> Figure:
 def _bar(axes: style.Axes, at: float, whole: int, parts: Sequence[tuple[int, str]]) -> None:
     start = 0.0
     for n, colour in parts:
-        width = 100 * max(n, 0) / max(whole, 1)  # where a stage made texts longer nothing was removed
+        width = (
+            100 * max(n, 0) / max(whole, 1)
+        )  # a stage that made texts longer removed a negative number of bytes
         axes.barh(at, width, left=start, height=0.24, color=colour, zorder=2)
         start += width
 
@@ -196,7 +198,7 @@ def _describe(axes: style.Axes, at: float, stage: str, counts: str, below: Seque
 
 
 def main() -> None:
-    """Print the table, write the files, then judge."""
+    """Print the table, write the files, then check the laws."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--data", type=Path, default=default_data_root(), help="data root")

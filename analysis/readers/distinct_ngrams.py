@@ -1,8 +1,9 @@
-"""Distinct n-grams before and after each filter of a corpus, so that over-filtering shows.
+"""Distinct n-grams before and after each filter of a corpus, which show a filter that removes too much.
 
-A filter that drops 5 % of the n-grams but 20 % of the distinct ones takes what the corpus says only once. The
-ledger's shards hold, for every verdict, the K smallest distinct hashes of the n-grams of its documents. The K
-smallest of several such sets are those of their union: so much is known of it, whatever its size.
+A filter that drops 5 % of the n-grams but 20 % of the distinct ones removes what the corpus says only once.
+The ledger's shards hold the K smallest distinct hashes of the n-grams for every verdict. The K smallest
+hashes of several sets together are those of the sets' union, from which its size is estimated (k minimum
+values: Bar-Yossef et al. 2002).
 """
 
 import base64
@@ -19,14 +20,14 @@ FOOTER, K = b"diversity", 1024  # as preprocess/quality/diversity.py writes them
 
 @dataclass(frozen=True)
 class FilterDiversity:
-    """What one filter did to the n-grams that reached it; `distinct…` are good to 1/sqrt(K) = 3 %."""
+    """N-grams before and after one filter; the standard error of `distinct_…` is 1/sqrt(K) = 3 %."""
 
     filter: str
     ngrams_before: int
     ngrams_after: int
     distinct_before: int
     distinct_after: int
-    distinct_lost: float  # share; good to sqrt(share / K)
+    distinct_lost: float  # share; standard error sqrt(share / K)
 
 
 def n_distinct(smallest: np.ndarray) -> int:
@@ -40,7 +41,7 @@ def union(sketches: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def read_diversity(ledger: Path) -> list[FilterDiversity]:
-    """The filters of the stage whose ledger this is, in their order, but those that dropped nothing."""
+    """The filters of the stage with this ledger, in order, except those that dropped nothing."""
     n_grams: dict[str, int] = {}
     sketches: dict[str, np.ndarray] = {}
     for path in sorted(ledger.glob("*.parquet")):
@@ -69,5 +70,5 @@ def read_diversity(ledger: Path) -> list[FilterDiversity]:
 
 
 def write_diversity(rows: list[FilterDiversity], path: Path) -> None:
-    """A JSON list, a filter an entry."""
+    """Write a JSON list with one entry for each filter."""
     path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Reader of the ledgers that preprocessing writes, and the laws that hold within and between stages.
+"""Read the ledgers that preprocessing writes and check the laws within and between stages.
 
 In: `$DATA/ledger/<variant>/<stage>/<tar>.parquet`, a row for each document that entered a stage. Out: a
-`StageYield` for each stage. In memory are the ids of one tar, whatever the size of the corpus.
+`StageYield` for each stage. Only the ids of one tar are in memory at a time.
 """
 
 import json
@@ -62,7 +62,7 @@ class StageYield:
 
 @dataclass
 class Corpus:
-    """What became of a corpus: a yield for each stage that has run, and whatever does not add up."""
+    """A yield for each stage that has run, and whatever does not add up."""
 
     stages: dict[str, StageYield]
     broken: list[str]  # laws, each in a sentence that names stage and shard
@@ -108,7 +108,7 @@ def bases(variant: str) -> Iterator[str]:
 
 
 def _follow(corpus: Corpus, tar: str, folders: dict[str, Path]) -> None:
-    """One tar through its stages: what a stage keeps is what the next one takes in."""
+    """Follow one tar through its stages: each stage must receive what the one before kept."""
     before: tuple[str, StageYield, set[str]] | None = None
     for stage, folder in folders.items():
         path = folder / f"{tar}.parquet"

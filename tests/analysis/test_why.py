@@ -133,7 +133,7 @@ def test_colours_are_all_that_a_terminal_adds(data: Path) -> None:
 
 
 def test_an_unknown_id_is_a_sentence(data: Path) -> None:
-    with pytest.raises(UserError, match=r"'0704.0009' is none of the 5 papers .* near to it: 0704\.000"):
+    with pytest.raises(UserError, match=r"'0704.0009' is not among the 5 papers .* similar ids: 0704\.000"):
         trace(data, "main", "0704.0009")
 
 

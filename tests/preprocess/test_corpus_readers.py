@@ -31,14 +31,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data / "corpus/main/split_corpus"
 
 
-def test_pandas(corpus: Path) -> None:
+def test_pandas_reads_the_folder(corpus: Path) -> None:
     frame = pd.read_parquet(corpus)
     assert dict(zip(frame["id"], frame["text"], strict=True)) == DOCUMENTS
     assert frame["split"].value_counts().to_dict() == {"train": 36, "val": 4}
 
 
 @pytest.mark.readers
-def test_datasets(corpus: Path, tmp_path: Path) -> None:
+def test_datasets_reads_the_folder(corpus: Path, tmp_path: Path) -> None:
     from datasets import load_dataset
 
     rows = load_dataset(str(corpus), split="train", cache_dir=str(tmp_path))  # its one split holds all files
@@ -47,7 +47,7 @@ def test_datasets(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.readers
-def test_duckdb(corpus: Path) -> None:
+def test_duckdb_reads_the_folder(corpus: Path) -> None:
     import duckdb
 
     rows = duckdb.sql(f"select id, text from '{corpus}/*.parquet'").fetchall()
@@ -55,7 +55,7 @@ def test_duckdb(corpus: Path) -> None:
 
 
 @pytest.mark.readers
-def test_datatrove(corpus: Path) -> None:
+def test_datatrove_reads_the_folder(corpus: Path) -> None:
     from datatrove.pipeline.readers import ParquetReader
 
     documents = list(ParquetReader(str(corpus))())

@@ -119,11 +119,13 @@ class TestJudging:
             "near-first",
         ],
     )
-    def test_rules(self, matches: list[tuple[int, ...]], dropped: dict[int, tuple[str, int]]) -> None:
+    def test_each_rule_drops_what_it_names(
+        self, matches: list[tuple[int, ...]], dropped: dict[int, tuple[str, int]]
+    ) -> None:
         found = judge([Match(*match) for match in matches], True, True)
         assert {document: duplicate[:2] for document, duplicate in found.items()} == dropped
 
-    def test_switches(self) -> None:
+    def test_each_rule_can_be_switched_off(self) -> None:
         matches = [Match(0, 1, 100, 100, 95), Match(2, 3, 100, 1000, 95)]
         assert judge(matches, near=False, contained=False) == {}
         assert [d.reason for d in judge(matches, near=True, contained=False).values()] == ["near_duplicate"]
@@ -173,7 +175,7 @@ class TestJudging:
         ("Zoë", "Zoe", False),
     ],
 )
-def test_what_counts_as_equal(one: str, two: str, equal: bool) -> None:
+def test_texts_are_equal_but_for_blanks_case_and_punctuation(one: str, two: str, equal: bool) -> None:
     assert (text_key(one) == text_key(two)) is equal
 
 

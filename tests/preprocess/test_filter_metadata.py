@@ -131,7 +131,7 @@ def test_month_of_an_id(paper_id: str, month: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["704.001", "0713.0001", "0704.000001", "hep-th/99", "../0704.0001", ""])
-def test_what_is_no_id(text: str) -> None:
+def test_malformed_ids_are_refused(text: str) -> None:
     assert month_of(text) is None
 
 
@@ -197,7 +197,7 @@ def test_of_two_lines_for_one_id_the_newer_counts(tmp_path: Path) -> None:
         ("match=any", ["0704.0001", "0704.0003", "0801.0002"]),
     ],
 )
-def test_option(tmp_path: Path, override: str, kept_ids: list[str]) -> None:
+def test_each_option_keeps_what_it_names(tmp_path: Path, override: str, kept_ids: list[str]) -> None:
     lines = [
         _line("0704.0001", license="http://arxiv.org/licenses/nonexclusive-distrib/1.0/"),
         _line("0704.0003", categories="physics.soc-ph cs.SI"),

@@ -69,7 +69,7 @@ def test_front_matter_stays_where_the_metadata_has_none() -> None:
         pytest.param("\\verb|a  b|", None, id="blanks_in_verb"),
     ],
 )
-def test_body(body: str, expected: str | None) -> None:
+def test_the_body_is_found_and_cleaned(body: str, expected: str | None) -> None:
     assert clean(body) == (body if expected is None else expected)
 
 
@@ -125,7 +125,7 @@ def test_raw_is_the_source_as_it_is() -> None:
     assert normalize(source, raw=True).text == source
 
 
-def test_nothing_left_is_dropped() -> None:
+def test_a_paper_with_no_text_left_is_dropped() -> None:
     result = normalize_document(paper("% x").encode(), "T", "A", NormalizeTextConfig())
     assert isinstance(result, Dropped)
     assert result.reason == "no_document_body"
@@ -160,7 +160,7 @@ def test_any_bytes_are_balanced(data: bytes) -> None:
         assert len(source) == len(result.text.encode()) + sum(result.removed.values())
 
 
-def test_what_prints_nothing_is_in_no_part_of_a_document() -> None:
+def test_characters_that_print_nothing_are_removed_everywhere() -> None:
     result = normalize_document(
         "a\0\x07\x85\ufeff b".encode(), "T\0\x9f", "A\x01\ufffe", NormalizeTextConfig()
     )

@@ -51,7 +51,7 @@ def benchmarks(tmp_path: Path) -> Benchmarks:
     [QUESTION, QUESTION.upper(), QUESTION.replace(" ", "\n  "), QUESTION.replace("$", ""), QUESTION[:160]],
     ids=["verbatim", "capitals", "lines", "without-dollars", "cut"],
 )
-def test_question_is_found_however_it_is_set(benchmarks: Benchmarks, text: str) -> None:
+def test_a_question_is_found_in_any_typesetting(benchmarks: Benchmarks, text: str) -> None:
     (hit,) = benchmarks.find(around(text))
     assert hit[:2] == (0, 1)
     assert hit.share >= 0.5
@@ -62,7 +62,7 @@ def test_question_is_found_however_it_is_set(benchmarks: Benchmarks, text: str) 
     ["", QUESTION[:90], " ".join(QUESTION.split()[::-1]), "Too short to be looked for."],
     ids=["nothing", "a-part", "reversed", "short-item"],
 )
-def test_what_is_no_question_is_not(benchmarks: Benchmarks, text: str) -> None:
+def test_other_text_is_not_taken_for_a_question(benchmarks: Benchmarks, text: str) -> None:
     assert benchmarks.find(around(text)) == []
 
 

@@ -43,7 +43,7 @@ def test_hashes_are_equal_exactly_where_the_words_are(n: int) -> None:
     ],
     ids=["formula", "command", "unicode", "space"],
 )
-def test_what_stands_between_words_does_not_count(one: str, two: str) -> None:
+def test_punctuation_between_words_does_not_count(one: str, two: str) -> None:
     assert ngram_hashes(one, 2).tolist() == ngram_hashes(two, 2).tolist()
 
 

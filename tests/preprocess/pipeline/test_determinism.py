@@ -40,7 +40,7 @@ def expected(data: Path) -> dict[str, str]:
     ],  # each starts a second of processes
     ids=["two", "five"],
 )
-def test_any_number_of_workers(
+def test_output_is_the_same_for_any_number_of_workers(
     data: Path, expected: dict[str, str], workers: int, by_all: tuple[str, ...]
 ) -> None:
     for stage in CORPUS_STAGES:
@@ -51,7 +51,9 @@ def test_any_number_of_workers(
 
 
 @pytest.mark.parametrize("order", [(0, 1), (2, 0, 3, 1)], ids=["two", "four-in-another-order"])
-def test_any_division_into_tasks(data: Path, expected: dict[str, str], order: tuple[int, ...]) -> None:
+def test_output_is_the_same_for_any_division_into_tasks(
+    data: Path, expected: dict[str, str], order: tuple[int, ...]
+) -> None:
     for stage in CORPUS_STAGES:
         for i in (0,) if stage in WHOLE_CORPUS else order:
             task = "0/1" if stage in WHOLE_CORPUS else f"{i}/{len(order)}"
@@ -62,7 +64,9 @@ def test_any_division_into_tasks(data: Path, expected: dict[str, str], order: tu
     clear(data)
 
 
-def test_another_place_and_order_of_tars(data: Path, expected: dict[str, str], tmp_path: Path) -> None:
+def test_output_does_not_depend_on_place_or_order_of_tars(
+    data: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
     """Half of the tars first, the others later; and everything lies elsewhere."""
     moved = tmp_path / "moved"
     shutil.copytree(data / "raw", moved / "raw")
@@ -80,7 +84,7 @@ def test_another_place_and_order_of_tars(data: Path, expected: dict[str, str], t
     assert not differences(expected, tree(moved))
 
 
-def test_any_kill() -> None:
+def test_output_is_the_same_after_a_kill_at_any_moment() -> None:
     """Part one of `make prove-resume`, with 5 kills instead of 50."""
     done = run_script(
         *("-m", "benchmarks.prove_preprocess", "--kills", 5, "--papers", 60, "--workers", 1, "--corpus-only")

@@ -63,14 +63,14 @@ def small_disk(data: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_full_disk(data: Path, small_disk: Path, workers: int) -> None:
+def test_a_full_disk_leaves_nothing_half_written(data: Path, small_disk: Path, workers: int) -> None:
     done = run_script(FILTER, "--data", data, "--workers", workers, check=False)
     _fails(done, "No space left", f"{small_disk}/t", "B are free", "give the same command again")
     assert not _half_written(data)
     assert not list(small_disk.glob("*.parquet"))
 
 
-def test_read_only_disk(data: Path, small_disk: Path) -> None:
+def test_a_read_only_disk_is_named(data: Path, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     done = run_script(FILTER, "--data", data, "--workers", 1, check=False)
     _fails(done, "Read-only file system", str(small_disk))
@@ -78,7 +78,7 @@ def test_read_only_disk(data: Path, small_disk: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_file_too_large_for_the_quota_and_then_enough_room(data: Path, workers: int) -> None:
+def test_a_stage_continues_once_the_quota_has_room(data: Path, workers: int) -> None:
     """As where a quota ends: no root needed. The shard that fitted stays, and the next run makes the rest."""
     write_shard(data / "corpus/main/normalize_text/a.parquet", [document("0704.0200")])
 
@@ -93,20 +93,20 @@ def test_file_too_large_for_the_quota_and_then_enough_room(data: Path, workers: 
     assert len(ledger(data, "filter_quality")) == 5
 
 
-def test_output_where_a_file_stands(data: Path) -> None:
+def test_a_file_in_place_of_the_output_folder_is_named(data: Path) -> None:
     (data / "corpus/main/filter_quality").write_text("not a folder")
     _fails(run_script(FILTER, "--data", data, "--workers", 1, check=False), "filter_quality")
     assert not _half_written(data)
 
 
-def test_input_that_is_cut_off_is_named(data: Path) -> None:
+def test_a_truncated_input_is_named(data: Path) -> None:
     path = data / "corpus/main/normalize_text/t1.parquet"
     path.write_bytes(path.read_bytes()[:-100])
     _fails(run_script(FILTER, "--data", data, check=False), "t1.parquet", "normalize_text again")
 
 
 @pytest.mark.parametrize("stage", CORPUS_STAGES[1:])
-def test_stage_before_has_not_run(tmp_path: Path, stage: str) -> None:
+def test_a_missing_earlier_stage_is_named(tmp_path: Path, stage: str) -> None:
     (tmp_path / "src").mkdir()
     with pytest.raises(UserError, match=str(tmp_path)):
         run_stage(stage, "--data", tmp_path, "--src", tmp_path / "src")

@@ -172,7 +172,7 @@ class TestLaws:
             ParquetShard(folder / "l.parquet", schema.LEDGER, ""),
         )
 
-    def test_hold(self, tmp_path: Path) -> None:
+    def test_laws_hold_for_a_real_stage(self, tmp_path: Path) -> None:
         kept, rows = self._documents(tmp_path)
         with kept, rows:
             documents = Documents(kept, rows, "tar")
@@ -220,7 +220,7 @@ class TestVariants:
         assert made.ledger("filter_quality") == Path("d/ledger/main/filter_quality")
         assert made.ledger("deduplicate") == Path("d/ledger/twice/deduplicate")
 
-    def test_circle_of_bases_is_refused(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_bases_in_a_circle_are_refused(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / "corpora").mkdir()
         (tmp_path / "corpora/a.yaml").write_text("base: b\n")
         (tmp_path / "corpora/b.yaml").write_text("base: a\n")
