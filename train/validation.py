@@ -32,7 +32,7 @@ class ValidationResult:
     bits_per_byte: float  # loss sum in bits / UTF-8 bytes of the text: comparable between tokenizers
     n_tokens: int  # targets
     n_bytes: int  # UTF-8 bytes of the text
-    documents: tuple["DocumentResult", ...]
+    documents: tuple["DocumentResult", ...] = ()
 
     @property
     def perplexity(self) -> float:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -207,9 +207,7 @@ def _processes(workers: int) -> ProcessPoolExecutor:
 
 
 def end_with_parent() -> None:
-    """Let this worker process end silently on Ctrl-C, and whenever its parent ends, even by SIGKILL."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Let this worker process end whenever its parent ends, even by SIGKILL."""
     if (parent := parent_process()) is not None:
         watch = threading.Thread(target=_wait_for, args=(parent,), name="parent watch", daemon=True)
         watch.start()
@@ -232,7 +230,7 @@ def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], wo
     pool = _processes(workers)
     try:
         # The futures are not kept in a variable, which would hold every result to the end.
-        for future in as_completed([pool.submit(function, *task) for task in tasks]):
+        for future in as_completed(_submit(pool, function, tasks)):
             yield future.result()
     except BaseException as error:  # a failed task, a caller that stops iterating, Ctrl-C
         _processes.cache_clear()
@@ -246,6 +244,17 @@ def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], wo
                 "finished shards are kept"
             ) from None
         raise
+
+
+def _submit(
+    pool: ProcessPoolExecutor, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]
+) -> "list[Future[Any]]":
+    """Submit the tasks. Workers start here with SIGINT blocked, so Ctrl-C reaches this process alone."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return [pool.submit(function, *task) for task in tasks]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _make_shard(

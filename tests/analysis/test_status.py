@@ -11,7 +11,7 @@ import pytest
 from analysis.readers.run_logs import Run, find_runs, read_run
 from analysis.status import HEADER, describe, span, sparkline
 from tests.conftest import ROOT, run_script
-from tests.support import PATIENCE_S
+from tests.support import PATIENCE_S, accept_ctrl_c
 from tests.support.analysis_logs import Row, event, header, history, interrupted_run, write
 
 RUN = Run("demo", "run20", 0)
@@ -79,7 +79,13 @@ def test_watching_shows_new_rows_until_ctrl_c(tmp_path: Path) -> None:
     write(log, [header(), *history(1, 100)])
     command = [sys.executable, "analysis/status.py", "--logs", str(tmp_path), "--watch", "0.1"]
     watching = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        preexec_fn=accept_ctrl_c,
     )
     assert watching.stdout is not None
     lines = iter(watching.stdout.readline, "")

@@ -133,7 +133,9 @@ def pretrain(
     return torchrun(pretrain_command(data, out, *arguments, **values), processes)
 
 
-def torchrun(script_and_arguments: list[str], processes: int = 2) -> "subprocess.CompletedProcess[str]":
+def torchrun(
+    script_and_arguments: list[str], processes: int = 2, timeout: float = PATIENCE_S
+) -> "subprocess.CompletedProcess[str]":
     """Run a script on some processes with one thread each; a single process runs without torchrun."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     return subprocess.run(
@@ -143,7 +145,7 @@ def torchrun(script_and_arguments: list[str], processes: int = 2) -> "subprocess
         | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},  # so that scripts in tests/ find the packages
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=timeout,
     )
 
 

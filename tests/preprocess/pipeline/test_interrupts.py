@@ -13,7 +13,7 @@ import pytest
 from configs.loader import UserError
 from preprocess.pipeline.shard import read_rows
 from tests.conftest import ROOT
-from tests.support import PATIENCE_S
+from tests.support import PATIENCE_S, accept_ctrl_c
 from tests.support.corpus import PROSE, document, ledger, run_stage, write_shard
 from tests.support.slurm import wait_until
 
@@ -34,7 +34,13 @@ def stage(data: Path) -> Iterator["subprocess.Popen[str]"]:
     """filter_quality with two workers in a process group of its own, after its first shard."""
     command = [sys.executable, "preprocess/filter_quality.py", "--data", str(data), "--workers", "2"]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=accept_ctrl_c,
     )
     wait_until(lambda: finished(data) or process.poll() is not None)
     yield process
