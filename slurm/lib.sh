@@ -47,7 +47,7 @@ START_NODE='
 # on_each_node SCRIPT [ARGUMENT ...]: run one task on each node, whatever the job's headers say
 on_each_node() {
   # Without --kill-on-bad-exit, the other nodes would wait for a dead one until the time limit.
-  srun --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=1 --label \
+  srun --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit="${KILL_OTHERS:-1}" --label \
     "${container[@]}" bash -c "$@"
 }
 
@@ -65,7 +65,7 @@ torchrun_everywhere() {
   MASTER_PORT=$(run_python -c "$FREE_PORT" $((10000 + SLURM_JOB_ID % 20000)))  # jobs that share a node begin at different numbers
   export EXPECTED_WORLD_SIZE=$((NODES * RANKS_PER_NODE))  # train/pretrain.py refuses any other number of ranks
   echo "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)): $NODES x $RANKS_PER_NODE ranks on $SLURM_JOB_NODELIST"
-  on_each_node "$CHECK_NODE" || exit
+  KILL_OTHERS=0 on_each_node "$CHECK_NODE" || exit  # each check ends by itself; one that is killed would hide the code 2
   on_each_node "$START_NODE" torchrun "$@" &
   local nodes=$!
   while kill -0 "$nodes" 2>/dev/null; do wait "$nodes" || true; done  # a signal ends `wait` but not srun
