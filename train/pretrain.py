@@ -36,6 +36,7 @@ from train.log import Clock, Log, finite
 from train.model.execution import prepare_layers, set_numerics
 from train.model.flops import flops_per_token, peak_flop_per_s
 from train.model.llama import build_model, count_parameters
+from train.opening import Opening
 from train.optimizer import learning_rate, make_optimizer
 from train.parallel.stop import STOP_REQUEST
 from train.parallel.strategy import make_strategy
@@ -136,55 +137,24 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         write_config(folder / "config.yaml", run)
     log = Log(folder, world.is_main, run.tokens_per_step)
     on_cuda = world.device.type == "cuda"
-    device_name = torch.cuda.get_device_name() if on_cuda else "cpu"
+    opening = Opening(run, data, strategy, world, params_total)
     log.header(
         run.run_id,
         step,
         recipe.sinks,
-        title=recipe.title,
-        scale=run.scale,
-        seed=run.seed,
-        corpus=recipe.corpus,
-        tokenizer=recipe.tokenizer,
-        validation_corpus=recipe.validation_corpus,
-        config_sha256=run.sha256(),
+        **opening.header(),
         data_fingerprint=train_tokens.fingerprint,
         val_fingerprint=val_tokens.fingerprint,
         tokenizer_sha256=train_tokens.tokenizer_sha256,
-        unique_tokens=data.unique_tokens,  # a domain's epochs are the sum of tokens/<domain> divided by these
-        params_total=params_total,
-        clip_grad_norm=recipe.clip_grad_norm,
-        strategy=strategy.name,
-        world_size=world.size,
-        micro_batch_size=recipe.micro_batch_size,
-        device=device_name,
-        torch_version=torch.__version__,
     )
     if log.restart_index:
         log.row("event", step, event="resume")
     if world.is_main:
-        print(f"{run.run_id}: {recipe.title}")
-        print(f"  {params_total:,} parameters, {recipe.precision}")
-        print(f"  {world.size} x {device_name}, {strategy.name}")
-        print(f"  {run.steps_total:,} steps of {run.tokens_per_step:,} tokens of corpus {recipe.corpus}")
-        print(f"  learning rate {recipe.lr:g} after {run.warmup_steps} steps of warm-up, {recipe.schedule}")
-        print(
-            f"  {recipe.global_batch_size} sequences of {recipe.sequence_length} a step: {world.size} "
-            f"processes x {recipe.micro_batch_size} sequences x {grad_accum_steps} accumulation steps"
-        )
-        if recipe.micro_batch_size < most:
-            print(
-                f"  micro_batch_size: {recipe.micro_batch_size} is the largest up to {most} that divides it"
-            )
-        print(f"  passes over the data: {data.describe_passes(run.steps_total * recipe.global_batch_size)}")
-        if step:
-            print(f"  resuming from step {step}")
-        for change in changes:
-            print(f"  --force: trained until now with {change}")
+        opening.tell(most, grad_accum_steps, step, changes)
 
     # ------------------------------------------------------------ the loop
     flops_per_step = flops_per_token(run.model, recipe.sequence_length) * run.tokens_per_step
-    peak = peak_flop_per_s(device_name)
+    peak = peak_flop_per_s(opening.device_name)
     validate_every = run.steps_of(recipe.validate_every_tokens)
     batches = rank_batches(data, run, world.rank, world.size, step, pin=on_cuda)
     bar = tqdm(total=run.steps_total, initial=step, desc=run.run_id, unit="step", disable=not world.is_main)
