@@ -134,10 +134,11 @@ bench-corpus: setup  ## ARXIV_REAL=: measure every stage's speed, with two worke
 bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: measure speed, recall, memory and growth of deduplication and split
 	$(PY) -m benchmarks.duplicates --peers $(VENV)-bench/bin/python
 
-prove-resume: setup  ## kill preprocessing and training at random moments and check that the results stay the same
+prove-resume: setup  ## kill preprocessing, training and a study at random moments and check that the results stay the same
 	$(PY) -m benchmarks.prove_preprocess --kills 50
 	$(PY) -m benchmarks.prove_training --kills 5
 	$(PY) -m benchmarks.prove_clean_exit --runs 50
+	$(PY) -m benchmarks.prove_study --kills 5
 
 $(VENV)-bench/.installed: benchmarks/requirements.txt
 	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench

@@ -106,14 +106,14 @@ def _read_pieces(path: Path, notes: list[str], wanted: Wanted | None) -> Iterato
                 last = piece
 
     n_lines = 0
-    for piece, (blocks, others, ends) in in_threads(partial(read_piece, wanted=wanted), whole_lines()):
-        rows = []
-        for number in others.tolist():
-            line = piece[ends[number - 1] + 1 if number else 0 : ends[number]]
-            if line:
-                rows.append((n_lines + number + 1, _read_row(path, n_lines + number + 1, line)))
+    for piece, (blocks, others) in in_threads(partial(read_piece, wanted=wanted), whole_lines()):
+        rows = [
+            (n_lines + number + 1, _read_row(path, n_lines + number + 1, line))
+            for number, line in others
+            if line
+        ]
         yield [replace(block, lines=block.lines + n_lines + 1) for block in blocks], rows
-        n_lines += len(ends)
+        n_lines += piece.count(b"\n")
     if last:  # no newline behind it
         try:
             json.loads(last)
