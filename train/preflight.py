@@ -9,10 +9,10 @@ from train.config import Run
 from train.data.shards import TokenSet
 from train.model.llama import count_parameters
 from train.parallel.world import World
+from train.planning.disk import checkpoint_bytes
 
 # A CPU does about 10^11 FLOP/s. At 6 FLOPs a parameter and token, a model of this size gets 170 tokens/s.
 CPU_MAX_PARAMETERS = 100_000_000
-CHECKPOINT_BYTES_PER_PARAMETER = 12  # one fp32 weight and two fp32 moments
 
 
 def check_tokens(tokens: TokenSet, run: Run) -> None:
@@ -39,14 +39,6 @@ def check_device(run: Run, world: World) -> None:
             f"{run.run_id}: there is no GPU (torch sees none), and {parameters:,} parameters are too many "
             f"for a CPU: start the run on a machine with a GPU, or pass --scale mini or demo"
         )
-
-
-def checkpoint_bytes(run: Run) -> int:
-    """The most bytes that a run's checkpoints take on disk, including the one being written."""
-    saved = [step for step in range(1, run.steps_total + 1) if run.saves_after(step)]
-    for_good = sum(map(run.keeps_for_good, saved))
-    at_once = min(len(saved), for_good + run.recipe.keep_last + 1)
-    return at_once * CHECKPOINT_BYTES_PER_PARAMETER * count_parameters(run.model)
 
 
 def check_disk(run: Run, folder: Path) -> None:

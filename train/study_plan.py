@@ -5,13 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from configs.loader import format_bytes
 from train.config import Run
-from train.model.flops import flops_per_token
-from train.preflight import checkpoint_bytes
-
-# Measured on one CPU core with the demo model in fp32: 7,000 tokens/s of 5.5 MFLOP each. The plan uses it
-# until a run of the scale gives a better figure.
-CPU_FLOP_PER_S = 4e10
+from train.planning.disk import checkpoint_bytes
+from train.planning.hours import CPU_FLOP_PER_S, training_hours
 
 
 def needed_tokens(runs: Sequence[Run]) -> list[tuple[str, str]]:
@@ -35,22 +32,21 @@ def print_plan(runs: Sequence[Run], data: Path, root: Path, jobs: int) -> None:
     print(f"  corpora     {', '.join(dict.fromkeys(corpus for corpus, _ in pairs))}")
     print(f"  tokenizers  {', '.join(dict.fromkeys(tokenizer for _, tokenizer in pairs))}")
     print(f"  token sets  {len(pairs)}, of which {len(missing)} are missing ({data / 'tokens'})")
-    hours = sum(_seconds_left(run, root) for run in left) / 3600 / max(1, min(jobs, len(left)))
+    hours = sum(_hours_left(run, root) for run in left) / max(1, min(jobs, len(left)))
     basis = "measured" if _measured(runs[0], root) else "estimated from FLOPs"
     print(f"  training    {sum(r.recipe.tokens_total for r in left):,} tokens, about {hours:.1f} h ({basis})")
     size = sum(checkpoint_bytes(run) for run in left)
-    print(f"  disk        {size / 1e9:,.2f} GB of checkpoints ({root})")
+    print(f"  disk        {format_bytes(size)} of checkpoints ({root})")
     for run in runs:
         state = "finished" if run not in left else "to do"
         print(f"  {run.run_id:<28} {state:<9} {run.steps_total:>8,} steps  {run.recipe.title}")
 
 
-def _seconds_left(run: Run, root: Path) -> float:
-    speed = _measured(run, root)
-    if not speed:
-        flops = flops_per_token(run.model, run.recipe.sequence_length)
-        speed = CPU_FLOP_PER_S / flops
-    return run.recipe.tokens_total / speed
+def _hours_left(run: Run, root: Path) -> float:
+    """Hours of a whole run in one process, at the speed of earlier runs of its scale if there are any."""
+    if speed := _measured(run, root):
+        return run.recipe.tokens_total / speed / 3600
+    return training_hours(run, CPU_FLOP_PER_S)
 
 
 def _measured(run: Run, root: Path) -> float:

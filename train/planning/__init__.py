@@ -1,0 +1,5 @@
+"""What a run needs: memory of its GPUs, time, energy, money and disk space.
+
+Pure arithmetic over a resolved run: nothing here allocates a model or looks at this machine. Read `hours.py`
+for the time, `disk.py` for the disk.
+"""
