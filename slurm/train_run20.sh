@@ -15,6 +15,6 @@
 
 # Under Slurm, $0 is a copy in a spool folder, and this shell starts in the folder where sbatch was called.
 [ -n "${SLURM_JOB_ID:-}" ] || cd "$(dirname "$0")/.."
-[ -f slurm/lib.sh ] || { echo "$PWD holds no slurm/lib.sh: call sbatch in the root of the checkout" >&2; exit 2; }
-. slurm/lib.sh
+[ -f slurm/training.sh ] || { echo "$PWD holds no slurm/training.sh: call sbatch in the root of the checkout" >&2; exit 2; }
+. slurm/training.sh
 train run20 "$@"

@@ -16,8 +16,8 @@
 #SBATCH --output=%x-%j.out      # in the folder where sbatch is called, because Slurm creates no folders
 
 [ -n "${SLURM_JOB_ID:-}" ] || cd "$(dirname "$0")/.."
-[ -f slurm/lib.sh ] || { echo "$PWD holds no slurm/lib.sh: call it in the root of the checkout" >&2; exit 2; }
-. slurm/lib.sh
+[ -f slurm/training.sh ] || { echo "$PWD holds no slurm/training.sh: call it in the root of the checkout" >&2; exit 2; }
+. slurm/training.sh
 
 list_runs() {  # print a line `run seed` for each task
   local arguments=(--scale "$SCALE" --seeds "${SEEDS:-0}" --list)
