@@ -42,7 +42,7 @@ from preprocess.dedup.ngrams import word_bytes
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.ledger import Documents
 from preprocess.pipeline.schema import DEDUPLICATED
-from preprocess.pipeline.shard import code_hash, read_rows
+from preprocess.pipeline.shard import code_hash, read_rows, read_tables
 from preprocess.pipeline.stage import (
     ShardStage,
     Unit,
@@ -222,14 +222,12 @@ def decide(
 
 def drop_duplicates(unit: Unit, _: DeduplicateConfig, documents: Documents) -> None:
     """Write the documents of one shard that stay. `unit.work`: the decisions on the shard."""
-    for row in read_rows(unit.inputs[0]):
-        n_bytes = len(row["text"].encode())
-        if row["id"] in unit.work["dropped"]:
-            reason, detail = unit.work["dropped"][row["id"]]
-            documents.drop(row["id"], reason, n_bytes, detail)
-        else:
-            component = unit.work["component"].get(row["id"], row["id"])
-            documents.keep(row | {"component": component}, n_bytes, n_bytes, {})
+    dropped, component = unit.work["dropped"], unit.work["component"]
+    for table in read_tables(unit.inputs[0]):
+        ids = table["id"].to_pylist()
+        documents.choose(
+            table, list(map(dropped.get, ids)), {"component": [component.get(i, i) for i in ids]}
+        )
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from preprocess.latex.plain_text import find_words, letters_of, slide_share, spl
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.ledger import Documents
 from preprocess.pipeline.schema import MEASURED
-from preprocess.pipeline.shard import code_hash, read_rows
+from preprocess.pipeline.shard import code_hash, read_rows, read_tables
 from preprocess.pipeline.stage import ShardStage, Unit, run, run_tasks, units_of
 from preprocess.quality import perplexity
 from preprocess.quality.diversity import FOOTER, Diversity, N
@@ -113,9 +113,9 @@ def measure(text: str) -> tuple[Measures, np.ndarray]:
 
 @cache
 def _blocked_words() -> tuple[np.ndarray, np.ndarray]:
-    """(hashes of the listed words: uint64 [words], which low 16 bits occur among them: bool [65536])."""
+    """(hashes of the listed words, uint64 [words], ascending; which low 16 bits they have, bool [65536])."""
     lines = BLOCKLIST.read_text(encoding="utf-8").splitlines()
-    blocked = np.concatenate([word_hashes(line) for line in lines if not line.startswith("#")])
+    blocked = np.sort(np.concatenate([word_hashes(line) for line in lines if not line.startswith("#")]))
     low_bits = np.zeros(1 << 16, np.bool_)
     low_bits[blocked & np.uint64(0xFFFF)] = True
     return blocked, low_bits
@@ -125,7 +125,8 @@ def blocked_share(words: np.ndarray) -> float:
     """Share of a document's words that are listed. `words`: their hashes, uint64 [words]."""
     blocked, low_bits = _blocked_words()
     likely = words[low_bits[words & np.uint64(0xFFFF)]]  # one word in a thousand; only these are compared
-    return float(np.isin(likely, blocked).sum() / max(len(words), 1))
+    at = np.searchsorted(blocked, likely)
+    return float(np.count_nonzero(blocked[np.minimum(at, len(blocked) - 1)] == likely) / max(len(words), 1))
 
 
 @cache
@@ -191,19 +192,19 @@ def filter_shard(unit: Unit, config: FilterQualityConfig, documents: Documents) 
     """Measure and keep or drop the documents of one shard. `unit.work`: the n-gram model's file or None."""
     diversity = Diversity()
     model = perplexity.load(unit.work, unit.fingerprint) if unit.work else None
-    for row in read_rows(unit.inputs[0]):
-        text = row["text"].encode()
-        measures, n_grams = measure(row["text"])
-        reason, detail = verdict(measures, config)
-        if model and not reason:
-            bits = model.bits_per_byte(perplexity.window_of(text), perplexity.half_of(row["id"]))
-            measures = replace(measures, ngram_bits_per_byte=bits)
-            reason, detail = perplexity_verdict(bits, model)
-        diversity.add(reason, n_grams)
-        if reason:
-            documents.drop(row["id"], reason, len(text), detail)
-        else:
-            documents.keep(row | asdict(measures), len(text), len(text), {})
+    for table in read_tables(unit.inputs[0]):
+        found, dropped = [], []
+        for paper_id, text in zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True):
+            measures, n_grams = measure(text)
+            reason, detail = verdict(measures, config)
+            if model and not reason:
+                bits = model.bits_per_byte(perplexity.window_of(text.encode()), perplexity.half_of(paper_id))
+                measures = replace(measures, ngram_bits_per_byte=bits)
+                reason, detail = perplexity_verdict(bits, model)
+            diversity.add(reason, n_grams)
+            found.append(asdict(measures))
+            dropped.append((reason, detail) if reason else None)
+        documents.choose(table, dropped, {name: [m[name] for m in found] for name in found[0]})
     documents.note(FOOTER, diversity.to_json((*REASONS, "")))
 
 

@@ -37,7 +37,7 @@ from preprocess.dedup.overlap import Verdict, find_overlaps
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.ledger import Documents
 from preprocess.pipeline.schema import SPLIT
-from preprocess.pipeline.shard import code_hash, read_rows
+from preprocess.pipeline.shard import code_hash, read_rows, read_tables
 from preprocess.pipeline.stage import (
     ShardStage,
     Unit,
@@ -132,14 +132,10 @@ def read_earlier_choice(folder: Path, config: SplitCorpusConfig | None) -> set[s
 
 def mark_split(unit: Unit, _: SplitCorpusConfig, documents: Documents) -> None:
     """Write one shard with the column `split`. `unit.work`: the decisions on the shard."""
-    for row in read_rows(unit.inputs[0]):
-        n_bytes = len(row["text"].encode())
-        if row["id"] in unit.work["dropped"]:
-            reason, detail = unit.work["dropped"][row["id"]]
-            documents.drop(row["id"], reason, n_bytes, detail)
-        else:
-            split = "val" if row["id"] in unit.work["val"] else "train"
-            documents.keep(row | {"split": split}, n_bytes, n_bytes, {})
+    for table in read_tables(unit.inputs[0]):
+        ids = table["id"].to_pylist()
+        split = ["val" if paper_id in unit.work["val"] else "train" for paper_id in ids]
+        documents.choose(table, list(map(unit.work["dropped"].get, ids)), {"split": split})
 
 
 def main() -> None:

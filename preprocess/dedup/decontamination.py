@@ -19,7 +19,7 @@ import xxhash
 
 from configs.loader import UserError
 from preprocess.dedup.ngram_index import NgramIndex
-from preprocess.dedup.ngrams import distinct_ngrams
+from preprocess.dedup.ngrams import distinct_ngrams, ngram_hashes
 
 # A quotation with other notation still has most of a question's n-grams; a common phrase has only a few.
 MIN_SHARE = 0.5
@@ -70,7 +70,7 @@ class Benchmarks:
 
     def find(self, text: str) -> list[Hit]:
         """The items that a text contains, in the order of files and lines."""
-        entries = self._index.find(distinct_ngrams(text, self.n_words))
+        entries = self._index.find(ngram_hashes(text, self.n_words))
         passages, n_found = np.unique(self._index.passages[entries], return_counts=True)
         shares = n_found / self._index.sizes[passages]
         best: dict[tuple[int, int], float] = {}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from configs.loader import UserError
-from preprocess.dedup.ngrams import distinct_ngrams, expand_ranges
+from preprocess.dedup.ngrams import expand_ranges, ngram_hashes, sorted_distinct
 
 NGRAM_WORDS = 5
 SMALLEST = 32
@@ -35,9 +35,11 @@ _NUMBER = np.uint64(2**24 - 1)
 
 def sketch(text: str) -> np.ndarray:
     """The sketch of a document: uint64 [hashes], ascending; all n-gram hashes if there are few."""
-    hashes = distinct_ngrams(text, NGRAM_WORDS)
-    n_kept = max(SMALLEST, int(np.searchsorted(hashes, THRESHOLD)))
-    return hashes[:n_kept].copy()  # a view would keep all hashes in memory
+    hashes = ngram_hashes(text, NGRAM_WORDS)
+    sampled = sorted_distinct(hashes[hashes < THRESHOLD])
+    if len(sampled) >= SMALLEST:  # as in most documents: there is no need to sort all hashes
+        return sampled
+    return sorted_distinct(hashes)[:SMALLEST].copy()  # a view would keep all hashes in memory
 
 
 class SketchIndex:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.dedup.ngrams import expand_ranges
+from preprocess.dedup.ngrams import expand_ranges, sorted_distinct
 
 _MOST_FILTER_BITS = 26  # bits of the hash; a table of 2^26 bytes is 64 MB
 
@@ -48,7 +48,7 @@ class NgramIndex:
         )
 
     def find(self, hashes: np.ndarray) -> np.ndarray:
-        """Positions of the entries whose n-grams are in `hashes` (uint64, distinct): int64 [found]."""
-        hashes = hashes[self._filter[hashes & self._mask]]
+        """Positions of the entries whose n-grams are in `hashes` (uint64, in any order): int64 [found]."""
+        hashes = sorted_distinct(hashes[self._filter[hashes & self._mask]])
         first = np.searchsorted(self.hashes, hashes)
         return expand_ranges(first, np.searchsorted(self.hashes, hashes, side="right"))[0]

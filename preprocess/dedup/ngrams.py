@@ -48,13 +48,19 @@ def combine(words: np.ndarray, n: int) -> np.ndarray:
 
 def distinct_ngrams(text: str, n: int) -> np.ndarray:
     """The distinct n-gram hashes of a text: uint64 [distinct], ascending."""
-    hashes = np.sort(ngram_hashes(text, n))  # np.unique uses a hash table, which takes 20 times as long
+    return sorted_distinct(ngram_hashes(text, n))
+
+
+def sorted_distinct(hashes: np.ndarray) -> np.ndarray:
+    """The distinct ones of some hashes, ascending; uint64 in and out."""
+    hashes = np.sort(hashes)  # np.unique uses a hash table, which takes 20 times as long
     return hashes[np.concatenate(([True], hashes[1:] != hashes[:-1]))] if len(hashes) else hashes
 
 
 def n_shared(one: np.ndarray, two: np.ndarray) -> int:
     """Size of the intersection of two results of `distinct_ngrams`."""
-    both = np.sort(np.concatenate((one, two)))
+    both = np.concatenate((one, two))
+    both.sort(kind="stable")  # it merges the two ascending runs, which takes a sixth of the time of a sort
     return int(np.count_nonzero(both[1:] == both[:-1]))
 
 

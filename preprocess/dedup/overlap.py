@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from preprocess.dedup.ngram_index import NgramIndex
-from preprocess.dedup.ngrams import distinct_ngrams
+from preprocess.dedup.ngrams import distinct_ngrams, ngram_hashes
 from preprocess.pipeline.shard import read_rows
 from preprocess.pipeline.stage import Unit, progress, run_tasks
 
@@ -127,7 +127,7 @@ def _overlaps_of(unit: Unit, left_out: set[str], folder: Path) -> tuple[Unit, np
     for row in read_rows(unit.inputs[0], ("id", "text")):
         if row["id"] in left_out:
             continue
-        entries = index.find(distinct_ngrams(row["text"], NGRAM_WORDS))
+        entries = index.find(ngram_hashes(row["text"], NGRAM_WORDS))
         passages = index.passages[entries]
         is_phrase = np.bincount(passages, minlength=len(index.sizes)) < MIN_OVERLAP * index.sizes
         in_phrases[entries[is_phrase[passages]]] = True

@@ -7,10 +7,11 @@ documents. The code that removes bytes counts them; they are not computed as a d
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -47,6 +48,28 @@ class Documents:
     def drop(self, paper_id: str, reason: str, bytes_in: int, detail: str = "") -> None:
         """Drop a document for a named reason. Raises LawBroken if the id was seen before."""
         self._book(paper_id, "dropped", reason, bytes_in, 0, 0, detail)
+
+    def choose(
+        self,
+        table: pa.Table,
+        dropped: Sequence[tuple[str, str] | None],
+        added: Mapping[str, Sequence[Any]],
+    ) -> None:
+        """Keep or drop the documents of a table, none of whose texts is changed.
+
+        `dropped`: for each row the reason and its detail, None if it stays. `added`: further columns, with a
+        value for each row. Raises LawBroken if an id was seen before.
+        """
+        ids, n_bytes = table["id"].to_pylist(), pc.binary_length(table["text"]).to_pylist()
+        for paper_id, n, verdict in zip(ids, n_bytes, dropped, strict=True):
+            if verdict:
+                self.drop(paper_id, verdict[0], n, verdict[1])
+            else:
+                self._book(paper_id, "kept", "", n, n, 0, "")
+        for name, values in added.items():
+            field = self._kept.schema.field(name)
+            table = table.append_column(field, pa.array(values, field.type))
+        self._kept.append_table(table.filter(pa.array([verdict is None for verdict in dropped])))
 
     def note(self, key: str, value: str) -> None:
         """Write a value to the footer of the ledger's shard."""

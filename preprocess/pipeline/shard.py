@@ -106,6 +106,13 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict
             yield from batch.to_pylist()
 
 
+def read_tables(path: Path) -> Iterator[pa.Table]:
+    """The rows of a shard as tables, one row group at a time."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
+
+
 def temporary_beside(path: Path) -> Path:
     """The name under which this process writes `path` before it renames it.
 
@@ -149,7 +156,14 @@ class ParquetShard:
         self._digest = xxhash.xxh3_128()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = temporary_beside(path)
-        self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd", compression_level=3)
+        self._writer = pq.ParquetWriter(
+            self._temporary,
+            schema,
+            compression="zstd",
+            compression_level=3,
+            # Texts do not repeat, so a dictionary of them only takes time.
+            use_dictionary=[name for name in schema.names if name != "text"],
+        )
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a row. Rows are written in groups of about ROW_GROUP_BYTES."""
@@ -161,12 +175,20 @@ class ParquetShard:
     def _flush(self) -> None:
         if not self._rows:
             return
-        table = pa.Table.from_pylist(self._rows, self.schema)
+        self._write(pa.Table.from_pylist(self._rows, self.schema))
+        self._rows, self._bytes = [], 0
+
+    def append_table(self, table: pa.Table) -> None:
+        """Add rows as a row group of their own. `table`: the columns of the schema, in any order."""
+        self._flush()
+        if table.num_rows:
+            self._write(table.select(self.schema.names).cast(self.schema))
+
+    def _write(self, table: pa.Table) -> None:
         for column in table.combine_chunks().columns:
             for buffer in column.chunk(0).buffers():
                 self._digest.update(buffer if buffer is not None else b"\0")
         self._writer.write_table(table)
-        self._rows, self._bytes = [], 0
 
     def __enter__(self) -> "ParquetShard":
         return self

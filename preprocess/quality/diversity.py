@@ -13,6 +13,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from preprocess.dedup.ngrams import sorted_distinct
+
 N = 3  # words
 # The standard error is 1/sqrt(K) = 3 % for the number of distinct n-grams and sqrt(share / K) for a filter's
 # share of them. A sketch takes 11 kB per verdict.
@@ -33,7 +35,7 @@ class Diversity:
         smallest = self._smallest[verdict]
         if len(smallest) == K:
             hashes = hashes[hashes < smallest[-1]]
-        self._smallest[verdict] = np.union1d(smallest, hashes)[:K]
+        self._smallest[verdict] = sorted_distinct(np.concatenate((smallest, hashes)))[:K]
 
     def to_json(self, verdicts: Iterable[str]) -> str:
         """JSON `{verdict: {n_grams, smallest}}` in the order of `verdicts`.
