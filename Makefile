@@ -41,10 +41,7 @@ preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= META
 	@set -e; set -- --data "$$DATA" --variant "$$VARIANT" --scale "$$SCALE" --workers "$$WORKERS"; \
 	if [ -n "$$SRC" ]; then set -- "$$@" --src "$$SRC"; fi; \
 	if [ -n "$$METADATA" ]; then set -- "$$@" --metadata "$$METADATA"; fi; \
-	$(PY) preprocess/check_inputs.py "$$@"; \
-	$(PY) -m configs.stages | while read -r stage kind; do \
-	  case $$kind in token*) $(PY) preprocess/$$stage.py "$$@" --tokenizer "$$TOKENIZER";; \
-	  *) $(PY) preprocess/$$stage.py "$$@";; esac </dev/null || exit; done
+	$(PY) preprocess/all_stages.py "$$@" --tokenizer "$$TOKENIZER"
 
 demo: preprocess  ## run the whole path on a small built-in corpus, from archives to model and figures
 	@set -e; export OMP_NUM_THREADS=1; for run in run20 run23 run24; do \

@@ -7,7 +7,7 @@ uses the base's files and the stage does not run again.
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,14 +90,20 @@ class Job:
         return validate(model, section, f"{self.stage} in the recipe of corpus {self.variant!r}")
 
 
-def arguments(doc: str, stage: str, config: type[Config]) -> argparse.ArgumentParser:
-    """The parser of the options that all stages share. `doc`: the script's docstring, shown by --help."""
+def arguments(
+    doc: str, stage: str, config: type[Config], parents: Sequence[argparse.ArgumentParser] = ()
+) -> argparse.ArgumentParser:
+    """The parser of the options that all stages share, and of those of `parents`.
+
+    `doc`: the script's docstring, shown by --help.
+    """
     keys = "\n".join(f"  {name}={field.default}" for name, field in config.model_fields.items())
     parser = argparse.ArgumentParser(
         prog=f"preprocess/{stage}.py",
         description=doc,
         epilog=f"keys of {stage} and their defaults:\n{keys}" if keys else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=list(parents),
     )
     parser.add_argument("--config", type=Path, default=CONFIGS / "corpus.yaml", help="recipe of corpus main")
     parser.add_argument("--data", type=Path, help="data root (default: $ARXIV_DATA, else data or data/SCALE)")
