@@ -32,22 +32,24 @@ def expected(data: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("workers", "by_all"),
-    [
-        (2, CORPUS_STAGES),
-        (5, ("extract_latex", "filter_quality", "deduplicate")),
-    ],  # each starts a second of processes
-    ids=["two", "five"],
-)
-def test_output_is_the_same_for_any_number_of_workers(
-    data: Path, expected: dict[str, str], workers: int, by_all: tuple[str, ...]
+@pytest.mark.parametrize("workers", [2, 5])
+def test_output_is_the_same_for_any_number_of_workers_and_in_one_process(
+    data: Path, expected: dict[str, str], workers: int
 ) -> None:
-    for stage in CORPUS_STAGES:
-        run_stage(stage, "--data", data, "--workers", workers if stage in by_all else 1)
-    run_stage("filter_quality", "--data", data, "--variant", "run22", "--workers", workers)
+    flags = ("--data", data, "--workers", workers)
+    said = run_script("preprocess/all_stages.py", *flags, "--until", CORPUS_STAGES[-1]).stdout
+    assert [line.partition(":")[0] for line in said.splitlines() if " documents in, " in line] == [
+        *CORPUS_STAGES
+    ]
+    run_script("preprocess/filter_quality.py", *flags, "--variant", "run22")
     assert not differences(expected, tree(data))
     clear(data)
+
+
+def test_a_key_of_one_stage_is_refused_for_all_of_them(data: Path) -> None:
+    done = run_script("preprocess/all_stages.py", "--data", data, "min_words=3", check=False)
+    assert (done.returncode, tree(data)) == (2, {})
+    assert "min_words=3: a key belongs to one stage" in done.stderr
 
 
 @pytest.mark.parametrize("order", [(0, 1), (2, 0, 3, 1)], ids=["two", "four-in-another-order"])

@@ -23,20 +23,11 @@ EXPECTED = ROOT / "tests/expected/demo_losses.json"
 RELABELLED = {"1210.1555": "en", "2006.00811": "en", "2006.01925": "en", "0704.1192": "no"}
 
 
-def preprocess(data: Path, *flags: object, categories: str = "paper") -> str:
-    """Run all stages; what they printed."""
-    said = []
-    for stage in (*CORPUS_STAGES, *TOKEN_STAGES):
-        selection = [f"categories={categories}"] if stage == "filter_metadata" else []
-        said.append(run_script(f"preprocess/{stage}.py", "--data", data, *flags, *selection).stdout)
-    return "".join(said)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("demo")
     run_script("preprocess/sample_corpus.py", "--out", data / "raw")
-    preprocess(data, "--scale", "demo", "--workers", 2)
+    run_script("preprocess/all_stages.py", "--data", data, "--scale", "demo", "--workers", 2)
     return data
 
 
@@ -85,7 +76,7 @@ def test_laws_hold_from_stage_to_stage(data: Path, tmp_path: Path) -> None:
 
 def test_second_run_makes_nothing_again(data: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in data.rglob("*") if path.is_file()}
-    said = preprocess(data, "--scale", "demo", "--workers", 1)
+    said = run_script("preprocess/all_stages.py", "--data", data, "--scale", "demo", "--workers", 1).stdout
     assert said.count("not made again") == len(CORPUS_STAGES) + len(TOKEN_STAGES)
     assert before == {path: path.stat().st_mtime_ns for path in data.rglob("*") if path.is_file()}
 
@@ -131,7 +122,10 @@ def test_first_losses_are_the_committed_ones(data: Path, tmp_path: Path) -> None
 def real(arxiv_real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("real")
     source = ("--src", arxiv_real / "src", "--metadata", arxiv_real / "arxiv-metadata-oai-snapshot.json")
-    preprocess(data, "--scale", "mini", "--workers", 2, *source, categories="broad")
+    for stage in (*CORPUS_STAGES, *TOKEN_STAGES):
+        broad = ["categories=broad"] if stage == "filter_metadata" else []
+        flags = ("--data", data, "--scale", "mini", "--workers", 2)
+        run_script(f"preprocess/{stage}.py", *flags, *source, *broad)
     return data
 
 
