@@ -8,8 +8,7 @@ the time between its first start and its last row:
 
 
     compute      forward, backward and the optimiser's step
-    exchange     what the exchange of gradients adds to a step and computation does not hide; measured only
-                 where several processes accumulate gradients, elsewhere it stands in `compute`
+    exchange     waits for gradients and weights of other processes that computation does not hide
     data         steps that waited for their batch
     checkpoint   training stood still to copy a checkpoint, or waited for the last one to be written
     validation   training stood still for a validation
@@ -126,8 +125,7 @@ def draw(table: pd.DataFrame, scale: str) -> "Figure":
     figure, (axes,) = style.new_figure(
         "Where the time went",
         f"{scale} scale; share of a run's wall time",
-        "Exchange is what computation does not hide, and is measured where several processes accumulate "
-        "gradients. Restarts: lost work, queueing and starting.",
+        "Exchange is what computation does not hide. Restarts: lost work, queueing and starting.",
         heights_in=(0.1 + 0.22 * len(table),),
         left_in=1.2,
         legend_rows=2,

@@ -11,17 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
 
 from configs.loader import CONFIGS, UserError
-from train.parallel.world import World
+from train.parallel.exchange import Exchange
 from train.sinks import Name, Sink, numbers, open_sinks
 
 SCHEMA_VERSION = 1
@@ -90,8 +89,9 @@ class Log:
 class Clock:
     """Measures where the time between two perf rows goes."""
 
-    def __init__(self, world: World) -> None:
-        self.device, self.exchanges = world.device, world.size > 1
+    def __init__(self, device: torch.device, exchange: Exchange | None) -> None:
+        """`exchange`: of the strategy; None for a process without others."""
+        self.device, self._exchange = device, exchange
         self._reset()
 
     @contextmanager
@@ -102,17 +102,11 @@ class Clock:
         self._data_wait_s += time.perf_counter() - began
 
     @contextmanager
-    def computing(self, last: bool) -> Iterator[None]:
-        """A micro-batch's forward and backward pass; the `last` one of a step also exchanges gradients."""
-        began = self._now()
-        yield
-        (self._last if last else self._others).append((began, self._now()))
-
-    @contextmanager
     def paused(self, checkpoint: bool = False) -> Iterator[None]:
         """Time that does not count as training: validation and checkpoints."""
         began = time.perf_counter()
-        yield
+        with self._exchange.paused() if self._exchange else nullcontext():
+            yield
         spent = time.perf_counter() - began
         self._paused_s += spent
         self._checkpoint_s += spent if checkpoint else 0.0
@@ -132,10 +126,8 @@ class Clock:
         }
         if self._checkpoint_s:
             fields["checkpoint_s"] = self._checkpoint_s
-        if self.exchanges and self._others:
-            # Exchange time that computation does not hide: how much longer the last micro-batch takes.
-            last, other = (mean(map(self._seconds, spans)) for spans in (self._last, self._others))
-            fields["exchange_s"] = max(0.0, last - other)
+        if self._exchange:
+            fields["exchange_s"] = self._exchange.read() / steps
         if (read_bytes := _disk_bytes()) is not None:
             fields["read_mib"] = (read_bytes - self._read_bytes) / 2**20
         if (watts := _watts(self.device)) is not None:
@@ -146,24 +138,7 @@ class Clock:
     def _reset(self) -> None:
         self._began = time.perf_counter()
         self._paused_s = self._data_wait_s = self._checkpoint_s = 0.0
-        self._last: list[tuple[Any, Any]] = []
-        self._others: list[tuple[Any, Any]] = []
         self._read_bytes = _disk_bytes() or 0
-
-    def _now(self) -> Any:
-        """The present moment: on CUDA, which runs asynchronously, an event in its stream, else in seconds."""
-        if self.device.type != "cuda":
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def _seconds(self, span: tuple[Any, Any]) -> float:
-        began, ended = span
-        if self.device.type != "cuda":
-            return ended - began
-        ended.synchronize()
-        return began.elapsed_time(ended) / 1000
 
     def _peak_bytes(self) -> float:
         """Peak memory of this rank since its start, of the GPU or, without one, of the process."""

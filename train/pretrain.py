@@ -161,7 +161,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     saver = Saver(folder / "checkpoints", strategy)
     gc.freeze()  # a collection in the middle of a step on one rank would make all others wait
     gc.disable()
-    clock = Clock(world)
+    clock = Clock(world.device, strategy.exchange if world.size > 1 else None)
     last_read, stop = step, False
     while step < run.steps_total and not stop:
         step += 1
@@ -175,8 +175,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
                 batch = next(batches)
             batch = batch.to(world.device)  # on CUDA the copy overlaps with the computation
             last = micro_step == grad_accum_steps - 1
-            with clock.computing(last):
-                losses_B = strategy.backward(batch, n_targets, last)
+            losses_B = strategy.backward(batch, n_targets, last)
             totals.index_add_(0, batch.domains_B, losses_B.double())
             totals.index_add_(0, batch.domains_B + n_domains, batch.target_counts_B())
         totals[-1] = float(STOP_REQUEST.requested or (world.is_main and (folder / "STOP").exists()))

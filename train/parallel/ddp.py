@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from train.config import Run
 from train.data.batches import Batch
 from train.model.llama import PretrainModel
+from train.parallel.exchange import Exchange
 from train.parallel.world import World
 
 Tensors = dict[str, Tensor]
@@ -57,11 +58,16 @@ class DataParallel:
     ) -> None:
         self.model, self.optimizer, self.world, self.run = model, optimizer, world, run
         self.grad_accum_steps = grad_accum_steps
+        self.exchange = Exchange(world.device)
         self.root: Any = self._wrap()
 
     def _wrap(self) -> Any:
         if self.world.size == 1:
             return self.model
+        # This gradient is the last: the embedding is the first layer and, where tied, also the head. What the
+        # backward pass takes from then on is the exchange that computation does not hide.
+        embedding = self.model.llama.model.embed_tokens.weight
+        embedding.register_post_accumulate_grad_hook(lambda weight: self.exchange.begin())
         return nn.parallel.DistributedDataParallel(
             self.model, gradient_as_bucket_view=True, broadcast_buffers=False
         )
@@ -80,6 +86,8 @@ class DataParallel:
             loss_sum, losses_B = self._forward(batch.input_ids_BT, batch.targets_BT)
             # DDP divides by the number of processes, but the loss is a mean over the tokens of all of them.
             (loss_sum * (self.world.size / n_targets)).backward()
+        if last:
+            self.exchange.end()
         return losses_B
 
     @torch.no_grad()

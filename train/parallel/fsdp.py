@@ -34,6 +34,12 @@ class FullyShardedDataParallel(DataParallel):
         # norm. They stay gathered from the root's forward pass to its backward pass.
         root = fully_shard(self.model, mesh=mesh, mp_policy=policy)
         sharded = self.model.named_weights()
+        # Names within torch, which is pinned exactly. On CUDA the collectives run in streams of their own,
+        # and the computation waits for them in these methods.
+        for part in (*self.model.llama.model.layers, self.model):
+            for gathered in part._get_fsdp_state()._fsdp_param_groups:
+                for method in ("unshard", "wait_for_unshard", "post_backward", "finalize_backward"):
+                    self.exchange.around(gathered, method)
         for group in self.optimizer.param_groups:
             group["params"] = [sharded[names[weight]] for weight in group["params"]]
         return root

@@ -41,8 +41,9 @@ class PCGrad(DataParallel):
             torch._foreach_add_(self._by_domain[domain], list(gradients))
         if last:
             if self.world.size > 1:
-                for gradient in (g for gradients in self._by_domain for g in gradients):
-                    dist.all_reduce(gradient)
+                with self.exchange.waiting():
+                    for gradient in (g for gradients in self._by_domain for g in gradients):
+                        dist.all_reduce(gradient)
             # The number of updates is part of a checkpoint, so a resumed run draws the same random orders.
             updates = int(self._update_count(weights[0]))
             key = (self.run.recipe.data_seed, "pcgrad", updates)

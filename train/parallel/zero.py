@@ -46,7 +46,13 @@ class Zero(DataParallel):
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         # Its step also ends the accumulation, so a faulty step must call it, but without an update.
         update, self._wanted = self.optimizer.step, True
-        self.optimizer.step = lambda closure=None: update() if self._wanted else None  # type: ignore[method-assign, assignment]
+
+        def step(closure: Any = None) -> None:
+            if self._wanted:
+                update()
+            self.exchange.begin()  # DeepSpeed gathers the new weights next; `_update` ends the span
+
+        self.optimizer.step = step  # type: ignore[method-assign, assignment]
         names = {weight: name for name, weight in self.model.named_weights().items()}
         self._sizes = {name: weight.numel() for name, weight in self.model.named_weights().items()}
         self._groups = [[names[w] for w in group["params"]] for group in self.optimizer.param_groups]
@@ -55,6 +61,9 @@ class Zero(DataParallel):
             engine, *_ = deepspeed.initialize(
                 model=self.model, optimizer=self.optimizer, dist_init_required=False, config=self._config()
             )
+        self.exchange.around(engine, "allreduce_gradients")
+        if hasattr(engine.optimizer, "reduce_ipg_grads"):  # of a full bucket, within the backward pass
+            self.exchange.around(engine.optimizer, "reduce_ipg_grads")
         # In bf16 it makes its fp32 weights from weights already cast to bf16. Restore the lost 16 bits.
         for group, group_names in zip(self.optimizer.param_groups, self._groups, strict=True):
             partition = group["params"][0]
@@ -129,6 +138,7 @@ class Zero(DataParallel):
     def _update(self, wanted: bool) -> None:
         self._wanted = wanted
         self.root.step()
+        self.exchange.end()
 
     def _named(self, partitions: list[Tensor]) -> Tensors:
         """Gather each group's flat partitions from all ranks and split them into named tensors."""
