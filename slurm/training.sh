@@ -31,6 +31,9 @@ END
   ) || exit
   mkdir -p "$folder"
   rm -f "$folder/STOP"  # left by an earlier job
+  trap : TERM  # a check of the nodes that requeues the job must live until Slurm knows which nodes to leave
+  [ -z "${SLURM_JOB_ID:-}" ] || [ "${PREFLIGHT:-1}" = 0 ] || bash slurm/preflight.sh "$folder" || exit
+  trap - TERM
   [ -z "${SLURM_JOB_ID:-}" ] || trap 'signalled=1; touch "$folder/STOP"' USR1
   torchrun_everywhere train/pretrain.py "configs/runs/$run.yaml" \
     --scale "$SCALE" --seed "$SEED" --out "$folder" --resume auto "$@" || code=$?

@@ -36,6 +36,7 @@ from train.log import Clock, Log, finite
 from train.model.execution import prepare_layers, set_numerics
 from train.model.flops import flops_per_token, peak_flop_per_s
 from train.model.llama import build_model, count_parameters
+from train.node_check.history import log_node_check
 from train.opening import Opening
 from train.optimizer import learning_rate, make_optimizer
 from train.parallel.stop import STOP_REQUEST
@@ -149,6 +150,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     )
     if log.restart_index:
         log.row("event", step, event="resume")
+    log_node_check(folder, log, step)
     if world.is_main:
         opening.tell(most, grad_accum_steps, step, changes)
 

@@ -29,6 +29,7 @@ class Cluster:
     def env(self) -> dict[str, str]:
         """Environment for Slurm's clients; jobs inherit it."""
         own = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_", "ARXIV_"))}
+        own["PREFLIGHT"] = "0"  # it takes 10 s a start; tests/slurm/test_node_check.py turns it on
         own |= {"ARXIV_DEVCLUSTER": str(self.folder), "SLURM_CONF": str(self.folder / "slurm.conf")}
         return own
 
