@@ -11,7 +11,7 @@ the time between its first start and its last row:
     exchange     waits for gradients and weights of other processes that computation does not hide
     data         steps that waited for their batch
     checkpoint   training stood still to copy a checkpoint, or waited for the last one to be written
-    validation   training stood still for a validation
+    validation   training stood still for a validation or for the recipe's instruments
     start        from the opening of the log to the first step
     restarts     between two starts: work after the last checkpoint that was lost, queueing, starting
     other        the rest: writing logs, collecting garbage

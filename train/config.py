@@ -22,6 +22,7 @@ Domain = Literal["cs", "math", "physics"]
 # Weight of a domain in a mixture. The upper limit keeps the products in `order.interleave` (number of samples
 # times weights in millionths) below 2^63.
 Weight = Annotated[float, Field(ge=0, le=1000)]
+Instrument = Literal["cosines", "noise_scale", "losses", "norms"]
 Beta = Annotated[float, Field(ge=0, lt=1)]  # AdamW divides by 1 - beta^step, which is 0 for a beta of 1
 ANNEAL_SHARE = 0.2  # the last part of a run, in which `anneal_mixture` applies
 # Keys that describe a run. A run file states each of them; they are not inherited from the base.
@@ -30,6 +31,7 @@ ABOUT = ("title", "base", "named_in_paper", "change", "hypothesis", "primary_met
 EXECUTION = (
     *("micro_batch_size", "strategy", "recompute", "compile", "deterministic", "head_chunk_tokens"),
     *("checkpoint_every_tokens", "keep_last", "keep_every", "early_checkpoints", "sinks"),
+    *("instruments", "gradient_groups"),
 )
 NOT_HASHED = {*ABOUT, *EXECUTION}  # keys that do not decide a run's results
 
@@ -105,6 +107,10 @@ class Recipe(Config):
     keep_last: int = Field(2, gt=0)  # number of newest checkpoints to keep
     keep_every: int = Field(10, gt=0)  # keep every 10th checkpoint for good
     sinks: tuple[Name, ...] = ()  # experiment trackers that get the log's numbers: tensorboard, wandb
+    # Measures taken whenever the run validates (docs/instruments.md); results stay the same.
+    instruments: tuple[Instrument, ...] = ()
+    # What divides the sequences whose gradients `cosines` compares: domain, year, columns of the token index.
+    gradient_groups: tuple[str, ...] = ("domain", "year", "math_share")
     # Also save steps 1, 2, 4, … 512 and keep them, as Pythia does (Biderman et al. 2023).
     early_checkpoints: bool = False
 

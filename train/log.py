@@ -1,4 +1,4 @@
-"""The run's log: append-only JSON lines, a header and then rows of kind train, perf, val and event.
+"""The run's log: append-only JSON lines, a header and then rows of kind train, perf, val, instrument, event.
 
 Every start of a run writes its own file. A `resume` event at step s voids all rows of earlier files beyond s.
 """
@@ -49,7 +49,7 @@ class Log:
             self._sinks = open_sinks(sinks, self.folder, run_id, after_step, row)
 
     def row(self, kind: str, step: int, **values: Any) -> None:
-        """Write a row of kind train, perf, val or event. `step` is the last finished optimiser step.
+        """Write a row; the module names its kinds. `step` is the last finished optimiser step.
 
         Raises UserError if the disk does not accept the row, ValueError if a value is not finite.
         """
@@ -62,7 +62,7 @@ class Log:
         }
         row = common | values
         self._write(row)
-        for sink in self._sinks:
+        for sink in self._sinks if kind != "instrument" else ():  # many rows a step, of no fixed names
             if found := numbers(row):
                 sink.scalars(step, found)
             if kind in ("val", "event"):

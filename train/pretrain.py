@@ -32,6 +32,7 @@ from train.config import explain, load_run, write_config
 from train.data.batches import TrainingData, rank_batches, step_samples
 from train.data.shards import open_tokens
 from train.guard import Guard, GuardState
+from train.instruments.instruments import Instruments
 from train.log import Clock, Log, finite
 from train.model.execution import prepare_layers, set_numerics
 from train.model.flops import flops_per_token, peak_flop_per_s
@@ -127,6 +128,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     val_sets = {"val": validation_sets(val_tokens, run)}
     if own_val_tokens:
         val_sets["val_own"] = validation_sets(own_val_tokens, run)
+    instruments = Instruments(strategy, data, val_sets["val"], data_root)
     resumed = load_checkpoint(resume_from, strategy) if resume_from else state_at(0, GuardState())
     step = resumed.step
     guard = Guard(recipe.spike_sigma, resumed.guard)
@@ -186,6 +188,10 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         assert sum(tokens) == n_targets
         loss_nats, stop = sum(nats) / n_targets, bool(stop_flag)
 
+        validates = step % validate_every == 0 or step == run.steps_total
+        if validates:
+            with clock.paused():
+                instruments.before_update()
         lr = learning_rate(run, step)
         update = strategy.step(lr, functools.partial(guard.judge, loss_nats))
         grad_norm = update.grad_norm
@@ -228,14 +234,19 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
             log.row("perf", step, **perf)
             bar.set_postfix(shown, refresh=False)
 
-        if step % validate_every == 0 or step == run.steps_total:
+        if validates:
             with clock.paused():
+                for fields in instruments.after_update(step):
+                    log.row("instrument", step, **fields)
                 for kind, sets in val_sets.items():
-                    for result in validate_model(strategy, sets):
+                    token_losses = instruments.token_losses if kind == "val" else None
+                    for result in validate_model(strategy, sets, token_losses):
                         log.row(kind, step, **result.row())
                         if kind == "val" and step == run.steps_total:
                             for row in result.document_rows():
                                 log.row("val_document", step, **row)
+                for fields in instruments.after_validation():
+                    log.row("instrument", step, **fields)
             gc.collect()
         if run.saves_after(step) or stop:
             with clock.paused(checkpoint=True):

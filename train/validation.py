@@ -8,6 +8,7 @@ import torch
 from train.config import Run
 from train.data.batches import ValidationSet, validation_set
 from train.data.shards import TokenSet
+from train.instruments.token_losses import TokenLosses
 from train.log import finite
 from train.model.loss import IGNORE
 from train.parallel.strategy import DataParallel
@@ -70,8 +71,10 @@ def validation_sets(tokens: TokenSet, run: Run) -> dict[str, ValidationSet]:
     }
 
 
-def validate_model(strategy: DataParallel, sets: dict[str, ValidationSet]) -> list[ValidationResult]:
-    """Evaluate every domain.
+def validate_model(
+    strategy: DataParallel, sets: dict[str, ValidationSet], token_losses: TokenLosses | None = None
+) -> list[ValidationResult]:
+    """Evaluate every domain, and add each token's loss to `token_losses`.
 
     All ranks must call it; each takes its share of the windows, and all get the same results.
     """
@@ -88,8 +91,10 @@ def validate_model(strategy: DataParallel, sets: dict[str, ValidationSet]) -> li
             rows_B[past_end_B] = 0
             targets_BT = windows.targets_RT[rows_B]
             targets_BT[past_end_B] = IGNORE
-            inputs_BT = windows.input_ids_RT[rows_B].to(world.device)
-            losses_B = strategy.evaluate(inputs_BT, targets_BT.to(world.device)).double()
+            inputs_BT, targets_BT = windows.input_ids_RT[rows_B].to(world.device), targets_BT.to(world.device)
+            losses_B = strategy.evaluate(inputs_BT, targets_BT).double()
+            if token_losses and strategy.model.token_losses_BT is not None:
+                token_losses.add(name, rows_B, targets_BT, strategy.model.token_losses_BT)
             nats_K.index_add_(0, windows.document_R[rows_B].to(world.device), losses_B)
         nats = world.sum(nats_K).tolist()
         total = sum(nats)

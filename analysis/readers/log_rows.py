@@ -27,9 +27,19 @@ COLUMNS = {
     "val": (*COMMON, *VALIDATION),
     "val_own": (*COMMON, *VALIDATION),
     "val_document": (*COMMON, "domain", "document", "loss_nats", "n_tokens", "n_bytes"),
+    # by measure: cosine, noise_scale, loss, norm (docs/instruments.md)
+    "instrument": (
+        *(*COMMON, "measure", "by", "part", "group", "other", "domain", "layer"),
+        *("n_sequences", "dot", "cosine"),
+        *("small_tokens", "big_tokens", "small_square", "big_square", "signal_square", "noise_trace"),
+        *("loss_nats", "n_tokens", "weight_norm", "update_norm", "activation_rms"),
+    ),
     "event": (*COMMON, "event"),
 }
-TEXT = {"kind", "time_utc", "domain", "document", "span_hash", "event"}
+TEXT = {
+    *("kind", "time_utc", "domain", "document", "span_hash", "event"),
+    *("measure", "by", "part", "group", "other"),
+}
 
 
 @dataclass

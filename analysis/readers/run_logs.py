@@ -3,11 +3,12 @@
 In: a run's own logs, `<root>/<scale>/<run>/seed<k>/log.<restart>.jsonl`, or its published one,
 `<root>/<scale>/<run>/seed<k>.jsonl.gz`. Out: pandas frames of the history that led to the final weights.
 
-A log is a header row and then rows of kind train, perf, val, val_own, val_document or event. `val` rows
-measure the validation set that all runs share, `val_document` rows each of its documents at the end of a run,
-`val_own` rows the validation set of the run's own corpus where that is another. A restart continues from a
-checkpoint, so what earlier restarts logged beyond it never reached the weights: those rows are void. A
-published log is the restarts one after the other, each behind its header, and the same rules read it.
+A log is a header row and then rows of kind train, perf, val, val_own, val_document, instrument or event.
+`val` rows measure the validation set that all runs share, `val_document` rows each of its documents at the
+end of a run, `val_own` rows the validation set of the run's own corpus where that is another, `instrument`
+rows what a run measures only where its recipe asks for it. A restart continues from a checkpoint, so what
+earlier restarts logged beyond it never reached the weights: those rows are void. A published log is the
+restarts one after the other, each behind its header, and the same rules read it.
 """
 
 import argparse
@@ -62,6 +63,7 @@ class RunLog:
     val: pd.DataFrame  # on the shared validation set; one row for each domain and validation
     val_own: pd.DataFrame  # the same on the run's own corpus; empty where that is the shared one
     val_document: pd.DataFrame  # at the end of a run, a row for each document of the shared validation set
+    instrument: pd.DataFrame  # optional measures (docs/instruments.md)
     event: pd.DataFrame
 
     @property

@@ -51,6 +51,7 @@ class PretrainModel(nn.Module):
         self.llama = LlamaForCausalLM(config.llama())
         self.document_end_id: int | None = None  # if set, a token attends to its own document only
         self.head_chunk_tokens: int | None = None  # None: the default of the device
+        self.token_losses_BT: Tensor | None = None  # nats, of the latest forward pass (fp32, detached)
 
     def forward(self, input_ids_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Losses in nats, summed over all targets except IGNORE.
@@ -72,7 +73,8 @@ class PretrainModel(nn.Module):
             targets_BT.flatten(),
             self.head_chunk_tokens or default_chunk_tokens(hidden_BTD.device),
         )
-        return loss_sum, losses_N.view_as(targets_BT).sum(dim=1)
+        self.token_losses_BT = losses_N.view_as(targets_BT)
+        return loss_sum, self.token_losses_BT.sum(dim=1)
 
     def named_weights(self) -> dict[str, nn.Parameter]:
         """Each distinct parameter by its name in a Hugging Face checkpoint; a tied head is absent."""
