@@ -1,12 +1,18 @@
-"""One process that compares strategies: `parallel_worker.py OUT STRATEGY_PRECISION …`.
+"""One process that compares strategies: `parallel_worker.py OUT compare|continue STRATEGY_PRECISION …`.
 
 For each strategy and precision the main process writes facts.json (norms, losses, faults, dtypes) and the
 weights after a step. test_parallel.py starts it, alone or with torchrun.
 
     free, clipped  one step of SGD without clipping, and with a clip far below the norm
-    adamw          losses of 20 steps of the recipe
+    adamw          losses of 20 steps of the recipe, with a checkpoint after the 10th
     accumulated    one step of many equal micro-batches
     faults         steps whose gradient is not finite or too large on the last process only
+
+`continue` resumes from what another number of processes has left. One process takes the steps 11 to 15 from
+each strategy's checkpoint of step 10 and saves; two processes then write to resumed.json:
+
+    same           losses of the steps 11 to 20 from the strategy's own checkpoint of step 10
+    elastic        losses of the steps 16 to 20 from the checkpoint of the one process
 """
 
 import json
@@ -19,6 +25,8 @@ import torch
 from safetensors.torch import save_file
 
 from configs.loader import CONFIGS
+from train.checkpoint.load import TrainState, list_checkpoints, load_checkpoint
+from train.checkpoint.save import Saver
 from train.config import Run, load_run
 from train.data.batches import Batch
 from train.model.llama import build_model, rope_frequencies
@@ -28,7 +36,7 @@ from train.parallel.world import World, run_world, start_world
 
 SEQUENCES, T, MICRO, LR, CLIP = 8, 32, 2, 0.1, 1e-3
 MANY = 384  # equal micro-batches; a bf16 sum of equal terms stops growing at the 256th (8 bits of precision)
-ADAMW_STEPS = 20
+ADAMW_STEPS, FIRST, SECOND = 20, 10, 15  # a checkpoint follows FIRST and SECOND
 
 
 class Case:
@@ -63,6 +71,22 @@ class Case:
             losses.append(self.strategy.backward(batch, n_targets, last))
         loss = float(self.world.sum(torch.cat(losses).double().sum())) / n_targets
         return loss, self.strategy.step(lr, judge)
+
+    def train(self, start: int, end: int, save_to: Path | None = None) -> list[float]:
+        """Losses of the recipe's steps `start + 1` to `end`; a checkpoint of the last follows."""
+        losses = [self.step(random_tokens(step % 4), lr=1e-3)[0] for step in range(start, end)]
+        if save_to:
+            saver = Saver(save_to, self.strategy)
+            same = {"config_sha256": "", "data_fingerprint": "", "tokenizer_sha256": ""}
+            saver.save(TrainState(step=end, tokens_seen=end, **same))
+            saver.wait()
+            self.world.barrier()
+        return losses
+
+    def resume(self, folder: Path) -> "Case":
+        """The same case with the state of a folder's newest checkpoint."""
+        load_checkpoint(list_checkpoints(folder)[-1], self.strategy)
+        return self
 
 
 def random_tokens(seed: int) -> torch.Tensor:
@@ -113,31 +137,58 @@ def take_faulty_steps(case: Case) -> dict[str, Any]:
     return facts | {"then": {"loss": loss, "norm": result.grad_norm, "change": change}}
 
 
+def compare(world: World, run_of: Callable[..., Run], folder: Path) -> None:
+    """Write facts.json, weights and a checkpoint of a strategy."""
+    facts: dict[str, Any] = {
+        name: one_step(Case(world, run_of(clip_grad_norm=clip)), folder / f"{name}.safetensors")
+        for name, clip in (("free", None), ("clipped", CLIP))
+    }
+    facts["faults"] = take_faulty_steps(Case(world, run_of(clip_grad_norm=None)))
+    if run_of().recipe.precision != "bf16":
+        case = Case(world, run_of(), adamw=True)
+        facts["adamw"] = case.train(0, FIRST, folder / "checkpoints") + case.train(FIRST, ADAMW_STEPS)
+        write_state(case, folder / "end.safetensors")
+    else:
+        facts["accumulated"] = [accumulate(world, run_of, many) for many in (False, True)]
+    if world.is_main:
+        (folder / "facts.json").write_text(json.dumps(facts))
+
+
+def resume(world: World, run_of: Callable[..., Run], folder: Path) -> None:
+    """Continue a strategy's training from checkpoints."""
+    case = Case(world, run_of(), adamw=True).resume(folder / "checkpoints")
+    if world.size == 1:
+        case.train(FIRST, SECOND, folder / "alone")
+        return
+    losses = {"same": case.train(FIRST, ADAMW_STEPS)}
+    write_state(case, folder / "resumed.safetensors")
+    case = Case(world, run_of(), adamw=True).resume(folder / "alone")
+    losses["elastic"] = case.train(SECOND, ADAMW_STEPS)
+    if world.is_main:
+        (folder / "resumed.json").write_text(json.dumps(losses))
+
+
+def write_state(case: Case, path: Path) -> None:
+    """Write weights and moments."""
+    named = case.strategy.state()._asdict()
+    if case.world.is_main:
+        save_file({f"{kind}.{name}": t for kind, ts in named.items() for name, t in ts.items()}, path)
+
+
 def main() -> int:
-    out = Path(sys.argv[1])
+    out, phase = Path(sys.argv[1]), {"compare": compare, "continue": resume}[sys.argv[2]]
     world = start_world()
-    for name in sys.argv[2:]:
+    for name in sys.argv[3:]:
         strategy, precision = name.split("_")
-        folder = out / f"{name}_{world.size}"
-        folder.mkdir(exist_ok=True, parents=True)
 
         def run_of(strategy: str = strategy, precision: str = precision, **values: Any) -> Run:
             fixed = {"strategy": strategy, "precision": precision}
             fixed |= {"micro_batch_size": MICRO, "global_batch_size": SEQUENCES}
             return load_run(CONFIGS / "runs" / "run20.yaml", "demo", overrides=fixed | values)
 
-        facts: dict[str, Any] = {
-            name: one_step(Case(world, run_of(clip_grad_norm=clip)), folder / f"{name}.safetensors")
-            for name, clip in (("free", None), ("clipped", CLIP))
-        }
-        facts["faults"] = take_faulty_steps(Case(world, run_of(clip_grad_norm=None)))
-        if precision == "fp32":
-            case = Case(world, run_of(), adamw=True)
-            facts["adamw"] = [case.step(random_tokens(i % 4), lr=1e-3)[0] for i in range(ADAMW_STEPS)]
-        else:
-            facts["accumulated"] = [accumulate(world, run_of, many) for many in (False, True)]
-        if world.is_main:
-            (folder / "facts.json").write_text(json.dumps(facts))
+        folder = out / (f"{name}_2" if phase is resume else f"{name}_{world.size}")
+        folder.mkdir(exist_ok=True, parents=True)
+        phase(world, run_of, folder)
     world.barrier()
     return 0
 

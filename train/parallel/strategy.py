@@ -1,11 +1,9 @@
 """Select the strategy of a run. The training loop only knows the interface `DataParallel`.
 
-    ddp            every process holds all weights, gradients and moments
-    zero1, zero2   DeepSpeed: each holds a shard of fp32 weights and moments (zero2: also of gradients)
-    fsdp           each holds a shard of everything and gathers the weights of one layer at a time
-
-DeepSpeed's stage 3 is not offered: it shards what `fsdp` shards, but would need its own head, guard and
-checkpoints.
+ddp            every process holds all weights, gradients and moments
+zero1, zero2   DeepSpeed: each holds a shard of fp32 weights and moments (zero2: also of gradients)
+zero3, fsdp    each holds a shard of everything and gathers the weights of one layer at a time: by
+               DeepSpeed, by torch
 """
 
 import torch
@@ -18,6 +16,7 @@ from train.parallel.fsdp import FullyShardedDataParallel
 from train.parallel.pcgrad import PCGrad
 from train.parallel.world import World
 from train.parallel.zero import STAGES, Zero, why_no_deepspeed
+from train.parallel.zero3 import Zero3
 
 __all__ = ["DataParallel", "State", "StepResult", "make_strategy"]
 
@@ -27,7 +26,7 @@ def make_strategy(
 ) -> DataParallel:
     """The run's strategy; a single process needs none but `ddp`.
 
-    Without DeepSpeed, `ddp` replaces zero1 and zero2 on CPUs, with a message. Raises UserError on GPUs
+    Without DeepSpeed, `ddp` replaces ZeRO on CPUs, with a message. Raises UserError on GPUs
     without DeepSpeed, and for pcgrad with a sharded strategy.
     """
     strategy = run.recipe.strategy
@@ -43,7 +42,7 @@ def make_strategy(
         kind = FullyShardedDataParallel
     elif world.size > 1 and strategy in STAGES:
         if not (reason := why_no_deepspeed()):
-            kind = Zero
+            kind = Zero3 if strategy == "zero3" else Zero
         elif world.device.type == "cuda":
             raise UserError(f"{run.run_id}: strategy {strategy}: {reason}; install it or pass strategy=fsdp")
         elif world.is_main:

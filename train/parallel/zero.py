@@ -1,4 +1,7 @@
-"""`zero1` and `zero2`: DeepSpeed's ZeRO, where each process holds a shard of fp32 weights and moments."""
+"""`zero1` and `zero2`: DeepSpeed's ZeRO, where each process holds a shard of fp32 weights and moments.
+
+`zero3.py` builds on it.
+"""
 
 import contextlib
 import importlib.util
@@ -18,7 +21,7 @@ from train.data.batches import Batch
 from train.model.llama import rope_frequencies
 from train.parallel.ddp import DataParallel, State, Tensors
 
-STAGES = {"zero1": 1, "zero2": 2}
+STAGES = {"zero1": 1, "zero2": 2, "zero3": 3}
 
 
 class Zero(DataParallel):
@@ -45,7 +48,7 @@ class Zero(DataParallel):
             # up to a minute, and the results are the same. The name is private, hence the pinned version.
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         # Its step also ends the accumulation, so a faulty step must call it, but without an update.
-        update, self._wanted = self.optimizer.step, True
+        update = self.optimizer.step
 
         def step(closure: Any = None) -> None:
             if self._wanted:
@@ -53,20 +56,21 @@ class Zero(DataParallel):
             self.exchange.begin()  # DeepSpeed gathers the new weights next; `_update` ends the span
 
         self.optimizer.step = step  # type: ignore[method-assign, assignment]
+        self._shapes = {name: weight.shape for name, weight in self.model.named_weights().items()}
         names = {weight: name for name, weight in self.model.named_weights().items()}
-        self._sizes = {name: weight.numel() for name, weight in self.model.named_weights().items()}
         self._groups = [[names[w] for w in group["params"]] for group in self.optimizer.param_groups]
         initial = {n: w.detach().to("cpu", copy=True) for n, w in self.model.named_weights().items()}
+        # Some stages call the optimiser while they initialise, which would decay the weights.
+        self._wanted = False
         with contextlib.redirect_stdout(io.StringIO()):  # hides a memory report that no option turns off
             engine, *_ = deepspeed.initialize(
                 model=self.model, optimizer=self.optimizer, dist_init_required=False, config=self._config()
             )
+        self._inner = engine.optimizer
         self.exchange.around(engine, "allreduce_gradients")
-        if hasattr(engine.optimizer, "reduce_ipg_grads"):  # of a full bucket, within the backward pass
-            self.exchange.around(engine.optimizer, "reduce_ipg_grads")
+        self._mark_exchange()
         # In bf16 it makes its fp32 weights from weights already cast to bf16. Restore the lost 16 bits.
-        for group, group_names in zip(self.optimizer.param_groups, self._groups, strict=True):
-            partition = group["params"][0]
+        for partition, group_names in zip(self._partitions(), self._groups, strict=True):
             partition.data.copy_(self._partition_of(initial, group_names, partition))
         # Frequencies cast to bf16 would shift far positions, and the exported model would compute other
         # numbers.
@@ -80,10 +84,19 @@ class Zero(DataParallel):
             "gradient_clipping": 0.0,  # `step` clips before it calls DeepSpeed
             "bf16": {"enabled": self.run.recipe.precision == "bf16"},
             "data_types": {"grad_accum_dtype": "fp32"},
-            "zero_optimization": {"stage": STAGES[self.name]},
+            "zero_optimization": {"stage": STAGES[self.name], **self._stage_config()},
             "zero_allow_untested_optimizer": True,  # tests compare strategies by one SGD step
             "steps_per_print": sys.maxsize,
         }
+
+    def _mark_exchange(self) -> None:
+        """Count the stage's own waits within the forward and backward pass."""
+        if hasattr(self._inner, "reduce_ipg_grads"):  # of a full bucket, within the backward pass
+            self.exchange.around(self._inner, "reduce_ipg_grads")
+
+    def _stage_config(self) -> dict[str, Any]:
+        """What this stage needs beside its number."""
+        return {}
 
     def backward(self, batch: Batch, n_targets: int, last: bool) -> Tensor:
         """As in DataParallel; DeepSpeed counts micro-batches and exchanges gradients after the last."""
@@ -96,21 +109,28 @@ class Zero(DataParallel):
 
     def state(self) -> State:
         """As in DataParallel."""
-        partitions = [group["params"][0] for group in self.optimizer.param_groups]
+        partitions = self._partitions()
         moments = [[self._moment(p, key) for p in partitions] for key in State._fields[1:]]
         return State(self._named(partitions), *map(self._named, moments))
 
     @torch.no_grad()
     def load(self, state: State, updates: int) -> None:
         """As in DataParallel."""
-        for name, weight in self.model.named_weights().items():
-            weight.copy_(state.weights[name])
-        for group, names in zip(self.optimizer.param_groups, self._groups, strict=True):
-            partition = group["params"][0]
+        for partition, names in zip(self._partitions(), self._groups, strict=True):
             partition.copy_(self._partition_of(state.weights, names, partition))
             self.optimizer.state[partition] = {"step": self._step_tensor(updates)} | {
                 key: self._partition_of(getattr(state, key), names, partition) for key in State._fields[1:]
             }
+        self._load_weights(state.weights)
+
+    def _load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Fill the weights that the model computes with; this rank's fp32 partitions are filled already."""
+        for name, weight in self.model.named_weights().items():
+            weight.copy_(weights[name])
+
+    def _partitions(self) -> list[Tensor]:
+        """This rank's flat fp32 partition of each parameter group."""
+        return [group["params"][0] for group in self.optimizer.param_groups]
 
     def _forward(self, input_ids_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         return self.root(input_ids_BT, targets_BT)
@@ -120,7 +140,7 @@ class Zero(DataParallel):
 
     def _gradient_groups(self) -> list[list[Tensor]]:
         """For each parameter group, the tensors that concatenated are this rank's shard of its gradient."""
-        inner = self.root.optimizer
+        inner = self._inner
         if self.name == "zero1" and self.run.recipe.precision == "bf16":  # DeepSpeed's BF16_Optimizer
             return [[partition] for partition in inner.fp32_groups_gradient_flat_partition]
         return [list(inner.averaged_gradients[number]) for number in range(len(self._groups))]
@@ -130,9 +150,9 @@ class Zero(DataParallel):
 
     def _layer_norms(self) -> dict[str, float]:
         partitions = []
-        for group, gradients in zip(self.optimizer.param_groups, self._gradient_groups(), strict=True):
+        for partition, gradients in zip(self._partitions(), self._gradient_groups(), strict=True):
             flat = torch.cat([gradient.flatten() for gradient in gradients])
-            partitions.append(F.pad(flat, (0, group["params"][0].numel() - len(flat))))
+            partitions.append(F.pad(flat, (0, partition.numel() - len(flat))))
         return {name: float(g.double().norm()) for name, g in self._named(partitions).items()}
 
     def _update(self, wanted: bool) -> None:
@@ -142,16 +162,16 @@ class Zero(DataParallel):
 
     def _named(self, partitions: list[Tensor]) -> Tensors:
         """Gather each group's flat partitions from all ranks and split them into named tensors."""
-        shapes = {name: weight.shape for name, weight in self.model.named_weights().items()}
         tensors: Tensors = {}
         for names, partition in zip(self._groups, partitions, strict=True):
             parts = self.world.gather(partition.detach())
             if not parts:
                 continue
             flat = torch.cat([part.cpu() for part in parts])
-            sizes = [shapes[name].numel() for name in names]
+            sizes = [self._shapes[name].numel() for name in names]
             pieces = flat[: sum(sizes)].split(sizes)
-            tensors |= {n: piece.view(shapes[n]).clone() for n, piece in zip(names, pieces, strict=True)}
+            for name, piece in zip(names, pieces, strict=True):
+                tensors[name] = piece.view(self._shapes[name]).clone()
         return tensors
 
     def _partition_of(self, tensors: Mapping[str, Tensor], names: list[str], partition: Tensor) -> Tensor:
@@ -163,7 +183,7 @@ class Zero(DataParallel):
         first = self.world.rank * len(share)  # in the group
         offset = 0  # of a tensor in the group
         for name in names:
-            n_elements = self._sizes[name]
+            n_elements = self._shapes[name].numel()
             begin, end = max(first, offset), min(first + len(share), offset + n_elements)
             if begin < end:
                 flat = tensors[name].flatten()

@@ -11,7 +11,7 @@ from tests.support.training import torchrun
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-@pytest.mark.parametrize("strategy", ["zero1", "fsdp"])
+@pytest.mark.parametrize("strategy", ["zero1", "zero3", "fsdp"])
 def test_loading_takes_less_memory_than_one_shard_and_one_tensor(strategy: str, tmp_path: Path) -> None:
     done = torchrun(["tests/support/resume_memory_worker.py", str(tmp_path), strategy])
     assert done.returncode == 0, done.stderr

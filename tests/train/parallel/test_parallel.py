@@ -1,4 +1,4 @@
-"""All strategies, on two processes, compute the same step as one process and skip faulty steps."""
+"""All strategies, on two processes, compute the same step as one process, skip faulty steps, and resume."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from configs.loader import CONFIGS
-from tests.support.parallel_worker import ADAMW_STEPS, CLIP, LR
+from tests.support.parallel_worker import ADAMW_STEPS, CLIP, FIRST, LR, SECOND
 from tests.support.training import torchrun
 from train.config import load_run
 from train.model.llama import build_model
@@ -17,7 +17,7 @@ from train.model.llama import build_model
 pytestmark = pytest.mark.slow
 
 REFERENCE = "ddp_fp32_1"  # strategy, precision, processes
-SHARED = ("ddp", "zero1", "zero2", "fsdp")
+SHARED = ("ddp", "zero1", "zero2", "zero3", "fsdp")
 FP32 = [f"{name}_fp32_2" for name in SHARED]
 BF16 = ["ddp_bf16_1", *(f"{name}_bf16_2" for name in SHARED)]
 
@@ -27,9 +27,20 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("strategies")
     for processes in (1, 2):
         cases = [case[:-2] for case in (REFERENCE, *FP32, *BF16) if case.endswith(f"_{processes}")]
-        done = torchrun(["tests/support/parallel_worker.py", str(out), *cases], processes)
-        assert done.returncode == 0, done.stderr
+        work(out, "compare", cases, processes)
     return out
+
+
+@pytest.fixture(scope="module")
+def resumed(outcomes: Path) -> Path:
+    for processes in (1, 2):
+        work(outcomes, "continue", [case[:-2] for case in FP32], processes)
+    return outcomes
+
+
+def work(out: Path, phase: str, cases: list[str], processes: int) -> None:
+    done = torchrun(["tests/support/parallel_worker.py", str(out), phase, *cases], processes)
+    assert done.returncode == 0, done.stderr
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -114,3 +125,21 @@ def test_the_step_after_a_fault_is_the_same_as_without_it(outcomes: Path, name: 
 @pytest.mark.parametrize("name", [REFERENCE, *FP32, *BF16])
 def test_rotary_frequencies_stay_fp32(outcomes: Path, name: str) -> None:
     assert facts(outcomes / name)["free"]["rope"] == ["torch.float32"]
+
+
+# ---------------------------------------------------------------- resumption in new processes
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_resumed_training_gives_the_same_bits(resumed: Path, name: str) -> None:
+    losses = json.loads((resumed / name / "resumed.json").read_text())["same"]
+    assert losses == facts(resumed / name)["adamw"][FIRST:]
+    ours, theirs = (load_file(resumed / name / f"{end}.safetensors") for end in ("resumed", "end"))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_two_processes_then_one_then_two_train_as_one_process_does(resumed: Path, name: str) -> None:
+    losses = json.loads((resumed / name / "resumed.json").read_text())["elastic"]
+    assert losses == pytest.approx(facts(resumed / REFERENCE)["adamw"][SECOND:], abs=1e-4)
