@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time instruments compare tables yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-figures bench-corpus bench-duplicates prove-resume
+.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time node-checks instruments compare tables yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-figures bench-corpus bench-duplicates prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -88,6 +88,9 @@ figures: setup  ## SCALE=: draw the figures from logs
 
 step-time: setup  ## SCALE= RUNS_LIST=run20,run08: show where the time of training runs went
 	@$(PY) analysis/step_time.py --scale "$$SCALE" $(if $(RUNS_LIST),--runs "$(RUNS_LIST)")
+
+node-checks: setup  ## SCALE= RUNS_LIST=run20,run08: show how healthy the nodes were at each start of a run
+	@$(PY) analysis/node_checks.py --scale "$$SCALE" $(if $(RUNS_LIST),--runs "$(RUNS_LIST)")
 
 instruments: setup  ## SCALE=demo VALUES="tokens_total=...": train Run 20 with all instruments (gradient cosines, noise scale, losses by kind of token, norms) and draw what they measure
 	$(PY) train/pretrain.py configs/runs/run20.yaml --scale "$$SCALE" --data "$$DATA" --out "$$ARXIV_RUNS/instruments/$$SCALE/run20/seed0" \

@@ -131,9 +131,8 @@ def _add_disks(leaders: Mapping[str, Report], faults: Faults) -> list[str]:
                 full[disk["folder"]] = f"{disk['folder']}: only {format_bytes(disk['free_bytes'])} are free"
             if disk.get("bytes_per_s"):
                 speeds[node] = disk["bytes_per_s"]
-        if len(unseen) < len(
-            leaders
-        ):  # else there is none yet: a cluster may be looked at before it has data
+        # Where no node sees it, it does not exist yet: a cluster may be looked at before it has data.
+        if len(unseen) < len(leaders):
             for node, sentence in unseen.items():
                 faults[node].append((f"disk {place}", sentence))
         for node, share in _below_peers(speeds, SLOWER_DISK).items():
