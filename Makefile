@@ -83,6 +83,10 @@ ladder: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= SEEDS= JOBS= 
 	@$(PY) train/study.py --ladder --scale "$$SCALE" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
 	  $(if $(JOBS),--jobs $(JOBS)) $(if $(DRY_RUN),--dry-run)
 
+.PHONY: plan
+plan: setup  ## RUN=run20 SCALE= GPUS=2 DEVICE=a100-80gb: what a run needs: memory, time, energy, money, disk
+	@$(PY) train/plan.py configs/runs/$(or $(RUN),run20).yaml --scale "$$SCALE" $(if $(GPUS),--gpus $(GPUS)) $(if $(DEVICE),--device $(DEVICE))
+
 figures: setup  ## SCALE=: draw the figures from logs
 	$(PY) analysis/plot_runs.py --scale "$$SCALE"
 

@@ -75,7 +75,7 @@ class Recipe(Config):
     tokens_total: int = Field(52_180_000_000, gt=0)  # the paper's 52.18 B
     global_batch_size: int = Field(2048, gt=0)  # sequences; the paper: 32 x 32 accumulation steps x 2 GPUs
     # Sequences on one device at a time, at most: the run takes the largest number that divides its share.
-    micro_batch_size: int = Field(16, gt=0)  # 32 would need recomputation on a GPU with 80 GB
+    micro_batch_size: int = Field(16, gt=0)  # train/plan.py prints the largest that fits
 
     # Optimiser: AdamW, weight decay on matrices only
     lr: float = Field(2e-4, gt=0)

@@ -4,6 +4,8 @@ With the library's model, `generate`, vLLM and lm-eval need no conversion of wei
 logits in memory at once, so `loss.py` replaces it.
 """
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -67,6 +69,9 @@ class PretrainModel(nn.Module):
         hidden_BTD = self.llama.model(
             input_ids=input_ids_BT, position_ids=positions_BT, use_cache=False
         ).last_hidden_state
+        if torch.is_autocast_enabled(hidden_BTD.device.type):
+            # The last norm multiplies by its fp32 weight. The head is a matrix product like any other.
+            hidden_BTD = hidden_BTD.to(torch.get_autocast_dtype(hidden_BTD.device.type))
         loss_sum, losses_N = chunked_cross_entropy(
             hidden_BTD.flatten(0, 1),
             self.llama.lm_head.weight,
@@ -96,6 +101,7 @@ def build_model(config: ModelConfig, init_seed: int) -> PretrainModel:
         return PretrainModel(config)
 
 
+@functools.cache
 def count_parameters(config: ModelConfig) -> int:
     """Number of distinct parameters. They are counted on the meta device, which allocates nothing."""
     with torch.device("meta"):

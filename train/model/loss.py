@@ -57,6 +57,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 grad_CV = grad_CV.mul_(counted_C.unsqueeze(1)).to(hidden_ND.dtype)
                 grad_hidden_ND[chunk] = grad_CV @ weight_VD
                 _add_product(grad_weight_VD, grad_CV.T, hidden_CD)
+                del grad_CV
+            del logits_CV  # otherwise it would live until the next chunk's logits are there
         if with_gradient:
             ctx.save_for_backward(grad_hidden_ND, grad_weight_VD)
             ctx.master_dtype = master_dtype

@@ -162,7 +162,9 @@ class DataParallel:
         """Update the weights if `wanted`, and clear the gradients."""
         if wanted:
             self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        # DDP's gradients are views of its buckets. If they were dropped, the next step's first micro-batch
+        # would allocate new ones beside the buckets.
+        self.optimizer.zero_grad(set_to_none=not isinstance(self.root, nn.parallel.DistributedDataParallel))
 
     def _unsharded(self, tensors: Mapping[str, Tensor]) -> Tensors:
         """Unsharded copies of tensors on the main process's CPU; elsewhere an empty dictionary."""

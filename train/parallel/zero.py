@@ -22,6 +22,7 @@ from train.model.llama import rope_frequencies
 from train.parallel.ddp import DataParallel, State, Tensors
 
 STAGES = {"zero1": 1, "zero2": 2, "zero3": 3}
+BUCKET_ELEMENTS = 500_000_000  # of gradients exchanged at once: DeepSpeed's default
 
 
 class Zero(DataParallel):
@@ -78,13 +79,19 @@ class Zero(DataParallel):
         return engine
 
     def _config(self) -> dict[str, Any]:
+        bucket = min(BUCKET_ELEMENTS, sum(shape.numel() for shape in self._shapes.values()))
         return {
             "train_micro_batch_size_per_gpu": self.run.recipe.micro_batch_size,
             "gradient_accumulation_steps": self.grad_accum_steps,
             "gradient_clipping": 0.0,  # `step` clips before it calls DeepSpeed
             "bf16": {"enabled": self.run.recipe.precision == "bf16"},
             "data_types": {"grad_accum_dtype": "fp32"},
-            "zero_optimization": {"stage": STAGES[self.name], **self._stage_config()},
+            # It allocates whole buckets. By default they have 5e8 elements, also for smaller models.
+            "zero_optimization": {
+                "stage": STAGES[self.name],
+                "reduce_bucket_size": bucket,
+                **self._stage_config(),
+            },
             "zero_allow_untested_optimizer": True,  # tests compare strategies by one SGD step
             "steps_per_print": sys.maxsize,
         }

@@ -1,5 +1,7 @@
 """The chunked loss, initial weights, rotary frequencies and document masks."""
 
+from unittest import mock
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -63,6 +65,21 @@ def test_no_gradient_is_computed_under_no_grad(wanted: bool) -> None:
     assert loss.requires_grad is wanted
     # One matrix product for the logits, and one for the gradient of each factor.
     assert counter.get_total_flops() == (3 if wanted else 1) * 2 * N * D * V
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+def test_the_head_multiplies_in_bf16_under_autocast(demo: ModelConfig, autocast: bool) -> None:
+    model = build_model(demo, init_seed=0)
+    tokens = torch.zeros((1, 8), dtype=torch.int64)
+    with (
+        mock.patch("train.model.llama.chunked_cross_entropy", wraps=chunked_cross_entropy) as head,
+        torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+    ):
+        model(tokens, tokens)[0].backward()
+    assert (head.call_args.args[0].dtype == torch.bfloat16) is autocast
+    gradient = model.llama.lm_head.weight.grad
+    assert gradient is not None
+    assert gradient.dtype == torch.float32
 
 
 def test_losses_of_sequences_add_up_and_match_those_from_the_library(demo: ModelConfig) -> None:
