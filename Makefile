@@ -90,6 +90,10 @@ plan: setup  ## RUN=run20 SCALE= GPUS=2 DEVICE=a100-80gb: what a run needs: memo
 figures: setup  ## SCALE=: draw the figures from logs
 	$(PY) analysis/plot_runs.py --scale "$$SCALE"
 
+.PHONY: scaling-fit
+scaling-fit: setup  ## SCALE= OTHER=: fit the laws of loss over data and model to the ladder; OTHER: logs of another tokenizer's
+	@$(PY) analysis/scaling_fit.py --scale "$$SCALE" $(if $(OTHER),--other "$(OTHER)")
+
 step-time: setup  ## SCALE= RUNS_LIST=run20,run08: show where the time of training runs went
 	@$(PY) analysis/step_time.py --scale "$$SCALE" $(if $(RUNS_LIST),--runs "$(RUNS_LIST)")
 

@@ -11,8 +11,8 @@ from analysis.figures import axes as panel
 from analysis.figures import style, words
 from analysis.figures.curves import overall_validation
 from analysis.figures.drawing import draw
-from analysis.figures.law import LEAST_SIZES, Law, fit_law, left_out
 from analysis.figures.words import Logs
+from analysis.power_law import LEAST_SIZES, Law, fit, left_out
 from analysis.readers.run_logs import RunLog
 
 # The ladder: each rung is run 20's recipe over its share of the data, once, with its schedule ending there.
@@ -29,7 +29,7 @@ def scaling(logs: Logs) -> Figure:
     everything = [log for seeds in logs.values() for log in seeds]
     rungs = [(data_tokens(log), final_loss(log)) for run in LADDER for log in logs.get(run, [])]
     n_sizes = len({size for size, _ in rungs})
-    law = fit_law(rungs)
+    law = fit([[size for size, _ in rungs]], [loss for _, loss in rungs])
     figure, (curves, ends) = style.new_figure(
         "Validation loss over tokens and over sizes of the data",
         words.subtitle(everything, seeds="–".join(map(str, sorted({len(seeds) for seeds in logs.values()})))),
@@ -70,7 +70,8 @@ def scaling(logs: Logs) -> Figure:
             color=style.theme.grey,
             lw=1.2,
             ls="--",
-            label=f"{law.floor:.3g} + {law.scale:.3g} (D / {words.short(law.unit)})^(–{law.beta:.3g})",
+            label=f"{law.floor:.3g} + {law.scales[0]:.3g} (D / {words.short(law.units[0])})"
+            f"^(–{law.exponents[0]:.3g})",
             zorder=2,
         )
         panel.legend(ends)
@@ -97,9 +98,10 @@ def final_loss(log: RunLog) -> float:
 
 def describe(law: Law, rungs: Sequence[tuple[float, float]]) -> str:
     """The law in words, with how much it hangs on single sizes."""
-    exponents = [without.beta for without in left_out(rungs)]
+    sizes, losses = zip(*rungs, strict=True)
+    exponents = [without.exponents[0] for without in left_out(sizes, losses)]
     return (
-        f"Law: L(D) = E + B/D^β with E = {law.floor:.3g} nats, β = {law.beta:.3g} "
+        f"Law: L(D) = E + B/D^β with E = {law.floor:.3g} nats, β = {law.exponents[0]:.3g} "
         f"({min(exponents):.3g} to {max(exponents):.3g} with one size left out), fitted to the ladder and "
         "Run 20 by a Huber loss on log L (Hoffmann et al. 2022)."
     )
