@@ -33,7 +33,7 @@ def documents_of(bits: np.ndarray, n_bytes: np.ndarray) -> pd.DataFrame:
 
 def log_of(documents: pd.DataFrame, seed: int = 0) -> RunLog:
     """A log that holds nothing but what a comparison needs."""
-    return RunLog(Run("demo", "a", seed), [], [], NONE, NONE, NONE, NONE, documents, NONE)
+    return RunLog(Run("demo", "a", seed), [], [], NONE, NONE, NONE, NONE, documents, NONE, NONE)
 
 
 def a_study(

@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from tests.support.latex_tokens import write_latex_corpus
 from tests.support.training import pretrain_here, read_rows
 from train.checkpoint.load import find_checkpoint, load_model, tokenizer_folder
+from train.config import read_config
 from train.data.batches import ValidationSet
 from train.data.shards import open_tokens
-from train.instruments.formulas import piece_bytes
+from train.instruments.formulas import formula_tokens, piece_bytes
 from train.instruments.token_losses import count_tokens, deciles, formula_rows, position_names
 from train.model.loss import IGNORE
 from train.validation import validation_sets
@@ -42,8 +44,6 @@ def test_each_bin_equals_plain_cross_entropy(trained: tuple[Path, Path]) -> None
     data, out = trained
     model, run = load_model(find_checkpoint(out))
     train, val = (open_tokens(data, "main", "main", split) for split in ("train", "val"))
-    from tokenizers import Tokenizer
-
     folder = tokenizer_folder(data, run, train.tokenizer_sha256)
     pieces = piece_bytes(Tokenizer.from_file(str(folder / "tokenizer.json")))
     decile_V = deciles(count_tokens(train))
@@ -67,6 +67,23 @@ def test_each_bin_equals_plain_cross_entropy(trained: tuple[Path, Path]) -> None
             chosen = there & (classes[row["by"]] == row["group"])
             assert row["n_tokens"] == chosen.sum()
             assert row["loss_nats"] == pytest.approx(float(nats_RT.numpy()[chosen].mean()), rel=1e-5)
+
+
+def test_formulas_of_the_rows_are_those_of_whole_documents(trained: tuple[Path, Path]) -> None:
+    data, out = trained
+    run, tokens = read_config(out / "config.yaml"), open_tokens(data, "main", "main", "val")
+    pieces = piece_bytes(Tokenizer.from_file(str(data / "tokenizers/main/tokenizer.json")))
+    for name, windows in validation_sets(tokens, run).items():
+        stream, found_RT = tokens.domains[name], formula_rows(windows, pieces)
+        there_RT = windows.targets_RT.numpy() != IGNORE
+        assert not found_RT[~there_RT].any()
+        for number, id_hash in enumerate(windows.id_hashes):
+            place = int(np.flatnonzero(stream.documents.id_hash == int(id_hash, 16))[0])
+            ids = stream.read(int(stream.documents.start[place]), int(stream.documents.n_tokens[place]))
+            rows = np.flatnonzero(windows.document_R.numpy() == number)
+            found = found_RT[rows][there_RT[rows]].astype(bool)
+            assert found.tolist() == formula_tokens(ids.tolist(), pieces).tolist()
+            assert 0 < found.sum() < len(found)
 
 
 def test_deciles_hold_a_tenth_of_the_occurrences_each() -> None:
