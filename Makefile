@@ -101,8 +101,9 @@ node-checks: setup  ## SCALE= RUNS_LIST=run20,run08: show how healthy the nodes 
 	@$(PY) analysis/node_checks.py --scale "$$SCALE" $(if $(RUNS_LIST),--runs "$(RUNS_LIST)")
 
 instruments: setup  ## SCALE=demo VALUES="tokens_total=...": train Run 20 with all instruments (gradient cosines, noise scale, losses by kind of token, norms) and draw what they measure
-	$(PY) train/pretrain.py configs/runs/run20.yaml --scale "$$SCALE" --data "$$DATA" --out "$$ARXIV_RUNS/instruments/$$SCALE/run20/seed0" \
-	  instruments='[cosines, noise_scale, losses, norms]' $(VALUES)
+	@OMP_NUM_THREADS=1 $(PY) -m torch.distributed.run --standalone --nproc_per_node 2 train/pretrain.py configs/runs/run20.yaml \
+	  --scale "$$SCALE" --data "$$DATA" --out "$$ARXIV_RUNS/instruments/$$SCALE/run20/seed0" \
+	  strategy=ddp instruments='[cosines, noise_scale, losses, norms]' $(VALUES)
 	@$(PY) analysis/instruments.py --scale "$$SCALE" --logs "$$ARXIV_RUNS/instruments"
 
 compare: setup  ## A=run20 B=run08 SCALE=: show what run B changes against run A, with an interval

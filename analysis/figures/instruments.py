@@ -63,8 +63,8 @@ def cosines(log: RunLog, by: str) -> Figure:
     n_sequences = f"{fewest} to {most}" if fewest < most else f"{most}"
     note = (
         f"Cosine of the gradients of {n_sequences} unseen sequences of each group. Grey: the ceiling, the "
-        "mean cosine of two halves of the same group, which noise keeps below 1. Dots: single measurements. "
-        + words.smoothed(smoothing, [log])
+        "mean cosine of two halves of a group, from different documents, which noise keeps below 1. Dots: "
+        "single measurements. " + words.smoothed(smoothing, [log])
     )
     # Three panels below each other are readable in a paper's column, three side by side are not.
     figure, panels = start(
@@ -82,7 +82,15 @@ def cosines(log: RunLog, by: str) -> Figure:
             of_pair = of_part[(of_part["group"] == a) & (of_part["other"] == b)]
             curve = over_seeds([of_pair], "cosine", smoothing)
             line = look(number)
-            axes.plot(of_pair["tokens_seen"], of_pair["cosine"], "o", ms=2, alpha=0.5, color=line["color"])
+            axes.plot(
+                of_pair["tokens_seen"],
+                of_pair["cosine"],
+                "o",
+                ms=2,
+                alpha=0.5,
+                color=line["color"],
+                clip_on=False,
+            )
             axes.plot(curve["tokens"], curve["mean"], label=f"{a} – {b}", **line)  # type: ignore[arg-type]
         axes.axhline(0, color=style.theme.grey, lw=0.7)
         axes.yaxis.set_major_locator(MaxNLocator(5))

@@ -51,10 +51,10 @@ class GradientMeter:
     def cosines(self, step: int) -> Iterator[dict[str, Any]]:
         """Rows of dot products between groups after a step. All processes must call it.
 
-        Every group has two halves. `dot` of two groups is the mean over the pairs of their halves, `dot` of a
-        group with itself is that of its two halves: no product contains the same noise twice. `cosine` is the
-        mean cosine of the same pairs. That of a group with itself, the split-half cosine, is what noise
-        leaves of 1, and thus the ceiling of the others.
+        Every group has two halves, of different documents. `dot` of two groups is the mean over the pairs of
+        their halves, `dot` of a group with itself is that of its two halves: no product contains the same
+        noise twice. `cosine` is the mean cosine of the same pairs. That of a group with itself, the
+        split-half cosine, is what noise leaves of 1, and thus the ceiling of the others.
         """
         for grouping in self._groupings:
             first = step * self._batch

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from configs.loader import UserError
-from train.data.batches import TrainingData
+from train.data.batches import TrainingData, Windows
 from train.data.shards import DomainTokens
 
 MOST_VALUES = 4  # groups of a column of text: each costs two gradients
@@ -29,19 +29,23 @@ class Grouping:
     names: tuple[str, ...]
     by_domain: tuple[np.ndarray, ...]  # for each domain, the group of each of its documents; NO_GROUP: none
 
-    def of_windows(
-        self, data: TrainingData, windows: tuple[np.ndarray, np.ndarray, np.ndarray]
-    ) -> np.ndarray:
-        """The group of each window that `TrainingData.locate` found (int64; NO_GROUP: none)."""
+    def of_windows(self, data: TrainingData, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+        """(group, half) of each window that `TrainingData.locate` found (int64; NO_GROUP: in none).
+
+        A document belongs to half 0 or 1 by its id: if both halves held parts of the same documents, they
+        would agree in more than what their group has in common.
+        """
         domain, start, length = windows
-        groups = np.full(len(domain), NO_GROUP)
+        groups, halves = np.full(len(domain), NO_GROUP), np.zeros(len(domain), np.int64)
         for number, (stream, groups_of) in enumerate(
             zip(data.tokens.domains.values(), self.by_domain, strict=True)
         ):
             here = domain == number
             middle = start[here] + length[here] // 2
-            groups[here] = groups_of[np.searchsorted(stream.documents.start, middle, side="right") - 1]
-        return groups
+            document = np.searchsorted(stream.documents.start, middle, side="right") - 1
+            groups[here] = groups_of[document]
+            halves[here] = stream.documents.id_hash[document] % 2
+        return groups, halves
 
 
 def make_grouping(data: TrainingData, by: str) -> Grouping:
@@ -109,19 +113,18 @@ def _year(paper: str) -> float:
 def choose_samples(
     data: TrainingData, grouping: Grouping, first_sample: int, per_half: int, look_ahead: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The sample numbers of two halves of each group: its next sequences from `first_sample` on, in turn.
+    """The sample numbers of both halves of each group: its next sequences from `first_sample` on.
 
-    A half has `per_half` samples, or fewer where the next `look_ahead` samples hold no more; none where they
-    hold less than two.
+    Both have `per_half` samples, or fewer where the next `look_ahead` samples hold no more of one of them.
     """
     samples = np.arange(first_sample, first_sample + look_ahead)
-    groups = grouping.of_windows(data, data.locate(samples))
-    halves = []
+    groups, halves = grouping.of_windows(data, data.locate(samples))
+    chosen = []
     for group in range(len(grouping.names)):
-        found = samples[groups == group][: 2 * per_half]
-        found = found[: len(found) // 2 * 2]
-        halves.append((found[::2], found[1::2]))
-    return halves
+        one, other = (samples[(groups == group) & (halves == half)][:per_half] for half in (0, 1))
+        n_samples = min(len(one), len(other))
+        chosen.append((one[:n_samples], other[:n_samples]))
+    return chosen
 
 
 def pairs(n_groups: int) -> Sequence[tuple[int, int]]:

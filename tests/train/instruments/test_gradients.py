@@ -15,7 +15,7 @@ from train.config import load_run
 from train.data.batches import Batch, TrainingData, step_samples
 from train.data.shards import open_tokens
 from train.instruments.gradients import PARTS, GradientMeter, noise_estimates, part_of, small_batch
-from train.instruments.groups import NO_GROUP, choose_samples, make_grouping
+from train.instruments.groups import choose_samples, make_grouping
 from train.model.llama import build_model
 from train.optimizer import make_optimizer
 from train.parallel.ddp import DataParallel
@@ -85,7 +85,7 @@ def test_groups_are_those_of_the_documents(corpus: Path) -> None:
                 make_grouping(data, by)
             continue
         grouping = make_grouping(data, by)
-        groups = grouping.of_windows(data, (domain, start, length))
+        groups, _ = grouping.of_windows(data, (domain, start, length))
         assert set(groups) == {0, 1}
         for number, stream in enumerate(data.tokens.domains.values()):
             import pyarrow.parquet as pq
@@ -112,14 +112,19 @@ def test_halves_are_apart_and_of_their_group(corpus: Path) -> None:
     grouping = make_grouping(data, "domain")
     halves = choose_samples(data, grouping, 24, per_half=4, look_ahead=128)
     chosen = np.concatenate([half for pair in halves for half in pair])
-    assert len(set(chosen)) == len(chosen) == 24
+    assert len(set(chosen)) == len(chosen) == 24  # 3 groups of 2 halves of 4
     assert chosen.min() >= 24
     for group, pair in enumerate(halves):
+        papers = []
         for half in pair:
-            assert set(grouping.of_windows(data, data.locate(half))) == {group}
+            assert set(grouping.of_windows(data, data.locate(half))[0]) == {group}
+            domain, start, length = data.locate(half)
+            documents = list(data.tokens.domains.values())[domain[0]].documents
+            papers.append(set(np.searchsorted(documents.start, start + length // 2, side="right")))
+        assert papers[0]
+        assert not papers[0] & papers[1]  # the halves are parts of different documents
     rare = choose_samples(data, grouping, 24, per_half=4, look_ahead=9)
     assert all(len(one) == len(other) <= 2 for one, other in rare)
-    assert NO_GROUP not in range(len(grouping.names))
 
 
 def test_noise_scale_equals_a_float64_reference(corpus: Path) -> None:

@@ -17,7 +17,8 @@ from train.parallel.zero import why_no_deepspeed
 ALL = ["cosines", "noise_scale", "losses", "norms"]
 STEP_TOKENS = 8 * 32
 SHORT = {"tokens_total": 4 * STEP_TOKENS, "validate_every_tokens": 2 * STEP_TOKENS, "strategy": "ddp"}
-SHORT |= {"checkpoint_every_tokens": STEP_TOKENS, "keep_last": 10}
+# Micro-batches of one sequence, so that both processes have a share of every half of a group.
+SHORT |= {"checkpoint_every_tokens": STEP_TOKENS, "keep_last": 10, "micro_batch_size": 1}
 TIMES = ("time_utc", "wall_s", "event")
 PLACE = ("step", "measure", "by", "part", "group", "other", "domain", "layer")
 
