@@ -18,6 +18,8 @@ run_python -c 'import configs.loader' || fail "$PYTHON lacks packages of require
 
 # look_at_allocation: set NODES and RANKS_PER_NODE, one rank for each GPU of the job or of this workstation
 look_at_allocation() {
+  [ "${SLURM_HET_SIZE:-1}" = 1 ] || fail "this job is heterogeneous, with $SLURM_HET_SIZE components: all ranks share one" \
+    "torchrun setup, so submit one component with the same GPUs on every node (--nodes=N --gres=gpu:M)"
   export NODES=${SLURM_JOB_NUM_NODES:-1} RANKS_PER_NODE=${SLURM_GPUS_ON_NODE:-}
   if [ -z "${SLURM_JOB_ID:-}" ]; then
     RANKS_PER_NODE=$(run_python -c 'import torch; print(torch.cuda.device_count() or 1)')

@@ -45,6 +45,7 @@ def main() -> None:
     marker = out / "exported_from.json"
     if marker.is_file() and json.loads(marker.read_text())["manifest_sha256"] == source:
         print(f"{out}: already exported from {checkpoint}, not made again")
+        marker.touch()  # no older than the run that it belongs to, for slurm/submit_all.sh
         return
     model, run = load_model(checkpoint)
     data_root = arguments.data or default_data_root(run.scale)

@@ -14,6 +14,7 @@ import contextlib
 import functools
 import gc
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from train.checkpoint.save import Saver
 from train.config import explain, load_run, write_config
 from train.data.batches import TrainingData, rank_batches, step_samples
 from train.data.shards import open_tokens
+from train.data.staging import stage_tokens
 from train.guard import Guard, GuardState
 from train.instruments.instruments import Instruments
 from train.log import Clock, Log, finite
@@ -116,6 +118,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         return 0
     check_device(run, world)
     check_disk(run, folder)
+    stage_tokens(train_tokens, os.environ.get("SITE_SCRATCH"))
 
     # ------------------------------------------------------------ model, optimiser, state
     set_numerics(recipe)

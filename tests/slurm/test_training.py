@@ -11,6 +11,8 @@ from tests.support.training import SMALL, pretrain, read_rows, write_corpus
 pytestmark = pytest.mark.slurm
 
 SBATCH_FILES = (
+    "evaluate.sh",
+    "export.sh",
     "figures.sh",
     "preprocess.sh",
     "train_run.sh",

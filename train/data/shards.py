@@ -8,6 +8,7 @@ byte with their 17th bits (preprocess/tokenize_corpus.py). Both forms have the s
 """
 
 import bisect
+import contextlib
 import functools
 import hashlib
 import json
@@ -64,6 +65,7 @@ class DomainTokens:
             self.facts.append(facts)
         self._ends = np.cumsum([facts["n_tokens"] for facts in self.facts], dtype=np.int64)
         self._ends_list = self._ends.tolist()
+        self._copies = [""] * len(self.shards)  # where else a shard's tokens lie
         self._map = functools.lru_cache(maxsize=OPEN_SHARDS)(self._open)
 
     @property
@@ -84,7 +86,7 @@ class DomainTokens:
         while n_tokens:
             in_shard = self.facts[shard]["n_tokens"]
             first = start - (self._ends_list[shard] - in_shard)
-            part = _tokens(self._map(shard), first, min(first + n_tokens, in_shard))
+            part = _tokens(self._map(shard, self._copies[shard]), first, min(first + n_tokens, in_shard))
             parts.append(part)
             start, n_tokens, shard = start + len(part), n_tokens - len(part), shard + 1
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -106,10 +108,21 @@ class DomainTokens:
         joined = {name: np.concatenate(parts) for name, parts in columns.items()}
         return Documents(id_hash=np.concatenate(ids), **joined)
 
-    def _open(self, shard: int) -> np.ndarray:
+    def bin_path(self, shard: int) -> Path:
+        """The file with the tokens of a shard (its number in `shards`), in this stream's folder."""
+        return Path(f"{self.shards[shard]}.bin")
+
+    def read_from_copy(self, shard: int, copy: Path) -> None:
+        """From now on read a shard's tokens from a file with the same bytes. Any thread may call this."""
+        self._copies[shard] = str(copy)
+
+    def _open(self, shard: int, copy: str) -> np.ndarray:
         dtype = DTYPE if self.facts[shard]["dtype"] == "uint32" else _GROUP
+        if copy:
+            with contextlib.suppress(OSError):  # a clean-up of the node's disk may have removed it
+                return np.memmap(copy, dtype=dtype, mode="r").view(np.ndarray)
         # A view as a plain array: slicing a memmap makes a memmap object, which costs a microsecond.
-        return np.memmap(f"{self.shards[shard]}.bin", dtype=dtype, mode="r").view(np.ndarray)
+        return np.memmap(self.bin_path(shard), dtype=dtype, mode="r").view(np.ndarray)
 
 
 def _tokens(mapped: np.ndarray, start: int, stop: int) -> np.ndarray:
