@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time node-checks instruments compare tables yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-figures bench-corpus bench-duplicates prove-resume
+.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time site-check node-checks instruments compare tables yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-figures bench-corpus bench-duplicates prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ scaling-fit: setup  ## SCALE= OTHER=: fit the laws of loss over data and model t
 
 step-time: setup  ## SCALE= RUNS_LIST=run20,run08: show where the time of training runs went
 	@$(PY) analysis/step_time.py --scale "$$SCALE" $(if $(RUNS_LIST),--runs "$(RUNS_LIST)")
+
+site-check: setup  ## read the Slurm cluster and propose values for slurm/site.sh
+	@$(PY) train/site_check.py
 
 node-checks: setup  ## SCALE= RUNS_LIST=run20,run08: show how healthy the nodes were at each start of a run
 	@$(PY) analysis/node_checks.py --scale "$$SCALE" $(if $(RUNS_LIST),--runs "$(RUNS_LIST)")

@@ -16,13 +16,11 @@
 #VENV=$HOME/venvs/arxiv-to-model
 # conda: the environment's folder serves as VENV (conda create -p ... python=3.11, then pip install -r requirements.txt):
 #VENV=$HOME/conda/envs/arxiv-to-model
-# Apptainer: one container a node, with the image of slurm/container.def; --bind whatever is not below $HOME or $PWD:
+# Apptainer: one container a node, with the image of slurm/container.def; bind what is neither below $HOME nor $PWD:
 #container=(apptainer exec --nv --bind "/scratch,$PWD" "$HOME/images/arxiv-to-model.sif")
 #VENV=/usr/local  # where the image has its Python
-# pyxis (srun --container-image): a one-task srun starts the same command in an enroot image on the node of the shell.
-# Inside it, `container` must do nothing, because lib.sh also uses it within the srun that starts torchrun; so build
-# VENV on the shared file system and pass the image to sbatch, which then runs the whole batch shell in it:
-#   sbatch --container-image=$HOME/images/arxiv-to-model.sqsh --container-mounts=/scratch,$PWD slurm/train_run20.sh
+# pyxis: its enroot starts a container as a plain command, which both the batch shell and srun need (not tried by us):
+#container=(enroot start --mount /scratch --mount "$PWD" "$HOME/images/arxiv-to-model.sqsh")
 
 # ---- Storage: keep corpora and runs on a file system that all nodes see. A node's own disk will not do, because a
 # requeued job may start on another node.

@@ -126,6 +126,11 @@ class TestRefusals:
         log = self.fails(cluster, checkout, *shape, "slurm/train_run20.sh", *VALUES)
         assert "n1 has 1 GPUs, the first node 2: request the same number on every node" in log
 
+    def test_a_heterogeneous_job(self, cluster: Cluster, checkout: Path) -> None:
+        one, other = ("--nodes=1", "--gres=gpu:a100:1"), ("--nodes=1", "--gres=gpu:a100:2")
+        log = self.fails(cluster, checkout, *one, ":", *other, "slurm/train_run20.sh", *VALUES)
+        assert "slurm: this job is heterogeneous, with 2 components" in log
+
     def test_no_gpu(self, cluster: Cluster, checkout: Path) -> None:
         log = self.fails(cluster, checkout, "--gres=none", "slurm/train_run20.sh", *VALUES)
         assert "slurm: this job has no GPU: submit with --gres=gpu:2" in log
