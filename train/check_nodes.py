@@ -80,6 +80,8 @@ def look(reports: Path, data: Path, runs: Path) -> None:
         disks = {"data": host.look_at_disk(data), "runs": host.look_at_disk(runs)}
         looking.report |= {"gpus": gpus.as_rows(found), "disks": disks, "memory_bytes": host.memory_bytes()}
         looking.report["notes"] += notes + more
+        if found and (topology := gpus.ask(["nvidia-smi", "topo", "-m"])):
+            looking.report["nvlinks"] = transport.count_nvlinks(topology[1], [g.index for g in found])
     looking.reached("looked")
     nccl_log = reports / f"nccl.rank{looking.rank}.log"
     os.environ |= {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_FILE": str(nccl_log)}

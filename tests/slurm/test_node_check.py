@@ -63,7 +63,10 @@ def test_two_checks_of_two_nodes_at_once(cluster: Cluster, checkout: Path, tmp_p
     """Both write to the same disks and tell of both nodes; one finds a fault and names the node."""
     env = {"SCALE": "demo", "ARXIV_RUNS": "checked"}
     healthy = cluster.submit("--gres=gpu:a100:1", "slurm/preflight.sh", cwd=checkout, **env)
-    path = write_smi(tmp_path / "bin", n0=smi_line(), n1=smi_line(utilization_gpu="99"))
+    idle, in_use = (
+        "\n".join(smi_line(index=str(i), utilization_gpu=p) for i in range(8)) for p in ("0", "99")
+    )
+    path = write_smi(tmp_path / "bin", n0=idle, n1=in_use)
     busy = cluster.submit("--gres=gpu:a100:1", "slurm/preflight.sh", cwd=checkout, **env, PATH=path)
     assert "nodes: all are fit" in cluster.finish(healthy, checkout)
     ended = cluster.wait(busy)

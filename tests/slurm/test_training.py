@@ -14,6 +14,7 @@ SBATCH_FILES = (
     "evaluate.sh",
     "export.sh",
     "figures.sh",
+    "preflight.sh",
     "preprocess.sh",
     "train_run.sh",
     "train_run20.sh",

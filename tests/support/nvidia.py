@@ -27,6 +27,20 @@ def smi_line(**changed: str) -> str:
     return ", ".join((A100 | changes)[name] for name in COLUMNS)
 
 
+TOPOLOGY = """\
+\t\x1b[4mGPU0\tGPU1\tGPU2\tNIC0\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\x1b[0m
+GPU0\t X \tNV12\tNV12\tPXB\t0-31\t0\t\tN/A
+GPU1\tNV12\t X \tSYS\tSYS\t0-31\t0\t\tN/A
+GPU2\tNV12\tSYS\t X \tSYS\t32-63\t1\t\tN/A
+NIC0\tPXB\tSYS\tSYS\t X \t\t\t\t
+
+Legend:
+
+  X    = Self
+  SYS  = Connection traversing PCIe as well as the SMP interconnect between NUMA nodes (e.g., QPI/UPI)
+  NV#  = Connection traversing a bonded set of # NVLinks
+"""
+
 NCCL_INFINIBAND = """\
 n0:2017:2017 [0] NCCL INFO Bootstrap: Using ib0:10.20.0.11<0>
 n0:2017:2017 [0] NCCL INFO cudaDriverVersion 12090

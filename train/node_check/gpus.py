@@ -67,7 +67,7 @@ class Gpu:
 
 
 def read_gpus() -> tuple[list[Gpu], list[str], list[str]]:
-    """(this node's GPUs, faults of the reading, notes about what could not be read)."""
+    """(this job's GPUs on this node, faults of the reading, notes about what could not be read)."""
     if not shutil.which("nvidia-smi"):
         return [], [], ["no nvidia-smi: GPUs are not looked at"]
     command = ["nvidia-smi", f"--query-gpu={','.join(COLUMNS)}", "--format=csv,noheader,nounits"]
@@ -78,7 +78,7 @@ def read_gpus() -> tuple[list[Gpu], list[str], list[str]]:
     if code:
         return [], [f"nvidia-smi failed with code {code}: {_first_line(text)}"], []
     try:
-        return parse_gpus(text), [], []
+        return given_gpus(parse_gpus(text), os.environ.get("CUDA_VISIBLE_DEVICES")), [], []
     except ValueError as error:
         return [], [], [f"nvidia-smi answered what cannot be read ({error}): GPUs are not looked at"]
 
@@ -113,6 +113,18 @@ def parse_gpus(text: str) -> list[Gpu]:
             )
         )
     return gpus
+
+
+def given_gpus(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
+    """The GPUs that Slurm gave to the job, in whose place nvidia-smi may show all of a node.
+
+    `visible`: CUDA_VISIBLE_DEVICES, numbers or UUIDs. Parts of a divided GPU have UUIDs of their own, which
+    tell nothing of the GPU, so all are returned.
+    """
+    wanted = [name.strip() for name in (visible or "").split(",") if name.strip()]
+    if not wanted or any(name.startswith("MIG-") for name in wanted):
+        return list(gpus)
+    return [gpu for gpu in gpus if str(gpu.index) in wanted or gpu.uuid in wanted]
 
 
 def gpu_faults(gpus: Sequence[Gpu], expected: int) -> list[str]:

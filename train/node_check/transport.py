@@ -1,4 +1,4 @@
-"""How the processes are connected: what NCCL wrote with NCCL_DEBUG=INFO, and the node's InfiniBand ports."""
+"""How the processes are connected: NCCL's lines (NCCL_DEBUG=INFO), InfiniBand ports, links between GPUs."""
 
 import re
 from collections import Counter
@@ -44,6 +44,21 @@ def parse_nccl(log: str) -> Transport:
             1  # IBext_v8: NVIDIA's plugin for the same
         )
     return Transport(networks[-1].strip() if networks else "", dict(channels))
+
+
+def count_nvlinks(topology: str, gpus: Sequence[int]) -> int | None:
+    """NVLinks between some of a node's GPUs in an answer of `nvidia-smi topo -m`, each pair's counted once.
+
+    None if the answer does not show these GPUs. A cell says `NV12` for twelve links, else which part of the
+    PCI bus connects the pair.
+    """
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", topology)  # the header is underlined
+    rows = {cells[0]: cells[1:] for cells in map(str.split, plain.splitlines()) if "X" in cells[1:]}
+    try:
+        links = [rows[f"GPU{one}"][other] for one in gpus for other in gpus if one < other]
+    except (KeyError, IndexError):
+        return None
+    return sum(int(link[2:]) for link in links if re.fullmatch(r"NV\d+", link))
 
 
 def infiniband_ports(root: Path = INFINIBAND) -> list[str]:

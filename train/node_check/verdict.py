@@ -54,6 +54,7 @@ def judge(reports: Sequence[Report], nodes: Sequence[str]) -> Verdict:
     _add_slow_links(leaders, faults)
     shared = _add_disks(leaders, faults)
     _add_memory(leaders, faults)
+    _add_nvlinks(leaders, faults)
     _add_clocks(leaders, faults)
 
     if len(nodes) > 1:
@@ -149,6 +150,12 @@ def _add_memory(leaders: Mapping[str, Report], faults: Faults) -> None:
     for node, n_bytes in free.items():
         if n_bytes < MEMORY_BYTES or node in low:
             faults[node].append(("memory", f"has only {format_bytes(n_bytes)} of memory left"))
+
+
+def _add_nvlinks(leaders: Mapping[str, Report], faults: Faults) -> None:
+    links = {node: r["nvlinks"] for node, r in leaders.items() if r.get("nvlinks") is not None}
+    for node in _below_peers(links, 1.0):
+        faults[node].append(("nvlink", f"has {links[node]} NVLinks between its GPUs, others have more"))
 
 
 def _add_clocks(leaders: Mapping[str, Report], faults: Faults) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.support import PATIENCE_S
 from tests.support.nvidia import KERNEL_LOG, smi_line
 from train.node_check import gpus
-from train.node_check.gpus import gpu_faults, parse_gpus, xid_faults
+from train.node_check.gpus import given_gpus, gpu_faults, parse_gpus, xid_faults
 
 HEALTHY = "\n".join([smi_line(), smi_line(index="1", pci_bus_id="00000000:86:00.0")]) + "\n"
 
@@ -66,6 +66,21 @@ def test_values_that_a_card_does_not_have_are_no_faults() -> None:
     assert faults(line) == []
 
 
+@pytest.mark.parametrize(
+    ("visible", "indices"),
+    [
+        (None, [0, 1]),
+        ("1", [1]),
+        ("GPU-6d1c2a3e-77d5-4a06-9c3e-0d3b3f9a1c55", [0]),
+        ("1,2", [1]),  # the third has fallen off the bus
+        ("MIG-4f0c1a6e-0001", [0, 1]),
+    ],
+)
+def test_gpus_of_other_jobs_are_left_out(visible: str | None, indices: list[int]) -> None:
+    lines = [smi_line(), smi_line(index="1", uuid="GPU-other", utilization_gpu="100")]
+    assert [gpu.index for gpu in given_gpus(parse_gpus("\n".join(lines)), visible)] == indices
+
+
 @pytest.mark.parametrize("text", ["No devices were found\n", "0, GPU-1\n", "<html>\n"])
 def test_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="has not the"):
@@ -91,6 +106,7 @@ class TestProgram:
     @pytest.fixture
     def smi(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         return tmp_path / "nvidia-smi"
 
     def write(self, smi: Path, script: str) -> None:

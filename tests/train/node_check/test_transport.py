@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nvidia import NCCL_2_4, NCCL_INFINIBAND, NCCL_PLUGIN, NCCL_SHARED_MEMORY, NCCL_SOCKETS
-from train.node_check.transport import infiniband_ports, parse_nccl, transport_faults
+from tests.support.nvidia import (
+    NCCL_2_4,
+    NCCL_INFINIBAND,
+    NCCL_PLUGIN,
+    NCCL_SHARED_MEMORY,
+    NCCL_SOCKETS,
+    TOPOLOGY,
+)
+from train.node_check.transport import count_nvlinks, infiniband_ports, parse_nccl, transport_faults
 
 
 @pytest.mark.parametrize(
@@ -45,6 +52,22 @@ def test_only_active_infiniband_ports_count(tmp_path: Path) -> None:
     )
     assert infiniband_ports(root) == ["mlx5_0/1"]
     assert infiniband_ports(tmp_path / "absent") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus", "links"),
+    [
+        (TOPOLOGY, [0, 1, 2], 24),  # two pairs of twelve, one without
+        (TOPOLOGY, [1, 2], 0),  # the job's
+        (TOPOLOGY.replace("NV12", "PHB"), [0, 1, 2], 0),
+        (TOPOLOGY, [0, 7], None),
+        ("\tGPU0\tCPU Affinity\nGPU0\t X \t0-31\n", [0], 0),
+        ("Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n", [0, 1], None),
+    ],
+    ids=["NVLink", "two of three", "PCI", "lost", "one GPU", "refused"],
+)
+def test_nvlinks_between_gpus(text: str, gpus: list[int], links: int | None) -> None:
+    assert count_nvlinks(text, gpus) == links
 
 
 class TestFaults:

@@ -15,6 +15,7 @@ def report(node: str, local_rank: int = 0, **changed: Any) -> dict[str, Any]:
     of_node = {
         "disks": {"data": disk | {"folder": "/data"}, "runs": disk | {"folder": "/runs"}},
         "memory_bytes": 10**12,
+        "nvlinks": 72,
         "link_bytes_per_s": 2e10,
     }
     own = {
@@ -62,11 +63,23 @@ def test_healthy_nodes_are_fit() -> None:
         ({"memory_bytes": 10**9}, "only 1.0 GB of memory left"),
         ({"memory_bytes": 3 * 10**11}, "only 300.0 GB of memory left"),
         ({"clock_s": -61.0}, "clock is -61.0 s off"),
+        ({"nvlinks": 66}, "66 NVLinks between its GPUs"),
         (disks(free_bytes=10**12, bytes_per_s=2e7), "writes to /runs at 2% of its peers' speed"),
         (disks(free_bytes=10**12, error="Read-only file system"), "cannot write to /runs: Read-only"),
         ({"stage": "met"}, "did not finish the collectives"),
     ],
-    ids=["ecc", "peak", "slow", "no memory", "less memory", "clock", "slow disk", "read-only", "unfinished"],
+    ids=[
+        "ecc",
+        "peak",
+        "slow",
+        "no memory",
+        "less memory",
+        "clock",
+        "nvlink",
+        "slow disk",
+        "read-only",
+        "unfinished",
+    ],
 )
 def test_the_sick_node_is_named_alone(changed: dict[str, Any], says: str) -> None:
     found = verdict(n2=changed)
