@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter bench-train,$(MAKECMDGOALS)),mini,full))
+SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter bench-train bench-io,$(MAKECMDGOALS)),mini,full))
 VARIANT ?= main
 TOKENIZER ?= main
 SEEDS ?= 0
@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time site-check node-checks instruments compare tables yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-figures bench-corpus bench-duplicates prove-resume
+.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time site-check node-checks instruments compare tables yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-io io-report bench-figures bench-corpus bench-duplicates prove-resume
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -141,6 +141,13 @@ bench-figures: setup  ## draw a log of 5 million rows: time, memory, our reader 
 
 bench-loader: setup  ## measure how fast one process reads its batches
 	$(PY) -m benchmarks.loader
+
+bench-io: setup  ## SCALE=mini DATA= VARIANT=: compare token shards, Parquet stream and JSONL: speed, bytes, padding, data wait
+	@$(PY) -c 'import aiohttp' 2>/dev/null || $(PY) -m pip install -q -e '.[remote]'
+	$(PY) -m benchmarks.io --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
+
+io-report: setup  ## draw what make bench-io measured
+	@$(PY) analysis/io_report.py
 
 bench-tokenizer: setup  ## ARXIV_REAL=: measure encoding, training, shards and stability of the tokenizer on real papers
 	$(PY) -m benchmarks.tokenizer --data "$$DATA/bench-tokenizer"

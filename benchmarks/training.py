@@ -23,12 +23,12 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import numpy as np
-
+from benchmarks.coverage import epoch_of_tokens, epoch_samples
 from benchmarks.measure import record
 from configs.loader import UserError, default_data_root, run_main
 from tests.support.training import torchrun
-from train.config import load_run
+from train.config import Run, load_run
+from train.data.batches import TrainingData
 from train.data.shards import TokenSet, open_tokens
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,20 +66,17 @@ def time_peer(folder: Path, arguments: list[str]) -> tuple[float, list[float]]:
     return step_seconds(times["seconds"]), times["losses"]
 
 
-def shares(tokens: TokenSet, sequence_length: int) -> dict[str, dict[str, float]]:
+def shares(tokens: TokenSet, run: Run, sequence_length: int) -> dict[str, dict[str, float]]:
     """Share of useful positions and share of the corpus ever trained on, for both recipes at one length."""
-    streams = list(tokens.domains.values())
-    lengths = np.concatenate([stream.documents.n_tokens for stream in streams])
-    first = np.minimum(lengths, sequence_length + 1) - 1  # targets; a document's first token is only an input
-    windows = sum((stream.n_tokens - 1) // sequence_length for stream in streams)
-    n_tokens = int(lengths.sum())
-    return {
-        "packed": {"useful": 1.0, "seen": windows * sequence_length / n_tokens},
-        "truncated and padded": {
-            "useful": float(first.sum()) / (len(lengths) * sequence_length),
-            "seen": float(first.sum()) / n_tokens,
-        },
-    }
+    n_tokens = sum(stream.n_tokens for stream in tokens.domains.values())
+    shares = {}
+    for name, packing in (("packed", "windows"), ("truncated and padded", "truncate")):
+        values = {"sequence_length": sequence_length, "packing": packing}
+        recipe = run.model_copy(update={"recipe": run.recipe.model_copy(update=values)})
+        samples = epoch_samples(tokens, sequence_length, packing == "truncate")
+        epoch = epoch_of_tokens(TrainingData(tokens, recipe), samples)
+        shares[name] = {"useful": 1 - epoch.padding, "seen": epoch.seen(n_tokens)}
+    return shares
 
 
 def main() -> None:
@@ -131,7 +128,7 @@ def main() -> None:
     figures["shares"] = {}
     print(f"{'':>30}  useful tokens  corpus ever seen")
     for length in (run.recipe.sequence_length, 768):
-        for recipe, share in shares(tokens, length).items():
+        for recipe, share in shares(tokens, run, length).items():
             print(f"{recipe + f', T = {length}':>30}: {share['useful']:12.1%} {share['seen']:17.1%}")
             figures["shares"][f"{recipe}, T = {length}"] = share
     record("train", figures, ("torch", "transformers", "accelerate", "deepspeed"))

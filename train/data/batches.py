@@ -30,6 +30,7 @@ READ_AHEAD = 8
 # Three int64 arrays with one number a sample: domain, first position in its stream, tokens (T + 1 or fewer).
 Windows = tuple[np.ndarray, np.ndarray, np.ndarray]
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -251,16 +252,18 @@ def rank_batches(
     return read_ahead(located, read, workers)
 
 
-def read_ahead(items: Iterator[Item], read: Callable[[Item], Batch], workers: int) -> Iterator[Batch]:
-    """`map(read, items)` in order, READ_AHEAD items ahead. Threads suffice: numpy copies without the GIL."""
+def read_ahead(
+    items: Iterator[Item], read: Callable[[Item], Result], workers: int, ahead: int = READ_AHEAD
+) -> Iterator[Result]:
+    """`map(read, items)` in order, `ahead` items ahead. Threads suffice: numpy copies without the GIL."""
     if not workers:
         yield from map(read, items)
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="loader") as pool:
-        ahead = deque(pool.submit(read, item) for item in islice(items, READ_AHEAD))
-        while ahead:
-            ahead.extend(pool.submit(read, item) for item in islice(items, 1))
-            yield ahead.popleft().result()
+        waiting = deque(pool.submit(read, item) for item in islice(items, ahead))
+        while waiting:
+            waiting.extend(pool.submit(read, item) for item in islice(items, 1))
+            yield waiting.popleft().result()
 
 
 @dataclass(frozen=True)
