@@ -21,7 +21,7 @@ export ARXIV_DATA := $(DATA)
 export ARXIV_RUNS := $(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: study ladder help setup demo demo-corpus test test-fast lint preprocess figures step-time site-check node-checks instruments compare tables yield-report why publish-logs status bench-preprocess bench-growth bench-tokenizer bench-train bench-loader bench-io io-report bench-figures bench-corpus bench-duplicates prove-resume
+.PHONY: demo-corpus $(shell sed -nE 's/^([a-z-]+):.*  ## .*/\1/p' Makefile)
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' Makefile | sed -E 's/:.*  ## /\t/' | expand -t 16
@@ -163,6 +163,9 @@ prove-resume: setup  ## kill preprocessing, training and a study at random momen
 	$(PY) -m benchmarks.prove_training --kills 5
 	$(PY) -m benchmarks.prove_clean_exit --runs 50
 	$(PY) -m benchmarks.prove_study --kills 5
+
+prove-slurm: setup  ## take time, nodes, processes and disk from runs on a two-node Slurm (as root) and check that results stay the same
+	$(PY) -m benchmarks.prove_slurm
 
 $(VENV)-bench/.installed: benchmarks/requirements.txt
 	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench

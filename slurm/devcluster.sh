@@ -2,17 +2,15 @@
 # A real Slurm for tests: two nodes with eight fake A100 GPUs each, on one Debian or Ubuntu host without systemd.
 #   eval "$(slurm/devcluster.sh start)"   # then: SCALE=demo sbatch slurm/train_run20.sh
 #   slurm/devcluster.sh status | stop | crash n1        (start restarts a crashed node)
-# The script needs root. A node is a slurmd with its own hostname, mount and process namespaces, so it resolves the
-# other node's name, and all its processes die with it. The GPUs are copies of /dev/null: Slurm allocates them, but
-# torch does not see them and trains on the CPU.
-# All files are in one private folder: ${ARXIV_DEVCLUSTER:-/tmp/arxiv-devcluster}.
+# It needs root. A node is a slurmd with its own hostname, mount and process namespaces, so it resolves the other node's
+# name, and all its processes die with it. The GPUs are copies of /dev/null: Slurm allocates them, torch does not see
+# them. Jobs of the partition urgent preempt others. All files are in ${ARXIV_DEVCLUSTER:-/tmp/arxiv-devcluster}.
 
 set -euo pipefail
 
 dir=${ARXIV_DEVCLUSTER:-/tmp/arxiv-devcluster}
 nodes=(n0 n1)
-# The ports follow from the folder's name, so clusters in two folders do not share any. They are below the kernel's
-# ephemeral ports (32768) and above those that lib.sh gives to torchrun (10000 to 29999).
+# From the folder's name: two clusters share no ports. Below ephemeral ones (32768), above torchrun's (lib.sh, to 29999).
 port=$((30000 + $(cksum <<<"$dir" | cut -d' ' -f1) % 900 * 3))
 export SLURM_CONF=$dir/slurm.conf
 
@@ -29,10 +27,8 @@ write_conf() {
   printf '127.0.0.1 localhost\n127.0.0.2 n0\n127.0.0.3 n1\n' >"$dir/hosts"
   echo "NodeName=n[0-1] Name=gpu Type=a100 File=$dir/dev/nvidia[0-7]" >"$dir/gres.conf"
   # FirstJobId: do not use the job numbers of an earlier start again, which would append to its logs.
-  # cred_expire: a requeued job starts after seconds; the default is two minutes.
-  # config_overrides: nodes may claim more cores and memory than this host has.
-  # DefMemPerCPU: by default a job would take all memory of a node.
-  # MinJobAge: `scontrol show job` shows ended jobs for a day (there is no sacct here).
+  # cred_expire: a requeued job starts after seconds, not minutes. config_overrides: nodes may claim more than there is.
+  # DefMemPerCPU: else a job takes all memory of a node. MinJobAge: `scontrol show job` shows ended jobs for a day.
   cat >"$SLURM_CONF" <<END
 ClusterName=devcluster
 SlurmctldHost=localhost
@@ -58,12 +54,16 @@ SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=1000
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=5,bf_interval=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
 SlurmdTimeout=10
 KillWait=5
 ReturnToService=2
 GresTypes=gpu
 NodeName=n[0-1] NodeHostname=localhost NodeAddr=127.0.0.[2-3] Port=[$((port + 1))-$((port + 2))] Sockets=2 CoresPerSocket=64 RealMemory=1000000 Gres=gpu:a100:8
-PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE
+PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE GraceTime=60
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=2
 END
 }
 
@@ -78,7 +78,7 @@ start_node() {  # the inner shell is the namespace's first process and reaps wha
 
 kill_node() { if running unshare "$1"; then kill -9 "$(cat "$dir/$1.pid")"; fi; }
 
-both_up() { running unshare n0 && running unshare n1 && [ "$(timeout 5 sinfo -h -N -o %T 2>/dev/null | grep -Ecx 'idle|mixed|allocated')" = 2 ]; }
+both_up() { running unshare n0 && running unshare n1 && [ "$(timeout 5 sinfo -h -N -p gpu -o %T 2>/dev/null | grep -Ecx 'idle|mixed|allocated')" = 2 ]; }
 
 start() {
   [[ $dir =~ ^/[A-Za-z0-9_./-]+$ ]] || die "$dir: slurm.conf takes plain absolute paths only; set ARXIV_DEVCLUSTER to one"
@@ -114,7 +114,7 @@ stop() {
 case "${1:-} ${2:-}" in
   "start ") start ;;
   "stop ") stop ;;
-  "status ") both_up || die "not running: $0 start"; sinfo -N -o '%N %T %G'; squeue ;;
+  "status ") both_up || die "not running: $0 start"; sinfo -N -p gpu -o '%N %T %G'; squeue ;;
   "crash n0" | "crash n1") running unshare "$2" || die "$2 is not running"; kill_node "$2" ;;
   *) die "usage: $0 start | stop | status | crash n0 | crash n1" ;;
 esac

@@ -32,6 +32,7 @@ look_at_allocation() {
 # shellcheck disable=SC2016
 CHECK_NODE='
   complain() { echo "slurm: $SLURMD_NODENAME $*" >&2; exit 2; }
+  [ -z "${ATTEMPT:-}" ] || touch "$ATTEMPT/node_$SLURMD_NODENAME"  # this node has answered
   [ -x "$PYTHON" ] || complain "does not see $PYTHON: put the checkout on a file system that all nodes see"
   [ "${SLURM_GPUS_ON_NODE:-0}" = "$RANKS_PER_NODE" ] || complain "has ${SLURM_GPUS_ON_NODE:-0} GPUs, the first node" \
     "$RANKS_PER_NODE: request the same number on every node, with --nodes=N --gres=gpu:M"'
@@ -42,9 +43,14 @@ START_NODE='
   export OMP_NUM_THREADS=$((cpus < RANKS_PER_NODE ? 1 : cpus / RANKS_PER_NODE))
   first=$((SLURM_NODEID * RANKS_PER_NODE))
   echo "$SLURMD_NODENAME: ranks $first to $((first + RANKS_PER_NODE - 1)), $OMP_NUM_THREADS threads each"
-  exec "$PYTHON" -m torch.distributed.run --nnodes="$NODES" --node-rank="$SLURM_NODEID" \
+  trap : TERM  # this shell outlives torchrun, to say which node failed first
+  "$PYTHON" -m torch.distributed.run --nnodes="$NODES" --node-rank="$SLURM_NODEID" \
     --nproc-per-node="$RANKS_PER_NODE" --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
-    --shutdown-timeout=180 "$@"'  # by default torchrun kills ranks that still save 30 s after SIGTERM
+    --shutdown-timeout=180 "$@" || {  # by default torchrun kills ranks that still save 30 s after SIGTERM
+    code=$?
+    [ -z "${ATTEMPT:-}" ] || echo "$code" >"$ATTEMPT/node_$SLURMD_NODENAME"
+    exit "$code"
+  }'
 
 # on_each_node SCRIPT [ARGUMENT ...]: run one task on each node, whatever the job's headers say
 on_each_node() {

@@ -3,11 +3,23 @@
 # shellcheck source=slurm/lib.sh
 . slurm/lib.sh
 
-# train RUN [key=value ...] [--force]: start or resume configs/runs/RUN.yaml, and requeue the job when its time is up.
-# Slurm signals this shell shortly before the time limit (--signal=B:USR1 in the headers). The shell then creates the
-# file STOP: all ranks agree on a step, save and exit. (The signal itself would end torchrun without a checkpoint.)
+# end_steps TRAINING: end what srun has started, and srun, which does not end by itself after a step daemon's death
+end_steps() {
+  local step
+  for step in $(squeue --noheader --steps --jobs="$SLURM_JOB_ID" --format=%i | grep -E '\.[0-9]+$'); do
+    scancel --signal=KILL "$step" || true
+  done
+  for _ in {1..10}; do kill -0 "$1" 2>/dev/null || return 0; sleep 1; done
+  kill -KILL -- "-$1" || true
+}
+
+# train RUN [key=value ...] [--force]: start or resume configs/runs/RUN.yaml; start the job again when its time is up
+# or something fails. train/restart decides that and says why; this function carries it out.
+# Slurm signals this shell shortly before the time limit (--signal=B:USR1 in the headers) and on preemption. The shell
+# then creates the attempt's file STOP: all ranks agree on a step, save and exit. (The signal itself would end torchrun
+# without a checkpoint.)
 train() {
-  local run=$1 folder signalled='' code=0
+  local run=$1 folder attempt training watch code=0
   shift
   look_at_allocation
   # Run the checks of train/pretrain.py that need no GPU before a hundred processes start.
@@ -29,21 +41,24 @@ def main() -> None:
 run_main(main)
 END
   ) || exit
-  mkdir -p "$folder"
-  rm -f "$folder/STOP"  # left by an earlier job
+  set -- train/pretrain.py "configs/runs/$run.yaml" --scale "$SCALE" --seed "$SEED" --out "$folder" --resume auto "$@"
+  if [ -z "${SLURM_JOB_ID:-}" ]; then torchrun_everywhere "$@"; exit; fi
+
+  attempt="$folder/attempts/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
+  mkdir -p "$attempt"
+  trap 'touch "$attempt/STOP"' USR1
   trap : TERM  # a check of the nodes that requeues the job must live until Slurm knows which nodes to leave
-  [ -z "${SLURM_JOB_ID:-}" ] || [ "${PREFLIGHT:-1}" = 0 ] || bash slurm/preflight.sh "$folder" || exit
+  [ "${PREFLIGHT:-1}" = 0 ] || bash slurm/preflight.sh "$folder" || exit
   trap - TERM
-  [ -z "${SLURM_JOB_ID:-}" ] || trap 'signalled=1; touch "$folder/STOP"' USR1
-  torchrun_everywhere train/pretrain.py "configs/runs/$run.yaml" \
-    --scale "$SCALE" --seed "$SEED" --out "$folder" --resume auto "$@" || code=$?
-  # Requeue only if a checkpoint was written after STOP, so that a failing run does not start again and again.
-  # torchrun's exit code does not tell.
-  if [ -n "$signalled" ] && [ ! -e "$folder/DONE" ] && [ "$folder/checkpoints" -nt "$folder/STOP" ]; then
-    scontrol requeue "$SLURM_JOB_ID"
-    exit 75  # stopped to be requeued
-  fi
-  [ "$code" = 0 ] || echo "slurm: training ended with exit code $code; the first 'error:' or 'stopped' above says why." \
-    "If the ranks could not connect to each other, set NCCL_SOCKET_IFNAME in slurm/site.sh" >&2
-  exit "$code"
+  set -m  # each of the two is a process group, which can be killed as a whole
+  (export ATTEMPT=$attempt; torchrun_everywhere "$@") &
+  training=$!
+  run_python train/restart/batch.py watch "$attempt" --ranks "$((NODES * RANKS_PER_NODE))" >"$attempt/ended_by" &
+  watch=$!
+  while kill -0 "$training" 2>/dev/null && kill -0 "$watch" 2>/dev/null; do wait -n "$training" "$watch" || true; done
+  if kill -0 "$training" 2>/dev/null; then end_steps "$training"; else { kill "$watch" && wait "$watch"; } 2>/dev/null || true; fi
+  while kill -0 "$training" 2>/dev/null; do wait "$training" || true; done  # a signal ends `wait` as well
+  wait "$training" || code=$?
+  trap : TERM  # with which a requeue ends this shell, perhaps before Slurm knows which nodes to leave
+  run_python train/restart/batch.py judge "$folder" "$attempt" --code "$code" --ended-by "$(cat "$attempt/ended_by")"
 }

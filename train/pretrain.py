@@ -24,7 +24,6 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
 from configs.loader import EXIT_REQUEUE, UserError, default_data_root, default_runs_root, parse_overrides
-from configs.lock import FileLock
 from train.blackbox import fault_error, write_black_box
 from train.checkpoint.load import TrainState, find_changes, load_checkpoint, step_of
 from train.checkpoint.resume import find_resume
@@ -44,8 +43,11 @@ from train.opening import Opening
 from train.optimizer import learning_rate, make_optimizer
 from train.parallel.stop import STOP_REQUEST
 from train.parallel.strategy import make_strategy
-from train.parallel.world import World, run_world, start_world
+from train.parallel.world import run_world, start_world
 from train.preflight import check_device, check_disk, check_tokens
+from train.restart.attempt import attempt_folder
+from train.restart.lock import lock_folder
+from train.restart.watchdog import WATCHDOG
 from train.validation import validate_model, validation_sets
 
 PERF_EVERY_STEPS = 10  # the throughput of a single step is too noisy
@@ -105,6 +107,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     recipe, grad_accum_steps = run.recipe, run.grad_accum_steps(world.size)
     torch.manual_seed(recipe.init_seed)  # decides no result, but checkpoints hold generator states
     lock_folder(folder, world, held)
+    WATCHDOG.start(attempt_folder(folder))
     resume_from = find_resume(folder, world)
     changes = find_changes(resume_from, state_at(0, GuardState()), run) if resume_from else []
     if changes and not arguments.force:
@@ -172,6 +175,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     last_read, stop = step, False
     while step < run.steps_total and not stop:
         step += 1
+        WATCHDOG.begin_step(step)
 
         # Loss sums and target tokens by domain, and whether to stop, travel in one all-reduce a step.
         n_domains = len(data.domains)
@@ -180,12 +184,14 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         for micro_step in range(grad_accum_steps):
             with clock.waiting_for_data():
                 batch = next(batches)
+            WATCHDOG.doing("computing and exchanging gradients")
             batch = batch.to(world.device)  # on CUDA the copy overlaps with the computation
             last = micro_step == grad_accum_steps - 1
             losses_B = strategy.backward(batch, n_targets, last)
             totals.index_add_(0, batch.domains_B, losses_B.double())
             totals.index_add_(0, batch.domains_B + n_domains, batch.target_counts_B())
         totals[-1] = float(STOP_REQUEST.requested or (world.is_main and (folder / "STOP").exists()))
+        WATCHDOG.doing("adding up losses")
         *sums, stop_flag = world.sum(totals).tolist()
         nats, tokens = sums[:n_domains], sums[n_domains:]
         assert sum(tokens) == n_targets
@@ -193,9 +199,11 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
 
         validates = step % validate_every == 0 or step == run.steps_total
         if validates:
+            WATCHDOG.pause("measuring gradients")
             with clock.paused():
                 instruments.before_update()
         lr = learning_rate(run, step)
+        WATCHDOG.doing("updating weights")
         update = strategy.step(lr, functools.partial(guard.judge, loss_nats))
         grad_norm = update.grad_norm
         guard.record(step, loss_nats, grad_norm, update.fault)
@@ -238,6 +246,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
             bar.set_postfix(shown, refresh=False)
 
         if validates:
+            WATCHDOG.pause("validating")
             with clock.paused():
                 for fields in instruments.after_update(step):
                     log.row("instrument", step, **fields)
@@ -252,12 +261,14 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
                     log.row("instrument", step, **fields)
             gc.collect()
         if run.saves_after(step) or stop:
+            WATCHDOG.pause("saving a checkpoint")
             with clock.paused(checkpoint=True):
                 saver.save(state_at(step, guard.state))
         log_written(saver, log)
         if recipe.recompute != "none":
             gc.collect()  # recomputation leaves reference cycles; all ranks collect at the same point
     bar.close()
+    WATCHDOG.pause("ending")
     saver.wait()
     log_written(saver, log)
     gc.enable()
@@ -277,19 +288,6 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
             print("  a checkpoint is saved; the same command resumes from here")
     world.barrier()
     return 0 if finished else EXIT_REQUEUE
-
-
-def lock_folder(folder: Path, world: World, held: contextlib.ExitStack) -> None:
-    """Lock the run's folder. Raises UserError in all processes if another run holds it."""
-    refused = ""
-    if world.is_main:
-        try:
-            remedy = f"wait for its end, stop it (touch {folder / 'STOP'}), or pass another folder as --out"
-            held.enter_context(FileLock(folder / ".lock", f"trains here: {remedy}"))
-        except UserError as error:
-            refused = str(error)
-    if refused := world.broadcast(refused):
-        raise UserError(refused)
 
 
 def log_written(saver: Saver, log: Log) -> None:

@@ -37,7 +37,8 @@ def requeue_without(nodes: Sequence[str]) -> None:
     excluded = [before[1]] if before and before[1] != "(null)" else []
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _scontrol("requeue", job)
-    _scontrol("update", f"JobId={job}", f"ExcNodeList={','.join([*excluded, *nodes])}")
+    if nodes:
+        _scontrol("update", f"JobId={job}", f"ExcNodeList={','.join([*excluded, *nodes])}")
 
 
 def _scontrol(*arguments: str) -> str:

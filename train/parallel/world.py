@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from configs.loader import EXIT_REQUEUE, UserError, run_main
 from train.parallel.stop import STOP_REQUEST
+from train.restart.attempt import explain_error
+from train.restart.watchdog import WATCHDOG
 
 # torchrun ends all processes when one exits with an error. The others wait this long, so that the main
 # process can print its message.
@@ -87,6 +90,8 @@ def start_world() -> World:
             )
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
+        # The flight recorder: NCCL's last collectives, which the watchdog writes when a step hangs.
+        os.environ.setdefault("TORCH_FR_BUFFER_SIZE", "2000")
     else:
         device = torch.device("cpu")
     if size > 1:
@@ -104,13 +109,20 @@ def run_world(main: Callable[[], int]) -> None:
 
     def guarded() -> int:
         try:
-            return main()
-        except (UserError, OSError):
+            done = main()
+            WATCHDOG.ended(done, STOP_REQUEST.why)
+            return done
+        except Exception as error:
+            WATCHDOG.ended(*explain_error(error))
+            if not isinstance(error, UserError | OSError):
+                raise
             if int(os.environ.get("RANK", 0)):
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to save
                 time.sleep(TELLING_S)
             raise
 
+    if attempt := os.environ.get("ATTEMPT"):
+        WATCHDOG.start(Path(attempt))
     STOP_REQUEST.listen(EXIT_REQUEUE)
     code: int | str | None = 1
     try:
