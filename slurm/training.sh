@@ -13,6 +13,10 @@ end_steps() {
   kill -KILL -- "-$1" || true
 }
 
+end_time() {  # when this job's time is up, in seconds since 1970; fails if it has no limit
+  date -d "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%e)" +%s 2>/dev/null
+}
+
 # train RUN [key=value ...] [--force]: start or resume configs/runs/RUN.yaml; start the job again when its time is up
 # or something fails. train/restart decides that and says why; this function carries it out.
 # Slurm signals this shell shortly before the time limit (--signal=B:USR1 in the headers) and on preemption. The shell
@@ -47,6 +51,9 @@ END
   attempt="$folder/attempts/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
   mkdir -p "$attempt"
   trap 'touch "$attempt/STOP"' USR1
+  # Older Slurms (22.05) do not set these. The ranks stop by themselves in time if no signal comes.
+  export SLURM_JOB_START_TIME=${SLURM_JOB_START_TIME:-$(date +%s)} SLURM_JOB_END_TIME=${SLURM_JOB_END_TIME:-}
+  [ -n "$SLURM_JOB_END_TIME" ] || SLURM_JOB_END_TIME=$(end_time) || true
   trap : TERM  # a check of the nodes that requeues the job must live until Slurm knows which nodes to leave
   [ "${PREFLIGHT:-1}" = 0 ] || bash slurm/preflight.sh "$folder" || exit
   trap - TERM

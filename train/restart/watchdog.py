@@ -112,7 +112,7 @@ class Watchdog:
         """Stop the run if the batch shell was asked to, or by ourselves if the job's end is near."""
         if (folder / "STOP").exists():
             STOP_REQUEST.request("Slurm asked")
-        start, end = (float(os.environ.get(f"SLURM_JOB_{which}_TIME", "nan")) for which in ("START", "END"))
+        start, end = (float(os.environ.get(f"SLURM_JOB_{which}_TIME") or "nan") for which in ("START", "END"))
         step_s = max(self._steps_s, default=0.0)
         if time.time() > end - stop_margin_s(end - start, step_s, self._longest_pause_s):  # false for NaN
             STOP_REQUEST.request("the job's time limit is near")
