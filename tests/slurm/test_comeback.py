@@ -17,7 +17,7 @@ from train.checkpoint.load import list_checkpoints
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 TWO_NODES, ONE_NODE = ("--nodes=2", "--gres=gpu:a100:1"), ("--nodes=1", "--gres=gpu:a100:2")
-STEPS = 160
+STEPS = 300
 MEGABYTES = 120  # three checkpoints take 30
 
 
@@ -54,14 +54,14 @@ def test_preemption_dead_processes_a_dead_node_and_a_restarted_controller(
     run.comes_back(1)
     assert cluster.job(urgent)["JobState"] == "COMPLETED"
 
-    run.wait_for_step(40)
+    run.wait_for_step(60)
     run.rank("n1", job).kill()
     run.comes_back(2)
-    run.wait_for_step(70)
+    run.wait_for_step(110)
     run.step_daemon("n1", job).kill()
     run.comes_back(3)
     restart_controller(cluster)
-    run.wait_for_step(100)
+    run.wait_for_step(160)
     cluster.call(ROOT / "slurm" / "devcluster.sh", "crash", "n0")  # with the batch shell
     cluster.call("scontrol", "update", "nodename=n0", "state=down", "reason=crashed")
     cluster.call(ROOT / "slurm" / "devcluster.sh", "start")
@@ -92,13 +92,13 @@ def test_a_stopped_rank_a_bad_node_a_second_job_a_full_disk_and_a_damaged_checkp
     assert "rank 1" in run.past()[-1]["why"]
     assert list(run.folder.glob("attempts/*/rank_0.stack.txt"))
 
-    run.wait_for_step(40)
+    run.wait_for_step(60)
     run.rank(first, job).kill()
     run.comes_back(2)
     assert cluster.job(job)["NodeList"] != first
     assert f"node {first} is to blame for two failures: the job does not use it again" in run.log(job)
 
-    run.wait_for_step(70)
+    run.wait_for_step(110)
     filler = fill(disk)
     assert cluster.wait(job)["ExitCode"] == "2:0"
     assert "No space left on device" in run.past()[-1]["why"]
