@@ -33,6 +33,7 @@ from train.log import log_files
 
 SAVED_EVERY = 3  # steps
 EVERY_STEP = {"checkpoint_every_tokens": SAVED_EVERY * 8 * 32, "keep_last": 2}
+STRATEGIES = ["zero1", "zero2", "zero3", "ddp", "accelerate", "fsdp"]
 MAX_KILLS = 6  # kills of one run, SAVED_EVERY steps apart; its steps leave no room for more
 START_S = 1800  # time limit of one start, generous for a busy machine
 
@@ -153,7 +154,7 @@ def main() -> int:
         "--kills", type=int, default=5, choices=range(1, MAX_KILLS + 1), help="kills of each run"
     )
     parser.add_argument(
-        "--strategies", nargs="*", default=["zero1", "ddp", "fsdp"], help="default: all three"
+        "--strategies", nargs="*", default=STRATEGIES, help=f"default: {' '.join(STRATEGIES)}"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the steps at which to kill")
     arguments = parser.parse_args()

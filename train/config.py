@@ -92,10 +92,11 @@ class Recipe(Config):
     spike_sigma: float | None = Field(None, gt=0)
 
     # Execution
-    precision: Literal["bf16", "fp32"] = "bf16"  # bf16: master weights, moments and accumulation stay fp32
+    # With 16 bits, master weights, moments and accumulation stay fp32; fp16 scales the loss dynamically.
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     tf32: bool = False  # multiply fp32 matrices on CUDA with 10 bits of mantissa: faster, less exact
     deterministic: bool = False  # give the same bits every time on CUDA; the fastest kernels do not
-    strategy: Literal["zero1", "zero2", "zero3", "ddp", "fsdp"] = "zero1"
+    strategy: Literal["zero1", "zero2", "zero3", "ddp", "fsdp", "accelerate"] = "zero1"
     # Activations that a layer keeps for the backward pass: none: all; selective: matrix products and
     # attention; full: only the layer's input. At micro-batch 16, all fit beside the full model in 80 GB.
     recompute: Literal["none", "selective", "full"] = "none"

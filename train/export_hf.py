@@ -53,6 +53,8 @@ def main() -> None:
     llama, trained_positions = model.llama, run.recipe.sequence_length
     if run.recipe.precision == "bf16":
         llama.bfloat16()
+    elif run.recipe.precision == "fp16":
+        llama.half()
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -206,7 +206,10 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         WATCHDOG.doing("updating weights")
         update = strategy.step(lr, functools.partial(guard.judge, loss_nats))
         grad_norm = update.grad_norm
-        guard.record(step, loss_nats, grad_norm, update.fault)
+        if update.overflowed:  # of fp16 gradients: the loss scale was too large, no fault of the run
+            log.row("event", step, event="overflow", loss_scale=strategy.loss_scale.scale)
+        else:
+            guard.record(step, loss_nats, grad_norm, update.fault)
         if update.fault:
             kind = "spike" if math.isfinite(loss_nats) and math.isfinite(grad_norm) else "nan"
             log.row("event", step, event=kind, reason=update.fault)
@@ -219,7 +222,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
                 lr=lr,
                 grad_norm=finite(grad_norm),
                 clipped=recipe.clip_grad_norm is not None and grad_norm > recipe.clip_grad_norm,
-                skipped=bool(update.fault),
+                skipped=bool(update.fault) or update.overflowed,
                 span_hash=data.span_hash(step_samples(step, run)),
                 **{f"loss_nats/{data.domains[i]}": finite(nats[i] / tokens[i]) for i in seen},
                 **{f"tokens/{data.domains[i]}": int(tokens[i]) for i in seen},

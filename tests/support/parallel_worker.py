@@ -4,6 +4,7 @@ For each strategy and precision the main process writes facts.json (norms, losse
 weights after a step. test_parallel.py starts it, alone or with torchrun.
 
     free, clipped  one step of SGD without clipping, and with a clip far below the norm
+    padded         one step on sequences of unequal length
     adamw          losses of 20 steps of the recipe, with a checkpoint after the 10th
     accumulated    one step of many equal micro-batches
     faults         steps whose gradient is not finite or too large on the last process only
@@ -30,6 +31,7 @@ from train.checkpoint.save import Saver
 from train.config import Run, load_run
 from train.data.batches import Batch
 from train.model.llama import build_model, rope_frequencies
+from train.model.loss import IGNORE
 from train.optimizer import make_optimizer
 from train.parallel.strategy import DataParallel, StepResult, make_strategy
 from train.parallel.world import World, run_world, start_world
@@ -60,13 +62,21 @@ class Case:
         self.strategy: DataParallel = make_strategy(model, optimizer, world, run, self.accumulated)
 
     def step(
-        self, tokens: torch.Tensor, lr: float = LR, judge: Callable[[float], str] = lambda norm: ""
+        self,
+        tokens: torch.Tensor,
+        lr: float = LR,
+        judge: Callable[[float], str] = lambda norm: "",
+        targets: torch.Tensor | None = None,
     ) -> tuple[float, StepResult]:
         """Take a step on sequences of T + 1 tokens, split over processes; return (mean loss, result)."""
-        n_targets, losses = tokens[:, 1:].numel(), []
-        mine = tokens.chunk(self.world.size)[self.world.rank].split(self.run.recipe.micro_batch_size)
-        for micro_step, rows in enumerate(mine):
-            batch = Batch(rows[:, :-1], rows[:, 1:], torch.zeros(len(rows)))
+        targets = tokens[:, 1:] if targets is None else targets
+        n_targets, losses = int((targets != IGNORE).sum()), []
+        mine, wanted = (
+            whole.chunk(self.world.size)[self.world.rank].split(self.run.recipe.micro_batch_size)
+            for whole in (tokens, targets)
+        )
+        for micro_step, (rows, row_targets) in enumerate(zip(mine, wanted, strict=True)):
+            batch = Batch(rows[:, :-1], row_targets, torch.zeros(len(rows)))
             last = micro_step == self.accumulated - 1
             losses.append(self.strategy.backward(batch, n_targets, last))
         loss = float(self.world.sum(torch.cat(losses).double().sum())) / n_targets
@@ -94,9 +104,17 @@ def random_tokens(seed: int) -> torch.Tensor:
     return torch.randint(2048, (SEQUENCES, T + 1), generator=torch.Generator().manual_seed(seed))
 
 
-def one_step(case: Case, weights_file: Path) -> dict[str, Any]:
+def padded_targets() -> torch.Tensor:
+    """Targets of `random_tokens(0)` in sequences of 1, 5, 9, … tokens, padded (SEQUENCES, T)."""
+    targets = random_tokens(0)[:, 1:].clone()
+    for row in range(SEQUENCES):
+        targets[row, 1 + 4 * row :] = IGNORE
+    return targets
+
+
+def one_step(case: Case, weights_file: Path, targets: torch.Tensor | None = None) -> dict[str, Any]:
     """Take one step from the initial weights, write the weights after it to a file, return its facts."""
-    loss, result = case.step(random_tokens(0))
+    loss, result = case.step(random_tokens(0), targets=targets)
     weights = case.strategy.state().weights
     if case.world.is_main:
         save_file(dict(weights), weights_file)
@@ -111,7 +129,10 @@ def accumulate(world: World, run_of: Callable[..., Run], many: bool) -> float:
     shape = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
     run = run.model_copy(update={"model": run.model.model_copy(update=shape)})
     tokens = (random_tokens(0)[:1, :5] % 64).expand(sequences, 5)
-    return Case(world, run).step(tokens)[1].grad_norm
+    case = Case(world, run)
+    while (result := case.step(tokens)[1]).overflowed:  # fp16: until the loss scale is small enough
+        pass
+    return result.grad_norm
 
 
 def take_faulty_steps(case: Case) -> dict[str, Any]:
@@ -125,6 +146,11 @@ def take_faulty_steps(case: Case) -> dict[str, Any]:
         after = case.strategy.state().weights
         facts[name] = {
             "fault": result.fault,
+            "overflowed": result.overflowed,
+            "scale": case.strategy.loss_scale.scale,
+            "scales": [
+                float(scale) for scale in case.world.gather(torch.tensor(case.strategy.loss_scale.scale))
+            ],
             "unharmed": all(torch.equal(after[key], before[key]) for key in before),
             "layers": sorted(result.layer_norms),
             "largest": max(map(abs, result.layer_norms.values()), default=0.0) if name == "spike" else None,
@@ -143,12 +169,15 @@ def compare(world: World, run_of: Callable[..., Run], folder: Path) -> None:
         name: one_step(Case(world, run_of(clip_grad_norm=clip)), folder / f"{name}.safetensors")
         for name, clip in (("free", None), ("clipped", CLIP))
     }
+    padded = Case(world, run_of(clip_grad_norm=None))
+    facts["padded"] = one_step(padded, folder / "padded.safetensors", padded_targets())
     facts["faults"] = take_faulty_steps(Case(world, run_of(clip_grad_norm=None)))
-    if run_of().recipe.precision != "bf16":
+    precision = run_of().recipe.precision
+    if precision != "bf16":
         case = Case(world, run_of(), adamw=True)
         facts["adamw"] = case.train(0, FIRST, folder / "checkpoints") + case.train(FIRST, ADAMW_STEPS)
         write_state(case, folder / "end.safetensors")
-    else:
+    if precision != "fp32":
         facts["accumulated"] = [accumulate(world, run_of, many) for many in (False, True)]
     if world.is_main:
         (folder / "facts.json").write_text(json.dumps(facts))

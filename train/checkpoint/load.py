@@ -30,6 +30,7 @@ from configs.loader import Config, UserError, read_yaml, validate
 from train.config import NOT_HASHED, Run, read_config
 from train.guard import GuardState
 from train.model.llama import PretrainModel, build_model
+from train.parallel.loss_scale import LossScale
 from train.parallel.strategy import DataParallel, State
 
 MANIFEST = "manifest.json"
@@ -59,11 +60,12 @@ class TrainState(Config):
     val_fingerprint: str = ""  # empty in old checkpoints, and then not compared
     tokenizer_sha256: str
     guard: GuardState = GuardState()
+    loss_scale: LossScale | None = None  # of fp16
 
     @property
     def updates(self) -> int:
         """Number of steps that updated the weights."""
-        return self.step - self.guard.skipped
+        return self.step - self.guard.skipped - (self.loss_scale.overflows if self.loss_scale else 0)
 
 
 class StoredTensors(Mapping[str, Tensor]):
@@ -93,6 +95,8 @@ def load_checkpoint(checkpoint: Path, strategy: DataParallel) -> TrainState:
     ):
         state = State(StoredTensors(weights), *(StoredTensors(moments, f"{key}.") for key in MOMENTS))
         strategy.load(state, train_state.updates)
+    if train_state.loss_scale:
+        strategy.loss_scale = train_state.loss_scale
     generators = load_file(checkpoint / "rng.safetensors")
     rank = strategy.world.rank
     # A rank beyond the number of processes that saved keeps its fresh generator.

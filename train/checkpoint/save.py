@@ -47,6 +47,8 @@ class Saver:
         """Copy the state and start writing it. Raises UserError if the checkpoint before failed."""
         self.wait()
         strategy, world = self.strategy, self.strategy.world
+        if strategy.run.recipe.precision == "fp16":
+            train_state = train_state.model_copy(update={"loss_scale": strategy.loss_scale})
         state = strategy.state()
         rng = {"cpu": world.gather(torch.get_rng_state().to(world.device))}
         if world.device.type == "cuda":

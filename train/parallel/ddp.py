@@ -6,6 +6,7 @@ model's own parameter names, so that a checkpoint fits any strategy and any numb
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,9 +17,11 @@ from train.config import Run
 from train.data.batches import Batch
 from train.model.llama import PretrainModel
 from train.parallel.exchange import Exchange
+from train.parallel.loss_scale import INITIAL_SCALE, LossScale
 from train.parallel.world import World
 
 Tensors = dict[str, Tensor]
+HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Maps the gradient norm before clipping to the reason why a step must not update the weights, "" if it may.
 Judge = Callable[[float], str]
 
@@ -37,13 +40,14 @@ class StepResult(NamedTuple):
     grad_norm: float  # L2 norm over all parameters, before clipping
     fault: str  # why the weights were not updated, "" if they were
     layer_norms: dict[str, float]  # of each parameter's gradient; only after a fault, on the main process
+    overflowed: bool = False  # fp16: the weights were not updated, and the loss scale was halved
 
 
 class DataParallel:
     """Every process holds all weights and moments; DistributedDataParallel averages the gradients.
 
-    bf16 means autocast over fp32 weights, so weights, gradients and their accumulation stay fp32. A single
-    process runs the model without a wrapper.
+    bf16 and fp16 mean autocast over fp32 weights, so weights, gradients and their accumulation stay fp32. A
+    single process runs the model without a wrapper.
     """
 
     name = "ddp"
@@ -59,18 +63,23 @@ class DataParallel:
         self.model, self.optimizer, self.world, self.run = model, optimizer, world, run
         self.grad_accum_steps = grad_accum_steps
         self.exchange = Exchange(world.device)
+        self.loss_scale = LossScale(scale=INITIAL_SCALE if run.recipe.precision == "fp16" else 1.0)
         self.root: Any = self._wrap()
 
     def _wrap(self) -> Any:
         if self.world.size == 1:
             return self.model
+        self._mark_exchange()
+        return nn.parallel.DistributedDataParallel(
+            self.model, gradient_as_bucket_view=True, broadcast_buffers=False
+        )
+
+    def _mark_exchange(self) -> None:
+        """Count the waits within the forward and backward pass."""
         # This gradient is the last: the embedding is the first layer and, where tied, also the head. What the
         # backward pass takes from then on is the exchange that computation does not hide.
         embedding = self.model.llama.model.embed_tokens.weight
         embedding.register_post_accumulate_grad_hook(lambda weight: self.exchange.begin())
-        return nn.parallel.DistributedDataParallel(
-            self.model, gradient_as_bucket_view=True, broadcast_buffers=False
-        )
 
     # ---------------------------------------------------------------- what the loop calls
 
@@ -85,22 +94,28 @@ class DataParallel:
         with contextlib.nullcontext() if exchange else self.root.no_sync():
             loss_sum, losses_B = self._forward(batch.input_ids_BT, batch.targets_BT)
             # DDP divides by the number of processes, but the loss is a mean over the tokens of all of them.
-            (loss_sum * (self.world.size / n_targets)).backward()
+            (loss_sum * (self.world.size * self.loss_scale.scale / n_targets)).backward()
         if last:
             self.exchange.end()
         return losses_B
 
     @torch.no_grad()
     def step(self, lr: float, judge: Judge = lambda norm: "") -> StepResult:
-        """End the step: clip the gradients and update the weights unless the judge objects.
+        """End the step: clip the gradients and update the weights unless they overflow or the judge objects.
 
         Gradients above the recipe's `clip_grad_norm` are scaled to that norm (Pascanu et al. 2013, algorithm
         1).
         """
-        gradients = self._gradients()
+        gradients, scale = self._gradients(), self.loss_scale.scale
         # fp64, because torch's fp32 norm of a large matrix on the CPU has a relative error of 6e-6.
         squares = [torch.linalg.vector_norm(g, dtype=torch.float64) ** 2 for g in gradients]
-        norm = float(self._sum_over_shards(torch.stack(squares).sum()).sqrt())
+        norm = float(self._sum_over_shards(torch.stack(squares).sum()).sqrt()) / scale
+        # All processes know the same norm, so they agree. A loss that is not finite is a fault with any norm;
+        # a smaller scale would not help.
+        if not math.isfinite(norm) and self.loss_scale.may_shrink and not self.world.any(bool(judge(0.0))):
+            self.loss_scale = self.loss_scale.after_overflow()
+            self._update(False)
+            return StepResult(norm, "", {}, overflowed=True)
         fault = judge(norm)
         # If a single process skipped its update, its weights would differ from the others' from then on.
         if self.world.any(bool(fault)):
@@ -108,11 +123,14 @@ class DataParallel:
             self._update(False)
             return StepResult(norm, fault or "a fault that another process saw", layer_norms)
         clip = self.run.recipe.clip_grad_norm
-        if clip is not None and norm > clip:
-            torch._foreach_mul_(gradients, clip / norm)
+        factor = (clip / norm if clip is not None and norm > clip else 1.0) / scale
+        if factor != 1.0:
+            torch._foreach_mul_(gradients, factor)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self._update(True)
+        if self.run.recipe.precision == "fp16":
+            self.loss_scale = self.loss_scale.after_update()
         return StepResult(norm, "", {})
 
     @torch.no_grad()
@@ -140,8 +158,8 @@ class DataParallel:
     # ---------------------------------------------------------------- what strategies override
 
     def _forward(self, input_ids_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
-        bf16 = self.run.recipe.precision == "bf16"
-        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=bf16):
+        dtype = HALF_PRECISION.get(self.run.recipe.precision)
+        with torch.autocast(self.world.device.type, dtype, enabled=dtype is not None):
             return self.root(input_ids_BT, targets_BT)
 
     def _gradients(self) -> list[Tensor]:
@@ -156,7 +174,8 @@ class DataParallel:
     def _layer_norms(self) -> dict[str, float]:
         """L2 norm of each parameter's gradient, on the main process."""
         gradients = {n: w.grad for n, w in self.model.named_weights().items() if w.grad is not None}
-        return {name: float(g.double().norm()) for name, g in self._unsharded(gradients).items()}
+        unsharded = self._unsharded(gradients).items()
+        return {name: float(g.double().norm()) / self.loss_scale.scale for name, g in unsharded}
 
     def _update(self, wanted: bool) -> None:
         """Update the weights if `wanted`, and clear the gradients."""

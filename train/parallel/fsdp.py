@@ -10,14 +10,14 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from train.data.batches import Batch
-from train.parallel.ddp import DataParallel, Tensors
+from train.parallel.ddp import HALF_PRECISION, DataParallel, Tensors
 
 
 class FullyShardedDataParallel(DataParallel):
     """Gathers the weights of one layer at a time for its forward and backward pass (Zhao et al. 2023).
 
-    Every tensor is a DTensor, sharded evenly over its first dimension. With bf16, shards, gradient sums and
-    the exchange are fp32; gathered weights are bf16.
+    Every tensor is a DTensor, sharded evenly over its first dimension. With bf16 or fp16, shards, gradient
+    sums and the exchange are fp32; gathered weights have 16 bits.
     """
 
     name = "fsdp"
@@ -25,8 +25,8 @@ class FullyShardedDataParallel(DataParallel):
     def _wrap(self) -> Any:
         mesh = init_device_mesh(self.world.device.type, (self.world.size,))
         policy = MixedPrecisionPolicy()
-        if self.run.recipe.precision == "bf16":
-            policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        if dtype := HALF_PRECISION.get(self.run.recipe.precision):
+            policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
         names = {weight: name for name, weight in self.model.named_weights().items()}
         for layer in self.model.llama.model.layers:
             fully_shard(layer, mesh=mesh, mp_policy=policy)
@@ -48,7 +48,7 @@ class FullyShardedDataParallel(DataParallel):
         """As in DataParallel."""
         self.root.set_requires_gradient_sync(last)
         loss_sum, losses_B = self._forward(batch.input_ids_BT, batch.targets_BT)
-        (loss_sum * (self.world.size / n_targets)).backward()
+        (loss_sum * (self.world.size * self.loss_scale.scale / n_targets)).backward()
         return losses_B
 
     def evaluate(self, input_ids_BT: Tensor, targets_BT: Tensor) -> Tensor:

@@ -72,9 +72,9 @@ def plan_memory(run: Run, devices: int, on_cuda: bool = True) -> Memory:
     it does not know.
     """
     model, recipe = run.model, run.recipe
-    strategy = recipe.strategy if devices > 1 else "ddp"
+    strategy = recipe.strategy if devices > 1 and recipe.strategy != "accelerate" else "ddp"
     arithmetic: Arithmetic = "fp32"
-    if recipe.precision == "bf16":
+    if recipe.precision != "fp32":  # fp16 takes as much as bf16
         arithmetic = "autocast" if strategy == "ddp" else "bf16"
     tokens = recipe.micro_batch_size * recipe.sequence_length
     held, exchange, update = _states(run, strategy, devices)
@@ -153,7 +153,7 @@ def _states(run: Run, strategy: str, devices: int) -> tuple[dict[str, float], fl
     shard = parameters / devices
     bucket = min(float(BUCKET_ELEMENTS), parameters)
     accumulates = run.grad_accum_steps(devices) > 1
-    own = 2 if run.recipe.precision == "bf16" else 4
+    own = 4 if run.recipe.precision == "fp32" else 2
     if strategy == "ddp":
         held = {"weights": 4 * parameters, "gradients": 4 * parameters, "moments": 8 * parameters}
         if run.recipe.gradient_surgery == "pcgrad":
