@@ -139,6 +139,9 @@ bench-train: setup  ## SCALE=mini VARIANT=: compare training speed with transfor
 bench-figures: setup  ## draw a log of 5 million rows: time, memory, our reader compared with pandas.read_json
 	$(PY) -m benchmarks.figures
 
+bench-communication: setup  ## time collectives and training steps with and without them, and fit the ring model
+	$(PY) -m benchmarks.communication
+
 bench-loader: setup  ## measure how fast one process reads its batches
 	$(PY) -m benchmarks.loader
 
