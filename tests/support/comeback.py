@@ -108,7 +108,7 @@ class Training:
     def torchrun(self, node: str, job: str) -> psutil.Process:
         """The launcher of a node's ranks."""
         found = self.processes("torch.distributed.run", node, job)  # also srun, and the shell above it
-        return next(process for process in found if process.name().startswith("python"))
+        return next(process for process in found if process.name() not in ("srun", "bash"))
 
     def step_daemon(self, node: str, job: str) -> psutil.Process:
         """The slurmstepd that watches a node's torchrun."""
