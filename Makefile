@@ -62,11 +62,15 @@ demo: preprocess  ## run the whole path on a small built-in corpus, from archive
 demo-corpus: setup
 	@$(PY) preprocess/sample_corpus.py --out "$$DATA/raw"
 
+# All tests of a file go to one worker, so that their fixtures are made once. Files in their order: the long ones
+# of Slurm would else come last, beside an idle core.
+PYTEST = $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: setup  ## run all tests; REQUIRE=slurm,real,... makes tests that lack these fail instead of being skipped
-	$(PY) -m pytest -n auto --dist loadgroup
+	$(PYTEST)
 
 test-fast: setup  ## run the tests that are fast and need no Slurm (a few minutes)
-	$(PY) -m pytest -n auto --dist loadgroup -m "not slow and not slurm"
+	$(PYTEST) -m "not slow and not slurm"
 
 lint: setup  ## run ruff, mypy, shellcheck and hadolint
 	$(VENV)/bin/ruff check .

@@ -69,19 +69,6 @@ NEEDS: dict[str, Callable[[], str]] = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests of a file to one worker of pytest-xdist, so that their fixtures are made once.
-
-    Files whose tests may install Debian packages share a worker, because only one apt-get can run at a time,
-    and one Slurm cluster is enough.
-    """
-    installing = ("slurm", "pandoc", "latexpand")
-    shared = {item.location[0] for item in items if any(map(item.get_closest_marker, installing))}
-    for item in items:
-        file = item.location[0]
-        item.add_marker(pytest.mark.xdist_group("debian" if file in shared else file))
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a marked test whose need is missing, or fail it if REQUIRE names the need."""
     required = _required()

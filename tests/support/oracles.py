@@ -36,18 +36,15 @@ def bring(program: str) -> list[str]:
     """The command that starts `program`; installs it first if necessary."""
     if shutil.which(program):
         return [program]
-    subprocess.run(["apt-get", "update", "-qq"], check=True, capture_output=True)
+    _apt_get("update", "-qq")
     if program == "pandoc":
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", program]
-        subprocess.run(install, check=True, capture_output=True)
+        _apt_get("install", "-y", "-qq", "--no-install-recommends", program)
         return [program]
     folder = Path(tempfile.gettempdir()) / "latexpand-for-tests"
     script = folder / "latexpand"
     if not script.is_file():
         folder.mkdir(exist_ok=True)
-        subprocess.run(
-            ["apt-get", "download", "-qq", "texlive-extra-utils"], cwd=folder, check=True, capture_output=True
-        )
+        _apt_get("download", "-qq", "texlive-extra-utils", cwd=folder)
         package = next(folder.glob("texlive-extra-utils*.deb"))
         with (
             subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as unpack,
@@ -57,6 +54,12 @@ def bring(program: str) -> list[str]:
             script.write_bytes(content.read() if content else b"")
         package.unlink()
     return ["perl", str(script)]
+
+
+def _apt_get(*arguments: str, cwd: Path | None = None) -> None:
+    """Run apt-get when no other test does: two at once fail (slurm/devcluster.sh takes the same lock)."""
+    command = ["flock", "/var/lib/apt", "apt-get", *arguments]
+    subprocess.run(command, cwd=cwd, check=True, capture_output=True)
 
 
 def files_of_latexpand(
