@@ -140,6 +140,10 @@ bench-growth: setup  ## measure how the time of cleaning grows with the size of 
 bench-train: setup  ## SCALE=mini VARIANT=: compare training speed with transformers' Trainer; share of the corpus that is seen
 	$(PY) -m benchmarks.training --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
 
+.PHONY: bench-gpu
+bench-gpu: setup  ## measure a step of the 1.36 B model on one GPU, in nine minutes: speed, MFU, memory beside the plan, profile
+	@$(PY) -m benchmarks.gpu
+
 bench-figures: setup  ## draw a log of 5 million rows: time, memory, our reader compared with pandas.read_json
 	$(PY) -m benchmarks.figures
 

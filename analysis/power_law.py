@@ -81,10 +81,10 @@ def resampled(
 ) -> list[Law]:
     """Laws as they might have come out of other seeds of the same runs: a bootstrap over runs.
 
-    Each run keeps its sizes and gets the deviation from the law of a run drawn at random. Drawing whole runs
-    would lose sizes, and with them the exponent, where a ladder has a single run of each. The deviations are
-    enlarged by what the parameters have taken of them, and by how uncertain the size of a few deviations is,
-    as in Student's distribution. Studies that are compared need different seeds.
+    Each run keeps its sizes and deviates from the law at random (normally), by as much as the runs do: the
+    root mean square with what the parameters have taken of it, and, as in Student's distribution, with the
+    uncertainty of few deviations. Drawing whole runs instead would lose sizes, and with them the exponent,
+    where a ladder has a single run of each. Studies that are compared need different seeds.
     """
     random = np.random.default_rng(seed)
     log_KN, units = _centred(sizes)
@@ -93,8 +93,8 @@ def resampled(
     n_runs, n_parameters = len(losses), len(best_P)
     left = max(1, n_runs - n_parameters)
     deviation_N = np.log(np.asarray(losses, float)) - fitted_N
-    deviation_N = (deviation_N - deviation_N.mean()) * np.sqrt(n_runs / left)
-    drawn_BN = deviation_N[random.integers(n_runs, size=(n_resampled, n_runs))]
+    spread = np.sqrt((deviation_N**2).sum() / left)
+    drawn_BN = spread * random.normal(size=(n_resampled, n_runs))
     drawn_BN *= np.sqrt(left / random.chisquare(left, size=(n_resampled, 1)))
     found_BP, _ = _descend(np.repeat(best_P[None], n_resampled, axis=0), log_KN, fitted_N + drawn_BN)
     return [_as_law(parameters, units) for parameters in found_BP]

@@ -28,7 +28,7 @@ N0, D0 = 1.358e9, 52.18e9
 MODELS = [N0 * factor for factor in (0.126, 0.238, 0.491, 2.06)]
 DATA = [D0 / 2**power for power in range(4, -1, -1)]
 LADDER = [*((n, D0) for n in MODELS), *((N0, d) for d in DATA)]
-N_STUDIES, N_RESAMPLED = 200, 60
+N_STUDIES, N_RESAMPLED = 200, 100
 NOISE = 0.002  # of log L between seeds
 
 
