@@ -82,11 +82,9 @@ both_up() { running unshare n0 && running unshare n1 && [ "$(timeout 5 sinfo -h 
 
 start() {
   [[ $dir =~ ^/[A-Za-z0-9_./-]+$ ]] || die "$dir: slurm.conf takes plain absolute paths only; set ARXIV_DEVCLUSTER to one"
-  if ! { command -v munged && command -v slurmctld && command -v slurmd; } >/dev/null; then
-    # The lock is for tests that install other packages at the same time: two apt-get at once fail.
-    DEBIAN_FRONTEND=noninteractive flock /var/lib/apt \
-      sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge' \
-      >&2 || die "could not install slurm-wlm and munge with apt-get: install slurmctld, slurmd and munge yourself"
+  if ! { command -v munged && command -v slurmctld && command -v slurmd; } >/dev/null; then  # flock: two apt-get at once fail
+    DEBIAN_FRONTEND=noninteractive flock /var/lib/apt sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+      slurm-wlm munge' >&2 || die "could not install slurm-wlm and munge with apt-get: install slurmctld, slurmd and munge yourself"
   fi
   umask 022  # munge's socket must be open to clients of any user
   mkdir -p "$dir"/{dev,log,state,spool-n0,spool-n1}
