@@ -166,6 +166,9 @@ bench-tokenizer: setup  ## ARXIV_REAL=: measure encoding, training, shards and s
 bench-corpus: setup  ## ARXIV_REAL=: measure every stage's speed, with two workers and with a growing corpus, and its memory
 	$(PY) -m benchmarks.corpus
 
+bench-before: setup  ## COMMIT= ARXIV_REAL=: compare the CPU time of preprocessing with that of an earlier commit
+	$(PY) -m benchmarks.before --commit "$(COMMIT)"
+
 bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: measure speed, recall, memory and growth of deduplication and split
 	$(PY) -m benchmarks.duplicates --peers $(VENV)-bench/bin/python
 

@@ -1,6 +1,6 @@
 """Preprocessing of this checkout beside that of an earlier commit, on the same real papers in the same run.
 
-    ARXIV_REAL=/data/arxiv-real python -m benchmarks.before --commit 05e36e2
+    ARXIV_REAL=/data/arxiv-real make bench-before COMMIT=05e36e2
 
 Both sides turn the archives into the split corpus with one worker, alternately, as their `make preprocess`
 does: the earlier one, if it has no all_stages.py, a script for each stage. Out: the ratio of the CPU seconds,

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034  # lib.sh uses the variable container
 # Settings that differ between clusters. Uncomment and edit them; every script in slurm/ reads this file.
 # `make site-check` reads the cluster and proposes values. Scripts run with `set -u`: write ${NAME:-} for what may be unset.
+# The examples for conda, containers, EFA and Ethernet follow their makers' descriptions; nobody has run them here yet.
 
 # sbatch itself reads partition and account from the environment, so set them before you submit a job:
 #   . slurm/site.sh && sbatch slurm/train_run20.sh
@@ -19,7 +20,7 @@
 # Apptainer: one container a node, with the image of slurm/container.def; bind what is neither below $HOME nor $PWD:
 #container=(apptainer exec --nv --bind "/scratch,$PWD" "$HOME/images/arxiv-to-model.sif")
 #VENV=/usr/local  # where the image has its Python
-# pyxis: its enroot starts a container as a plain command, which both the batch shell and srun need (not tried by us):
+# pyxis: its enroot starts a container as a plain command, which both the batch shell and srun need:
 #container=(enroot start --mount /scratch --mount "$PWD" "$HOME/images/arxiv-to-model.sqsh")
 
 # ---- Storage: keep corpora and runs on a file system that all nodes see. A node's own disk will not do, because a
