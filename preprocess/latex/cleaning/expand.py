@@ -22,8 +22,8 @@ from preprocess.latex.cleaning.macros import (
     from_expl,
     is_environment,
     needs_tex,
+    printing_part,
     read_definition,
-    without_silent,
 )
 from preprocess.latex.cleaning.rewriter import Rewriter, ends_in_control_word
 from preprocess.latex.cleaning.templates import Template, fill_body, plain_arguments, template_of
@@ -199,7 +199,7 @@ class Expander:
         arguments, at = given
         for n, argument in enumerate(arguments):
             if b"\\" in argument and self._depth < MAX_DEPTH and self._work_budget > 0:
-                arguments[n] = self._expanded_argument(argument)
+                arguments[n] = self._expanded_part(argument)
         if not template.is_in_order:
             arguments = [arguments[n - 1] if n <= macro.n_args else b"" for n in template.arguments]
         filled = self._filled(template, arguments)
@@ -271,11 +271,12 @@ class Expander:
             raise GivenUp
         return Step(given[0], given[1])
 
-    def _expanded_argument(self, argument: bytes) -> bytes:
-        if self.macros.keys().isdisjoint(COMMAND.findall(argument)):
-            return argument
+    def _expanded_part(self, text: bytes) -> bytes:
+        """An argument or a body with macros expanded."""
+        if self.macros.keys().isdisjoint(COMMAND.findall(text)):
+            return text
         self._depth += 1
-        expanded = self._expand(argument)
+        expanded = self._expand(text)
         self._depth -= 1
         return expanded
 
@@ -302,8 +303,8 @@ class Expander:
         """The expanded body; None while it is being expanded, or where only single uses can be."""
         if name in self._templates:
             return self._templates[name]
-        body = None if macro.body is None else without_silent(macro.body)
-        if body is None or macro.letters or macro.delimited or needs_tex(body):
+        body = None if macro.body is None else printing_part(macro.body)
+        if body is None or macro.letters or macro.delimited:
             self._templates[name] = None
             self._opaque.add(name)
             return None
@@ -315,9 +316,10 @@ class Expander:
             before = self._counts, self._met_opaque, self._in_body
             self._counts = self._met_opaque = False
             self._in_body = True
-            self._depth += 1
-            body = self._expand(body)
-            self._depth -= 1
+            n_bytes, work_left = len(body), self._work_budget
+            body = self._expanded_part(body)
+            # A template may be made many times, so its body is work even if nothing in it is a macro.
+            self._work_budget = min(self._work_budget, work_left - n_bytes)
             is_incomplete = self._met_opaque
             self._counts, self._met_opaque, self._in_body = before[0], before[1] or is_incomplete, before[2]
             self._output_budget -= len(body)

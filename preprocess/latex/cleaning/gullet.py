@@ -41,6 +41,14 @@ _CHOICES = {
 }
 _CHOICES |= {b"\\@gobbletwo": (2, -1), b"\\use@n": (1, 0), b"\\use@none@n": (1, -1), b"\\mathchoice": (4, 0)}
 _SILENT = frozenset((b"\\group@begin@", b"\\group@end@"))
+_OTHERS = (
+    rb"\@ifnextchar \kernel@ifnextchar \@ifstar \@testopt \csname \advance \clist@map@inline@nn \ifthenelse"
+)
+# All commands that are carried out here, apart from conditionals; nine of ten commands in a body are none.
+_CARRIED_OUT = frozenset((
+    *_DROPPED, *_SILENT, *_CHOICES, *_EMPTY_TESTS, *_EQUAL_TESTS, *_OTHERS.split(),
+    *(prefix + kinds for prefix in _BY_VALUE for kinds in (b"TF", b"T", b"F")),
+))  # fmt: skip
 
 
 class Step(NamedTuple):
@@ -107,6 +115,9 @@ def _step(
 ) -> Step | None:
     """Carry out the command `name` in [start, end); `boundary`: where the text behind the use begins."""
     text = groups.text
+    if name not in _CARRIED_OUT:
+        opened = _CONDITIONAL.match(text, start)
+        return _conditional(text, opened, boundary, expand) if opened else expand(groups, start, end, name)
     if name in _DROPPED:
         return Step(b"", _BLANKS.match(text, end, max(end, boundary)).end())  # type: ignore[union-attr]
     if name in _SILENT:
@@ -139,8 +150,6 @@ def _step(
         (items, each), end = _arguments(groups, end, 2)
         named = [item.strip() for item in items.split(b",") if item.strip()]
         return Step(b"".join(each.replace(b"#1", item) for item in named), end)
-    if opened := _CONDITIONAL.match(text, start):
-        return _conditional(text, opened, boundary, expand)
     return expand(groups, start, end, name)
 
 

@@ -100,9 +100,12 @@ def defined_names(text: bytes, definers: Iterable[int]) -> set[bytes]:
     return names
 
 
-def without_silent(body: bytes) -> bytes:
-    """`body` without parts that print nothing, if it contains something that only TeX can carry out."""
-    return _SILENT.sub(b"", body) if needs_tex(body) else body
+def printing_part(body: bytes) -> bytes | None:
+    """`body` without parts that print nothing; None where only TeX can carry out what is left."""
+    if not needs_tex(body):
+        return body
+    printing = _SILENT.sub(b"", body)
+    return None if needs_tex(printing) else printing
 
 
 def needs_tex(body: bytes) -> bool:
