@@ -8,6 +8,7 @@ import pytest
 
 from analysis.comm_report import (
     INTERCONNECTS,
+    MEASURED,
     compute_s,
     crossing,
     exchange_s,
@@ -125,6 +126,15 @@ def test_the_script_writes_tables_and_figure(measured: dict[str, Any], tmp_path:
         for kind in ("md", "csv", "tex")
     }
     assert names == tables | {"communication.png", "communication.pdf"}
+
+
+def test_the_published_measurements_hold_what_is_read() -> None:
+    measured = read(MEASURED)
+    assert {row[:2] for row in steps_table(measured).rows} >= {
+        (str(n), name) for n in (2, 4) for name in ("ddp", "zero1", "zero2", "fsdp")
+    }
+    assert [row[0] for row in links_table(measured).rows].count("2") == 2 * 9
+    assert set(measured["full_model"]["peak_flop_per_s"]) == set(FULL["peak_flop_per_s"])
 
 
 @pytest.mark.parametrize(
