@@ -16,6 +16,8 @@ from tests.conftest import ROOT
 from tests.support import PATIENCE_S
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE"}
+# `make test` exports these, and scripts in slurm/ read them.
+OF_MAKE = {"SRC", "METADATA", "DATA", "VARIANT", "SCALE", "TOKENIZER", "WORKERS"}
 FOLDERS = ("analysis", "configs", "preprocess", "slurm", "train")
 
 
@@ -28,7 +30,8 @@ class Cluster:
     @property
     def env(self) -> dict[str, str]:
         """Environment for Slurm's clients; jobs inherit it."""
-        own = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_", "ARXIV_"))}
+        foreign = ("SLURM_", "SBATCH_", "ARXIV_")
+        own = {k: v for k, v in os.environ.items() if not k.startswith(foreign) and k not in OF_MAKE}
         own["PREFLIGHT"] = "0"  # it takes 10 s a start; tests/slurm/test_node_check.py turns it on
         own |= {"ARXIV_DEVCLUSTER": str(self.folder), "SLURM_CONF": str(self.folder / "slurm.conf")}
         return own
