@@ -87,14 +87,12 @@ ladder: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= SEEDS= JOBS= 
 	@$(PY) train/study.py --ladder --scale "$$SCALE" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
 	  $(if $(JOBS),--jobs $(JOBS)) $(if $(DRY_RUN),--dry-run)
 
-.PHONY: plan
 plan: setup  ## RUN=run20 SCALE= GPUS=2 DEVICE=a100-80gb: what a run needs: memory, time, energy, money, disk
 	@$(PY) train/plan.py configs/runs/$(or $(RUN),run20).yaml --scale "$$SCALE" $(if $(GPUS),--gpus $(GPUS)) $(if $(DEVICE),--device $(DEVICE))
 
 figures: setup  ## SCALE=: draw the figures from logs
 	$(PY) analysis/plot_runs.py --scale "$$SCALE"
 
-.PHONY: scaling-fit
 scaling-fit: setup  ## SCALE= OTHER=: fit the laws of loss over data and model to the ladder; OTHER: logs of another tokenizer's
 	@$(PY) analysis/scaling_fit.py --scale "$$SCALE" $(if $(OTHER),--other "$(OTHER)")
 
@@ -140,7 +138,6 @@ bench-growth: setup  ## measure how the time of cleaning grows with the size of 
 bench-train: setup  ## SCALE=mini VARIANT=: compare training speed with transformers' Trainer; share of the corpus that is seen
 	$(PY) -m benchmarks.training --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
 
-.PHONY: bench-gpu
 bench-gpu: setup  ## measure a step of the 1.36 B model on one GPU, in nine minutes: speed, MFU, memory beside the plan, profile
 	@$(PY) -m benchmarks.gpu
 

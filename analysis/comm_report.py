@@ -6,15 +6,13 @@ In: the measurements of `make bench-communication`. Out: analysis/out/communicat
 comm_steps        steps of each strategy with and without exchange, beside the ring model
 comm_links        the measured collectives and the model
 comm_full_model   the full model on interconnects of today
-and communication.png and .pdf.
+and communication.png, .pdf and .json.
 
 For the full model nothing is measured: a step's collectives at an interconnect's nominal bandwidth are set
 against its products at a stated MFU. As the batch stays the same, more GPUs compute for less time each, but
 exchange as many bytes; where both take as long, exchange overtakes computation unless they overlap.
 """
 
-import argparse
-import json
 import math
 import sys
 from dataclasses import dataclass
@@ -27,16 +25,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from analysis.figures import axes as panel
 from analysis.figures import style
+from analysis.measured_report import report
 from analysis.table_text import Table
 from configs.ring_model import Link
-from configs.script import UserError, run_main
+from configs.script import run_main
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MEASURED = Path(__file__).resolve().parent / "measurements" / "communication.json"
-MFU = 0.5  # of both GPUs; README and docs/training.md plan with 40 to 60 %
+KEYS = ("links", "steps", "full_model")
+MFU = 0.5  # of both GPUs; the largest that the plan in docs/training.md states
 MOST_GPUS = 4096
 
 
@@ -268,30 +267,9 @@ def draw_full(axes: "Axes", full: dict[str, Any]) -> None:
     panel.end_labels(axes, labels)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The measurements. Raises UserError without them."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; make bench-communication writes it")
-    measured = json.loads(path.read_text(encoding="utf-8"))
-    if missing := {"links", "steps", "full_model"} - set(measured):
-        raise UserError(f"{path}: holds no {', '.join(sorted(missing))}: run make bench-communication again")
-    return measured
-
-
 def main() -> None:
-    """Write the tables and the figure."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--measured", type=Path, default=MEASURED, help="of make bench-communication")
-    parser.add_argument("--out", type=Path, default=Path("analysis/out/communication"))
-    args = parser.parse_args()
-    measured = read(args.measured)
-    written = style.save(draw(measured), args.out / "communication")
-    for table in (links_table(measured), steps_table(measured), full_table(measured)):
-        written += table.write(args.out)
-        print(table.markdown())
-    print(f"{len(written)} files written:", *written, sep="\n  ")
+    """Write the tables and the figure. Raises UserError if nothing was measured."""
+    report(__doc__, "communication", KEYS, draw, (links_table, steps_table, full_table))
 
 
 if __name__ == "__main__":

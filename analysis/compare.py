@@ -25,6 +25,7 @@ from analysis.effects import CONFIDENCE, Effect, effect, tokens_to_reach, valida
 from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.run_logs import RunLog, log_roots, read_runs, script_arguments
+from analysis.table_text import print_written
 from configs.script import UserError, run_main
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def main() -> None:
     written = style.save(draw(names, (a, b), curves, ". ".join(lines[:2]) + "."), stem)
     path = stem.with_suffix(".json")
     path.write_text(json.dumps(as_json(names, found, lines), indent=1) + "\n", encoding="utf-8")
-    print(f"{len(written) + 1} files written:", *written, path, sep="\n  ")
+    print_written([*written, path])
 
 
 if __name__ == "__main__":

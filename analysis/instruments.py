@@ -28,8 +28,8 @@ from analysis import instrument_values as values
 from analysis.figures import instruments as figures
 from analysis.figures import sidecar, style
 from analysis.instrument_values import PARTS
-from analysis.readers.run_logs import RunLog, find_runs, log_roots, read_runs, script_arguments
-from analysis.table_text import Table
+from analysis.readers.run_logs import RunLog, find_runs, log_roots, read_chosen, runs_option, script_arguments
+from analysis.table_text import Table, print_written
 from configs.script import UserError, run_main
 
 if TYPE_CHECKING:
@@ -111,11 +111,11 @@ def _loss_rows(log: RunLog) -> Iterator[Cells]:
 def main() -> None:
     """Write the figures and the tables. Raises UserError if no log holds anything to draw."""
     parser = script_arguments(__doc__, "figures")
-    parser.add_argument("--runs", help="names with commas between (default: all)")
+    runs_option(parser)
     args = parser.parse_args()
 
     roots = log_roots(args.logs)
-    logs = read_runs(roots, args.scale, args.runs.split(",") if args.runs else None)
+    logs = read_chosen(args)
     out = args.out or Path("analysis/out") / logs[0].run.scale
     files = find_runs(roots)
     style.use("paper")
@@ -135,7 +135,7 @@ def main() -> None:
             f"{' and '.join(map(str, roots))}: no log holds rows of instruments or readings of power; "
             "`make instruments SCALE=demo` trains a short run that measures them"
         )
-    print(f"{len(written)} files written:", *written, sep="\n  ")
+    print_written(written)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ In: analysis/measurements/io.json, which `make bench-io` writes. Out, in DIR (de
 tables io_sources, io_devices and io_disk as .md, .csv and .tex, and the figure io.png, .pdf and .json.
 """
 
-import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,13 @@ from matplotlib.ticker import FuncFormatter
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
 from analysis.figures import axes as panel
-from analysis.figures import sidecar, style
+from analysis.figures import style
+from analysis.measured_report import report
 from analysis.table_text import Table
-from configs.script import UserError, run_main
+from configs.script import run_main
 from configs.stages import CORPUS_STAGES
 
-MEASURED = Path(__file__).resolve().parent / "measurements" / "io.json"
+KEYS = ("epoch", "local")
 # Tokens/s of a 1.31 B model at T = 1,024 (MPT-1b, 8 GPUs of each kind, per GPU), close to ours of 1.36 B.
 DEVICES = {"A100": 22_112, "H100": 48_910, "8 × H100": 8 * 48_910}
 STREAMS = ("tokens", "parquet stream")  # read storage all the time; JSONL is read once, before the first step
@@ -176,23 +175,7 @@ def draw(measured: dict[str, Any]) -> Figure:
 
 def main() -> None:
     """Write tables and figure. Raises UserError if nothing was measured."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--measured", type=Path, default=MEASURED)
-    parser.add_argument("--out", type=Path, default=Path("analysis/out/io"))
-    args = parser.parse_args()
-    try:
-        measured = json.loads(args.measured.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{args.measured}: {error}; `make bench-io` writes it") from None
-    figure = draw(measured)
-    written = style.save(figure, args.out / "io")
-    written.append(sidecar.write(args.out / "io", figure, [], {}))
-    for table in (sources_table(measured), devices_table(measured), disk_table(measured)):
-        written += table.write(args.out)
-        print(table.markdown())
-    print(f"{len(written)} files written:", *written, sep="\n  ")
+    report(__doc__, "io", KEYS, draw, (sources_table, devices_table, disk_table))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
-from analysis.readers.run_logs import RunLog, log_roots, read_runs, script_arguments
-from analysis.table_text import Table
+from analysis.readers.run_logs import RunLog, read_chosen, runs_option, script_arguments
+from analysis.table_text import Table, print_written
 from configs.script import UserError, run_main
 
 SHOWN = {  # field of the event → column, digits after the point
@@ -54,13 +54,13 @@ def as_table(logs: Sequence[RunLog]) -> Table:
 def main() -> None:
     """Write the table."""
     parser = script_arguments(__doc__)
-    parser.add_argument("--runs", help="names with commas between (default: all)")
+    runs_option(parser)
     args = parser.parse_args()
-    logs = read_runs(log_roots(args.logs), args.scale, args.runs.split(",") if args.runs else None)
+    logs = read_chosen(args)
     table = as_table(logs)
     written = table.write(args.out or Path("analysis/out") / logs[0].run.scale)
     print(table.markdown())
-    print(f"{len(written)} files written:", *written, sep="\n  ")
+    print_written(written)
 
 
 if __name__ == "__main__":

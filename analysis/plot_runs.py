@@ -45,6 +45,7 @@ from analysis.readers.run_logs import (
     read_run,
     script_arguments,
 )
+from analysis.table_text import print_written
 from configs.script import UserError, run_main
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def main() -> int:
         written += style.save(figure, out / spec.stem)
         seeds = [log for run in spec.runs for log in logs[run]]
         written.append(sidecar.write(out / spec.stem, figure, seeds, found))
-    print(f"{len(written)} files written:", *written, sep="\n  ")
+    print_written(written)
     return 0
 
 

@@ -35,6 +35,7 @@ from analysis.readers.run_logs import (
     read_run,
     script_arguments,
 )
+from analysis.table_text import print_written
 from configs.script import UserError, run_main
 
 PAPER = (1.36e9, 52.18e9)  # parameters and tokens of the paper's final run
@@ -80,7 +81,7 @@ def main() -> int:
         figure = in_bytes(pairs, [*logs, *other], words.note(note, words.own(logs)))
         written += style.save(figure, out / "scaling_fit_bytes")
         written.append(sidecar.write(out / "scaling_fit_bytes", figure, logs, found))
-    print(f"{len(written)} files written:", *written, sep="\n  ")
+    print_written(written)
     return 0
 
 

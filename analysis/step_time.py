@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from analysis.figures import axes as panel
 from analysis.figures import style
-from analysis.readers.run_logs import RunLog, log_roots, read_runs, script_arguments
-from analysis.table_text import Table
+from analysis.readers.run_logs import RunLog, read_chosen, runs_option, script_arguments
+from analysis.table_text import Table, print_written
 from configs.script import UserError, run_main
 
 if TYPE_CHECKING:
@@ -146,10 +146,10 @@ def draw(table: pd.DataFrame, scale: str) -> "Figure":
 def main() -> None:
     """Write the table and the figure."""
     parser = script_arguments(__doc__)
-    parser.add_argument("--runs", help="names with commas between (default: all)")
+    runs_option(parser)
     args = parser.parse_args()
 
-    logs = read_runs(log_roots(args.logs), args.scale, args.runs.split(",") if args.runs else None)
+    logs = read_chosen(args)
     scale = logs[0].run.scale
     table = as_table({f"{log.run.run}, seed {log.run.seed}": parts_of(log) for log in logs})
     out = args.out or Path("analysis/out") / scale
@@ -157,7 +157,7 @@ def main() -> None:
     text = as_text(table)
     written += text.write(out)
     print(text.markdown())
-    print(f"{len(written)} files written:", *written, sep="\n  ")
+    print_written(written)
 
 
 if __name__ == "__main__":

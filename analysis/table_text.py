@@ -103,3 +103,8 @@ def escape_latex(text: str) -> str:
 
 def _to_the_right(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[bool]:
     return [all(_NUMBER.fullmatch(row[i]) for row in rows) for i in range(len(header))]
+
+
+def print_written(files: Sequence[Path]) -> None:
+    """Print the files that a script has written."""
+    print(f"{len(files)} files written:", *files, sep="\n  ")

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 from analysis.effects import CONFIDENCE, Effect, effect, t_quantile, validation_curve
 from analysis.readers.ledgers import read_corpus
 from analysis.readers.run_logs import RunLog, log_roots, read_runs, script_arguments
-from analysis.table_text import Table
+from analysis.table_text import Table, print_written
 from configs.loader import CONFIGS, read_yaml
 from configs.script import UserError, default_data_root, run_main
 
@@ -200,7 +200,7 @@ def main() -> None:
             continue
         print(table.markdown())
         written += table.write(args.out or Path("analysis/out") / args.scale)
-    print(f"{len(written)} files written:", *written, sep="\n  ")
+    print_written(written)
 
 
 if __name__ == "__main__":

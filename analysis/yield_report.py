@@ -21,7 +21,7 @@ from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.distinct_ngrams import FilterDiversity, read_diversity, write_diversity
 from analysis.readers.ledgers import Corpus, StageYield, read_corpus, stage_folders
-from analysis.table_text import markdown
+from analysis.table_text import markdown, print_written
 from configs.loader import LawBroken, UserError, default_data_root, run_main
 
 MB = 1e6
@@ -221,7 +221,7 @@ def main() -> None:
     write_diversity(diversity, out / "diversity.json")
     files = [out / "yield.md", out / "yield.csv", out / "diversity.json"]
     files += style.save(draw(corpus, args.variant), out / "yield")
-    print(f"{len(files)} files written:", *files, sep="\n  ")
+    print_written(files)
 
     if corpus.broken:
         raise LawBroken("; ".join(corpus.broken[:5]))

@@ -12,7 +12,6 @@ token source asks for one range a window, on eight threads, the stream for one r
 sources alternate. The authors' JSONL is read whole before the first step, so throttling only delays that.
 """
 
-import argparse
 import json
 import multiprocessing
 import subprocess
@@ -30,8 +29,8 @@ import numpy as np
 
 from benchmarks.coverage import Epoch, epoch_of_text, epoch_of_tokens, epoch_samples
 from benchmarks.loader import own_mib
-from benchmarks.measure import record
-from configs.loader import default_data_root, run_main
+from benchmarks.measure import record, token_arguments
+from configs.loader import run_main
 from tests.support.training import ROOT
 from train.config import Run, load_run
 from train.data.batches import READ_AHEAD, Batch, TrainingData, rank_batches
@@ -82,18 +81,13 @@ def token_batches(
         storage = open_storage(f"{url}/{quote(str(tokens.folder.relative_to(data)))}/cs", "*.bin")[0]
         for stream in tokens.domains.values():
             stream._map = remote_map(storage, url, data, stream.shards)  # type: ignore[assignment]
-    training = TrainingData(tokens, with_values(run, **values))
+    training = TrainingData(tokens, run.with_recipe(**values))
     return rank_batches(training, run, 0, 1, 0, workers=THREADS if url else 1), storage
 
 
 def remote_map(storage: Storage, url: str, data: Path, shards: list[Path]) -> Callable[[int], RemoteArray]:
     """Opens a domain's shards by number."""
     return lambda number: RemoteArray(storage, f"{url}/{shards[number].relative_to(data)}.bin")
-
-
-def with_values(run: Run, **values: Any) -> Run:
-    """The run with other recipe values."""
-    return run.model_copy(update={"recipe": run.recipe.model_copy(update=values)})
 
 
 def text_stream(documents: Any, data: Path, run: Run, truncates: bool = False) -> TextStream:
@@ -226,7 +220,7 @@ def coverage(data: Path, run: Run, tokens: TokenSet, parquet: ParquetDocuments) 
     before = parquet.storage.bytes_read
     epochs: dict[str, tuple[Epoch, float]] = {}
     packed = epoch_of_tokens(TrainingData(tokens, run), epoch_samples(tokens, T, False))
-    truncating = TrainingData(tokens, with_values(run, packing="truncate"))
+    truncating = TrainingData(tokens, run.with_recipe(packing="truncate"))
     padded = epoch_of_tokens(truncating, epoch_samples(tokens, T, True))
     stream = epoch_of_text(text_stream(parquet, data, run))
     epochs["tokens"] = packed, packed.samples * (T + 1) * DTYPE.itemsize
@@ -249,18 +243,11 @@ def coverage(data: Path, run: Run, tokens: TokenSet, parquet: ParquetDocuments) 
 
 def main() -> None:
     """Measure, print, record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", default="mini")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--variant", default="main")
-    arguments = parser.parse_args()
-    data = arguments.data or default_data_root(arguments.scale)
+    arguments, data = token_arguments(__doc__)
     values = {"corpus": arguments.variant, "sequence_length": 256}
     run = load_run(ROOT / "configs/runs/run20.yaml", arguments.scale, 0, values)
     sizes = {"sequence_length": T, "micro_batch_size": MICRO_BATCH, "global_batch_size": 4 * MICRO_BATCH}
-    run = with_values(run, **sizes, tokens_total=52_180_000_000)
+    run = run.with_recipe(**sizes, tokens_total=52_180_000_000)
     tokens = open_tokens(data, run.recipe.corpus, run.recipe.tokenizer, "train")
     parquet = ParquetDocuments(str(corpus_of(data, run)))
     figures: dict[str, Any] = {

@@ -15,7 +15,6 @@ windows. From the lengths of the documents follow two shares: that of positions 
 that of the corpus's tokens that are ever a target.
 """
 
-import argparse
 import json
 import tempfile
 from itertools import pairwise
@@ -24,8 +23,8 @@ from statistics import mean, median
 from typing import Any
 
 from benchmarks.coverage import epoch_of_tokens, epoch_samples
-from benchmarks.measure import record
-from configs.loader import UserError, default_data_root, run_main
+from benchmarks.measure import record, token_arguments
+from configs.loader import UserError, run_main
 from tests.support.training import torchrun
 from train.config import Run, load_run
 from train.data.batches import TrainingData
@@ -72,7 +71,7 @@ def shares(tokens: TokenSet, run: Run, sequence_length: int) -> dict[str, dict[s
     shares = {}
     for name, packing in (("packed", "windows"), ("truncated and padded", "truncate")):
         values = {"sequence_length": sequence_length, "packing": packing}
-        recipe = run.model_copy(update={"recipe": run.recipe.model_copy(update=values)})
+        recipe = run.with_recipe(**values)
         samples = epoch_samples(tokens, sequence_length, packing == "truncate")
         epoch = epoch_of_tokens(TrainingData(tokens, recipe), samples)
         shares[name] = {"useful": 1 - epoch.padding, "seen": epoch.seen(n_tokens)}
@@ -81,14 +80,7 @@ def shares(tokens: TokenSet, run: Run, sequence_length: int) -> dict[str, dict[s
 
 def main() -> None:
     """Measure, print, record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", default="mini")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--variant", default="main")
-    arguments = parser.parse_args()
-    data = arguments.data or default_data_root(arguments.scale)
+    arguments, data = token_arguments(__doc__)
     run = load_run(RUN, arguments.scale, 0, {"corpus": arguments.variant})
     tokens = open_tokens(data, run.recipe.corpus, run.recipe.tokenizer, "train")
     total = STEPS * run.tokens_per_step

@@ -5,7 +5,9 @@ logs and checkpoints. Read `pretrain.py` first: it is the training script, from 
 
 `config.py` resolves a run; `data/` reads batches; `model/` holds the network and its loss; `parallel/` trains
 it on several processes; `checkpoint/` saves and resumes. `validation.py`, `guard.py` and `log.py` serve the
-loop. `study.py` trains many runs; `evaluate.py`, `generate.py`, `export_hf.py` and `replay.py` use one.
+loop, `instruments/` measures beside it, and `restart/` watches it and decides what follows its end.
+`planning/` says what a run needs, `node_check/` whether nodes are fit, `chain.py` which jobs are missing.
+`study.py` trains many runs; `evaluate.py`, `generate.py`, `export_hf.py` and `replay.py` use one.
 
 Names of batches, activations and losses end in their shape, one letter a dimension:
 

@@ -8,7 +8,6 @@ Out: on standard output a line for each job, with fields that the character 0x1F
      environment, indices of the jobs to wait for, result. With --dry-run a table for people.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -16,19 +15,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
-from configs.loader import (
-    CONFIGS,
-    default_data_root,
-    default_runs_root,
-    format_bytes,
-    parse_overrides,
-    run_main,
-)
+from configs.loader import default_data_root, default_runs_root, format_bytes, run_main
 from train.chain_links import Step, decide, is_done, make_links, parse_queue
-from train.config import Run, load_run
+from train.config import Run
 from train.planning.devices import DEVICES
 from train.planning.disk import TEXT_BYTES_PER_TOKEN, disk_bytes
 from train.planning.hours import CPU_FLOP_PER_S, gpu_hours, training_hours
+from train.study_plan import chosen_runs, run_parser
 
 SEPARATOR = "\x1f"  # unlike a tab, bash's `read` keeps empty fields between such characters
 # Cleaned text that one core takes through all stages in a second: 3.2 MB up to the split, 6.2 MB in
@@ -39,13 +32,8 @@ MFU = 0.4  # assumed; `make step-time` shows what a run reaches
 
 def main() -> None:
     """Print the jobs. Raises UserError for unknown runs or values, and if a running job lacks its input."""
-    arguments = parse_arguments()
-    overrides = parse_overrides(arguments.overrides)
-    runs = [
-        load_run(CONFIGS / "runs" / f"{name}.yaml", arguments.scale, seed, overrides)
-        for seed in map(int, arguments.seeds.split())
-        for name in arguments.runs.split()
-    ]
+    arguments = run_parser(__doc__, "run20").parse_intermixed_args()
+    runs = chosen_runs(arguments, ["run20"])
     data = default_data_root(arguments.scale).absolute()
     src = Path(os.environ.get("SRC") or data / "raw" / "src")
     tars = {path.stem for path in src.glob("*.tar")}
@@ -108,19 +96,6 @@ def training_time(runs: Sequence[Run]) -> str:
     device = DEVICES["a100-80gb"]
     hours = sum(gpu_hours(run, device, 2, MFU) for run in runs)
     return f"{hours:,.0f} hours on 2 x {device.name} at an MFU of {MFU:.0%} for all runs"
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", default="full", help="a file in configs/scales (default: full)")
-    parser.add_argument("--runs", default="run20", help='names, for instance "run20 run08" (default: run20)')
-    parser.add_argument("--seeds", default="0", help='for instance "0 1 2" (default: 0)')
-    parser.add_argument("--dry-run", action="store_true", help="print a table with hours and disk space")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values of all runs")
-    return parser.parse_intermixed_args()  # allows overrides between options
 
 
 if __name__ == "__main__":

@@ -188,7 +188,11 @@ class Run(Config):
                 f"{world_size} processes: start a number of processes that divides it"
             )
         micro = max(m for m in range(1, min(self.recipe.micro_batch_size, share) + 1) if share % m == 0)
-        return self.model_copy(update={"recipe": self.recipe.model_copy(update={"micro_batch_size": micro})})
+        return self.with_recipe(micro_batch_size=micro)
+
+    def with_recipe(self, **values: Any) -> "Run":
+        """The run with other recipe values, which are taken as they are: nothing validates them."""
+        return self.model_copy(update={"recipe": self.recipe.model_copy(update=values)})
 
     def grad_accum_steps(self, world_size: int) -> int:
         """Micro-batches of one process in one step. Raises UserError as `fitted_to` does."""

@@ -42,8 +42,7 @@ def main() -> None:
     checkpoint = find_checkpoint(arguments.checkpoint)
     model, run = load_model(checkpoint)
     if arguments.tokens:
-        recipe = run.recipe.model_copy(update={"validation_tokens": arguments.tokens})
-        run = run.model_copy(update={"recipe": recipe})
+        run = run.with_recipe(validation_tokens=arguments.tokens)
     data_root = arguments.data or default_data_root(run.scale)
     tokens = open_tokens(data_root, run.recipe.corpus, run.recipe.tokenizer, arguments.split)
     if tokens.tokenizer_sha256 != read_state(checkpoint).tokenizer_sha256:

@@ -28,12 +28,10 @@ from configs.loader import (
     UserError,
     default_data_root,
     default_runs_root,
-    parse_overrides,
     run_main,
 )
 from configs.lock import FileLock
-from train.config import load_run
-from train.study_plan import print_plan
+from train.study_plan import chosen_runs, print_plan, run_parser
 from train.study_tasks import Failure, Prepared, Training, prepare_tokens
 
 REFRESH_S = 1.0  # how often the table on a terminal is redrawn
@@ -43,13 +41,7 @@ LINE_EVERY_S = 30.0  # how often a plain line is printed where standard output i
 def main() -> int:
     """Plan, prepare tokens, train; return the exit code. Raises UserError if runs are not finished."""
     arguments = parse_arguments()
-    names = arguments.runs.split() or default_runs(arguments.ladder)
-    overrides = parse_overrides(arguments.overrides)
-    runs = [
-        load_run(CONFIGS / "runs" / f"{name}.yaml", arguments.scale, seed, overrides)
-        for seed in map(int, arguments.seeds.split())
-        for name in names
-    ]
+    runs = chosen_runs(arguments, default_runs(arguments.ladder))
     if arguments.list:
         print(*(f"{run.name} {run.seed}" for run in runs), sep="\n")
         return 0
@@ -144,13 +136,8 @@ class Table:
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", default="full", help="a file in configs/scales (default: full)")
-    parser.add_argument("--runs", default="", help='names, for instance "run20 run08" (default: the 24 runs)')
+    parser = run_parser(__doc__, "the 24 runs")
     parser.add_argument("--ladder", action="store_true", help="train the scaling ladder, not the 24 runs")
-    parser.add_argument("--seeds", default="0", help='for instance "0 1 2" (default: 0)')
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: all cores)"
     )
@@ -160,10 +147,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out-root", type=Path, help="root of run folders (default: $ARXIV_RUNS, else runs)")
     parser.add_argument("--no-preprocess", action="store_true", help="use the token shards that exist")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and exit")
     parser.add_argument("--list", action="store_true", help="print a line `run seed` for each run and exit")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values of all runs")
-    return parser.parse_intermixed_args()  # allows overrides between options
+    return parser.parse_intermixed_args()
 
 
 if __name__ == "__main__":

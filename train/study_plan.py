@@ -1,14 +1,41 @@
 """The plan of a study, printed before it starts: corpora, tokenizers, runs, hours and disk space."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from configs.loader import format_bytes
-from train.config import Run
+from configs.loader import CONFIGS, format_bytes, parse_overrides
+from train.config import Run, load_run
 from train.planning.disk import checkpoint_bytes
 from train.planning.hours import CPU_FLOP_PER_S, training_hours
+
+
+def run_parser(doc: str | None, default_runs: str) -> argparse.ArgumentParser:
+    """The parser of a script that takes several runs: --scale, --runs, --seeds, --dry-run, key=value.
+
+    `doc`: the script's docstring. `default_runs`: which runs an empty --runs stands for, in words.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", default="full", help="a file in configs/scales (default: full)")
+    parser.add_argument(
+        "--runs", default="", help=f'names, for instance "run20 run08" (default: {default_runs})'
+    )
+    parser.add_argument("--seeds", default="0", help='for instance "0 1 2" (default: 0)')
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and exit")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="recipe values of all runs")
+    return parser  # call parse_intermixed_args, which allows overrides between options
+
+
+def chosen_runs(arguments: argparse.Namespace, default: Sequence[str]) -> list[Run]:
+    """The runs of a command line of `run_parser`, all runs of one seed after the other. Raises UserError."""
+    overrides = parse_overrides(arguments.overrides)
+    return [
+        load_run(CONFIGS / "runs" / f"{name}.yaml", arguments.scale, seed, overrides)
+        for seed in map(int, arguments.seeds.split())
+        for name in arguments.runs.split() or default
+    ]
 
 
 def needed_tokens(runs: Sequence[Run]) -> list[tuple[str, str]]:

@@ -17,8 +17,17 @@ from analysis.readers.run_logs import Run, RunLog
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def write(stem: Path, figure: Figure, logs: Sequence[RunLog], files: dict[Run, list[Path]]) -> Path:
-    """Write `stem`.json: sha256 of every log, each run's header, commit, command, text and arrays."""
+def write(
+    stem: Path,
+    figure: Figure,
+    logs: Sequence[RunLog],
+    files: dict[Run, list[Path]],
+    measured: Sequence[Path] = (),
+) -> Path:
+    """Write `stem`.json: sha256 of every log, each run's header, commit, command, text and arrays.
+
+    `measured`: files of analysis/measurements that the figure shows.
+    """
     content = {
         "figure": stem.name,
         "title": figure.texts[0].get_text(),
@@ -29,15 +38,20 @@ def write(stem: Path, figure: Figure, logs: Sequence[RunLog], files: dict[Run, l
         "logs": [
             {
                 "run": str(log.run),
-                "files": [{"path": str(path), "sha256": file_sha256(path)} for path in files[log.run]],
+                "files": _hashed(files[log.run]),
                 "configuration": log.header,
             }
             for log in logs
         ],
+        "measured": _hashed(measured),
     }
     path = stem.with_name(f"{stem.name}.json")
     path.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
     return path
+
+
+def _hashed(files: Sequence[Path]) -> list[dict[str, str]]:
+    return [{"path": str(path), "sha256": file_sha256(path)} for path in files]
 
 
 def arrays_sha256(figure: Figure) -> str:

@@ -143,6 +143,16 @@ def script_arguments(doc: str | None, out: str = "output") -> argparse.ArgumentP
     return parser
 
 
+def runs_option(parser: argparse.ArgumentParser) -> None:
+    """Add --runs, which `read_chosen` reads."""
+    parser.add_argument("--runs", help="names with commas between (default: all)")
+
+
+def read_chosen(args: argparse.Namespace) -> list[RunLog]:
+    """The logs that --scale, --logs and --runs ask for. Raises UserError as `read_runs`."""
+    return read_runs(log_roots(args.logs), args.scale, args.runs.split(",") if args.runs else None)
+
+
 def log_roots(given: Sequence[Path] | None) -> Sequence[Path]:
     """Where to look for logs: what --logs gives, else one's own runs and then the published ones."""
     return given or [default_runs_root(), Path("logs")]

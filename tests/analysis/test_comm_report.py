@@ -8,16 +8,16 @@ import pytest
 
 from analysis.comm_report import (
     INTERCONNECTS,
-    MEASURED,
+    KEYS,
     compute_s,
     crossing,
     exchange_s,
     full_table,
     links_table,
-    read,
     step_bytes,
     steps_table,
 )
+from analysis.measured_report import MEASUREMENTS, read
 from configs.ring_model import ALL_GATHER, ALL_REDUCE, Link
 from configs.script import UserError
 from tests.conftest import run_script
@@ -125,11 +125,11 @@ def test_the_script_writes_tables_and_figure(measured: dict[str, Any], tmp_path:
         for name in ("comm_links", "comm_steps", "comm_full_model")
         for kind in ("md", "csv", "tex")
     }
-    assert names == tables | {"communication.png", "communication.pdf"}
+    assert names == tables | {f"communication.{kind}" for kind in ("png", "pdf", "json")}
 
 
 def test_the_published_measurements_hold_what_is_read() -> None:
-    measured = read(MEASURED)
+    measured = read(MEASUREMENTS / "communication.json", KEYS, "bench-communication")
     assert {row[:2] for row in steps_table(measured).rows} >= {
         (str(n), name) for n in (2, 4) for name in ("ddp", "zero1", "zero2", "fsdp")
     }
@@ -137,12 +137,10 @@ def test_the_published_measurements_hold_what_is_read() -> None:
     assert set(measured["full_model"]["peak_flop_per_s"]) == set(FULL["peak_flop_per_s"])
 
 
-@pytest.mark.parametrize(
-    ("content", "says"), [(None, "no such file; make bench-comm"), ("{}", "holds no full_model")]
-)
+@pytest.mark.parametrize(("content", "says"), [(None, "make bench-comm"), ("{}", "holds no full_model")])
 def test_missing_measurements(tmp_path: Path, content: str | None, says: str) -> None:
     path = tmp_path / "communication.json"
     if content:
         path.write_text(content)
     with pytest.raises(UserError, match=says):
-        read(path)
+        read(path, KEYS, "bench-communication")

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from analysis.io_report import DEVICES, MEASURED, devices_table, needed_cores, needed_mb_per_s, sources_table
+from analysis.io_report import DEVICES, devices_table, needed_cores, needed_mb_per_s, sources_table
+from analysis.measured_report import MEASUREMENTS
 from tests.conftest import run_script
 
 
 @pytest.fixture
 def measured() -> dict[str, Any]:
-    return json.loads(MEASURED.read_text())
+    return json.loads((MEASUREMENTS / "io.json").read_text())
 
 
 def test_a_device_needs_its_tokens_times_their_bytes_and_cores(measured: dict[str, Any]) -> None:

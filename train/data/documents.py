@@ -70,7 +70,7 @@ class ParquetDocuments:
         if len(self._shards) < world_size:
             raise UserError(
                 f"{self.location}: {len(self._shards)} shards with rows are too few for {world_size} "
-                f"processes, each of which reads its own: start fewer, or train from tokens (source=tokens)"
+                f"processes, each of which reads its own: start fewer"
             )
         mine = permutation(len(self._shards), key)[rank::world_size]
         return [

@@ -8,7 +8,7 @@ domains: 6 x 5.4 = 33 GB). Projections onto fewer dimensions would take less, bu
 the noise scale takes that of a step, cosines that of half a step a group.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,17 +79,28 @@ class GradientMeter:
 
     def _mean_gradient(self, samples: np.ndarray) -> Gradient:
         """Gradient of the samples' mean loss, on the main process's host; elsewhere an empty list."""
+        total = self._summed_gradient(samples, self._micro, lambda own, gradient: None)
+        return [tensor.cpu() for tensor in total] if self._world.is_main else []
+
+    def _summed_gradient(
+        self, samples: np.ndarray, size: int, look: Callable[[np.ndarray, Gradient], None]
+    ) -> Gradient:
+        """Gradient of the samples' mean loss, in batches of `size` that all processes share.
+
+        `look` sees this process's batches: the sample numbers, and their part of the gradient.
+        """
         n_targets = self._data.count_targets(samples)
         total: Gradient | None = None
-        for own in self._shares(samples, self._micro):
+        for own in self._shares(samples, size):
             gradient = self._gradient(own, n_targets)
+            look(own, gradient)
             if total is None:
                 total = gradient
             else:
                 torch._foreach_add_(total, gradient)
         total = total or [torch.zeros_like(weight) for weight in self._strategy.model.parameters()]
         sum_over_processes(total, self._world)
-        return [tensor.cpu() for tensor in total] if self._world.is_main else []
+        return total
 
     def _shares(self, samples: np.ndarray, size: int) -> list[np.ndarray]:
         """This process's part of the samples, in batches of `size`."""
@@ -109,17 +120,12 @@ class GradientMeter:
         size = small_batch(self._batch, self._micro)
         n_targets = self._data.count_targets(samples)
         squares = torch.zeros(len(PARTS), dtype=torch.float64, device=self._world.device)
-        total: Gradient | None = None
-        for own in self._shares(samples, size):
-            gradient = self._gradient(own, n_targets)  # its part of the step's mean gradient
+
+        def add_square(own: np.ndarray, gradient: Gradient) -> None:
             share = self._data.count_targets(own) / n_targets
-            squares += self._squares(gradient) / share**2 * (len(own) / len(samples))
-            if total is None:
-                total = gradient
-            else:
-                torch._foreach_add_(total, gradient)
-        total = total or [torch.zeros_like(weight) for weight in self._strategy.model.parameters()]
-        sum_over_processes(total, self._world)
+            squares.add_(self._squares(gradient) / share**2 * (len(own) / len(samples)))
+
+        total = self._summed_gradient(samples, size, add_square)
         small, big = self._world.sum(squares).tolist(), self._squares(total).tolist()
         small_tokens = n_targets * size / len(samples)
         rows = []

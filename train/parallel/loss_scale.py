@@ -1,8 +1,8 @@
 """Dynamic loss scaling for fp16 (Micikevicius et al. 2018, section 3.2).
 
 fp16 has no numbers between 0 and 6e-8. The loss is multiplied by the scale, so that small gradients do not
-vanish, and the gradients are divided by
-it before they are clipped and judged. A step whose gradients overflow updates nothing and halves the scale.
+vanish, and the gradients are divided by it before they are clipped and judged. A step whose gradients
+overflow updates nothing and halves the scale.
 """
 
 from configs.loader import Config

@@ -42,11 +42,6 @@ def describe(run: Run, device: Device, gpus: int, prices: Prices) -> str:
     ).rstrip()
 
 
-def with_recipe(run: Run, **values: Any) -> Run:
-    """The run with other recipe values."""
-    return run.model_copy(update={"recipe": run.recipe.model_copy(update=values)})
-
-
 def fits(run: Run, device: Device, gpus: int) -> bool:
     """Whether tensors and reserve fit into the device's memory."""
     memory = plan_memory(run, gpus)
@@ -57,7 +52,7 @@ def largest_micro_batch(run: Run, device: Device, gpus: int) -> int:
     """The largest number of sequences at a time that fits and divides a device's share; 0 if none fits."""
     share = run.recipe.global_batch_size // gpus
     dividing = (size for size in range(share, 0, -1) if share % size == 0)
-    sizes = (size for size in dividing if fits(with_recipe(run, micro_batch_size=size), device, gpus))
+    sizes = (size for size in dividing if fits(run.with_recipe(micro_batch_size=size), device, gpus))
     return next(sizes, 0)
 
 
@@ -75,7 +70,7 @@ class Change(NamedTuple):
 
     def makes_fit(self, run: Run, device: Device) -> bool:
         """Whether the run fits with it."""
-        return fits(with_recipe(run, **self.values).fitted_to(self.gpus), device, self.gpus)
+        return fits(run.with_recipe(**self.values).fitted_to(self.gpus), device, self.gpus)
 
 
 def find_changes(run: Run, device: Device, gpus: int) -> list[Change]:
@@ -166,7 +161,7 @@ def _choices(run: Run, device: Device, gpus: int) -> Iterator[str]:
     for strategy in _strategies(gpus):
         cells = []
         for mode in KEPT:
-            other = with_recipe(run, strategy=strategy, recompute=mode)
+            other = run.with_recipe(strategy=strategy, recompute=mode)
             most = largest_micro_batch(other, device, gpus)
             peak = plan_memory(other, gpus).peak / 1e9
             cells.append(f"{peak:.1f}, {most}" if most else f"{peak:.1f}, none fits")

@@ -59,8 +59,7 @@ def gradients(name: str, same_text: bool) -> list[torch.Tensor]:
     """Gradients of one step of two micro-batches in which every domain occurs twice."""
     run = run_of()
     if name == "plain":
-        recipe = run.recipe.model_copy(update={"gradient_surgery": "none"})
-        run = run.model_copy(update={"recipe": recipe})
+        run = run.with_recipe(gradient_surgery="none")
     model = build_model(run.model, 0)
     strategy = make_strategy(model, make_optimizer(model, run, ALONE.device), ALONE, run, 2)
     assert isinstance(strategy, PCGrad) == (name == "pcgrad")

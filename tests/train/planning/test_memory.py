@@ -64,7 +64,7 @@ def kept_by_plan(run: Run, autocast: bool) -> float:
 @pytest.mark.parametrize("arithmetic", ["fp32", "bf16", "autocast"])
 def test_the_full_model_keeps_what_is_planned(run20: Run, arithmetic: str, recompute: str) -> None:
     values = {"recompute": recompute, "precision": "fp32" if arithmetic == "fp32" else "bf16"}
-    run = run20.model_copy(update={"recipe": run20.recipe.model_copy(update=values)})
+    run = run20.with_recipe(**values)
     autocast = arithmetic == "autocast"
     saved, in_all = count_kept(run, autocast)
     planned = kept_by_plan(run, autocast)
@@ -88,7 +88,7 @@ def test_run_20_on_two_a100_agrees_with_an_outside_calculation(run20: Run) -> No
 
 @pytest.mark.parametrize("strategy", typing.get_args(Recipe.model_fields["strategy"].annotation))
 def test_every_strategy_has_a_plan_and_needs_no_more_on_more_devices(run20: Run, strategy: str) -> None:
-    run = run20.model_copy(update={"recipe": run20.recipe.model_copy(update={"strategy": strategy})})
+    run = run20.with_recipe(strategy=strategy)
     two, eight = plan_memory(run, 2), plan_memory(run, 8)
     assert eight.peak <= two.peak
     assert plan_memory(run.fitted_to(1024), 1024).peak < two.peak

@@ -15,7 +15,6 @@ from train.planning.report import (
     find_device,
     fits,
     largest_micro_batch,
-    with_recipe,
 )
 
 A100 = DEVICES["a100-80gb"]
@@ -51,7 +50,7 @@ def test_each_change_that_the_plan_names_makes_the_run_fit(
     changes = find_changes(run, gpu, gpus)
     assert changes
     for change in changes:
-        assert fits(with_recipe(run, **change.values).fitted_to(change.gpus), gpu, change.gpus)
+        assert fits(run.with_recipe(**change.values).fitted_to(change.gpus), gpu, change.gpus)
         assert change.words(gpus)
 
 
