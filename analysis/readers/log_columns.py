@@ -68,6 +68,8 @@ def read_piece(piece: bytes, wanted: Wanted | None) -> tuple[list[Block], list[t
     ends = np.flatnonzero(data == ord("\n"))
     starts = np.concatenate([[0], ends[:-1] + 1])
     kinds = _first_bytes(data, starts)
+    before = np.searchsorted(np.flatnonzero(data == ord(",")), np.append(starts, len(data)))
+    n_commas = np.diff(before)
     left = data[ends - 1] == ord("}")
     others = ~left
     blocks: list[Block] = []
@@ -75,10 +77,10 @@ def read_piece(piece: bytes, wanted: Wanted | None) -> tuple[list[Block], list[t
         if not left.any():
             break
         example = int(left.argmax())
-        rows = np.flatnonzero(left & (kinds == kinds[example]))
+        rows = np.flatnonzero(left & (kinds == kinds[example]) & (n_commas == n_commas[example]))
         layout = _layout(piece[starts[example] : ends[example]], wanted)
         block = layout and len(rows) >= FEWEST_ROWS and _read_alike(_lines(piece, starts, ends, rows), layout)
-        if not block:  # JSON is to read all rows of this kind
+        if not block:  # JSON is to read all rows like this one
             others[rows] = True
             left[rows] = False
             continue

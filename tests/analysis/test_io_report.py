@@ -1,5 +1,6 @@
 """The I/O report: what devices need follows from bytes and cores, and its files are written."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ def test_the_script_writes_figure_and_tables_and_names_a_missing_file(tmp_path: 
     run_script("analysis/io_report.py", "--out", tmp_path)
     stems = {path.name for path in tmp_path.iterdir()}
     assert {"io.png", "io.pdf", "io.json", "io_sources.tex", "io_devices.csv", "io_disk.md"} <= stems
+    (source,) = json.loads((tmp_path / "io.json").read_text())["measured"]
+    assert source["sha256"] == hashlib.sha256((MEASUREMENTS / "io.json").read_bytes()).hexdigest()
     done = run_script("analysis/io_report.py", "--measured", tmp_path / "none.json", check=False)
     assert done.returncode == 2
     assert "none.json" in done.stderr

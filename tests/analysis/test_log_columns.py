@@ -59,7 +59,9 @@ def test_any_number_is_read_as_json_reads_it_or_left_to_json(
         assert not others
 
 
+PLAIN = '{"kind": "train", "step": %d, "loss_nats": 2.5}'
 ODD = {
+    "key as a value": '{"kind": "train", "note": "loss_nats", "step": 2, "loss_nats": 1.5}',
     "comma in a value": '{"kind": "train", "step": 2, "loss_nats": 1.5, "note": "a, b"}',
     "keys in another order": '{"step": 2, "kind": "train", "loss_nats": 1.5}',
     "more keys": '{"kind": "train", "step": 2, "more": [1, 2], "loss_nats": 1.5}',
@@ -70,14 +72,49 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
-def test_a_row_of_another_layout_is_read_right(tmp_path: Path, odd: str) -> None:
-    plain = '{"kind": "train", "step": %d, "loss_nats": 2.5}'
-    lines = [json.dumps(header()), plain % 1, odd, plain % 3, plain % 4]
+@pytest.mark.parametrize("comes_first", [False, True], ids=["among others", "first"])
+def test_a_row_of_another_layout_is_read_right(tmp_path: Path, odd: str, comes_first: bool) -> None:
+    """The others are so many that they are read as arrays; their layout may be taken from the odd row."""
+    others = [*range(3, 3 + 2 * FEWEST_ROWS)]
+    rows = [PLAIN % step for step in others]
+    rows.insert(0 if comes_first else FEWEST_ROWS, odd)
     path = tmp_path / "log.0.jsonl"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join([json.dumps(header()), *rows]) + "\n")
     train = read_run(RUN, [path], needed_by_figures).train
-    assert train["step"].tolist() == [1, 2, 3, 4]
-    assert train["loss_nats"].tolist() == [2.5, 1.5, 2.5, 2.5]
+    assert train["step"].tolist() == [2, *others]
+    assert train["loss_nats"].tolist() == [1.5] + [2.5] * len(others)
+    blocks, _ = read_piece("\n".join([*rows, ""]).encode(), needed_by_figures)
+    assert comes_first or sum(len(block.lines) for block in blocks) >= len(others)
+
+
+def test_rows_with_other_domains_at_the_same_places_are_kept_apart() -> None:
+    """Not every domain is in every batch, and two rows with as many fields may hold different ones."""
+    form = '{"kind": "train", "step": %d, "loss_nats/%s": %d.5, "clipped": true}'
+    rows = [form % (step, "cs" if step % 3 else "math", step) for step in range(1, 40)]
+    blocks, others = read_piece("\n".join([*rows, ""]).encode(), needed_by_figures)
+    assert not others
+    for name in ("cs", "math"):
+        (block,) = (block for block in blocks if f"loss_nats/{name}" in block.columns)
+        steps = [step for step in range(1, 40) if (step % 3 > 0) == (name == "cs")]
+        assert block.columns["step"].tolist() == steps
+        assert block.columns[f"loss_nats/{name}"].tolist() == [step + 0.5 for step in steps]
+
+
+DAMAGED = {
+    "cut off": '{"kind": "train", "step": 2, "loss_nats": 1.5',
+    "no value": '{"kind": "train", "step": 2, "loss_nats": }',
+    "no number": '{"kind": "train", "step": 2, "loss_nats": 1.5.5}',
+}
+
+
+@pytest.mark.parametrize("damaged", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_row_among_rows_read_as_arrays_is_named(tmp_path: Path, damaged: str) -> None:
+    rows = [PLAIN % step for step in range(3, 3 + 2 * FEWEST_ROWS)]
+    rows.insert(FEWEST_ROWS, damaged)
+    path = tmp_path / "log.0.jsonl"
+    path.write_text("\n".join([json.dumps(header()), *rows]) + "\n")
+    with pytest.raises(UserError, match=rf"log\.0\.jsonl:{FEWEST_ROWS + 2}: not JSON"):
+        read_run(RUN, [path], needed_by_figures)
 
 
 def test_an_interrupted_run_has_the_same_history_as_by_json(tmp_path: Path) -> None:

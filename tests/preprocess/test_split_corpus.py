@@ -233,6 +233,13 @@ def test_a_variant_before_its_base_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "corpus/broad/split_corpus").exists()
 
 
+def test_an_ngram_that_a_text_repeats_is_found_once() -> None:
+    index = NgramIndex.of_sets([np.array([3, 5], np.uint64), np.array([5, 9], np.uint64)])
+    found = index.find(np.array([9, 5, 7, 5, 9, 9], np.uint64))
+    assert index.hashes[found].tolist() == [5, 5, 9]
+    assert index.passages[found].tolist() == [0, 1, 1]
+
+
 def test_a_validation_paper_of_common_phrases_is_left_out() -> None:
     """60 of its 100 n-grams stand in training, in papers that have too little of it to be dropped."""
     index = NgramIndex.of_sets([np.arange(100, dtype=np.uint64), np.arange(100, 200, dtype=np.uint64)])

@@ -64,6 +64,13 @@ def test_queued_jobs_are_waited_for() -> None:
     assert (found["evaluate"], found["figures"]) == ("submit", "submit")
 
 
+def test_a_result_is_made_again_if_its_input_is_being_made() -> None:
+    found = actions(set(NAMES), split_corpus="RUNNING")
+    assert found["deduplicate"] == "done"
+    assert found["split_corpus"] == "queued"
+    assert {found[name] for name in NAMES[NAMES.index("split_corpus") + 1 :]} == {"submit"}
+
+
 def test_a_job_that_waits_for_one_that_is_gone_is_replaced() -> None:
     queue = {str(CHAIN[4].result): [Job("7", "PENDING", "ada")]}
     step = decide(CHAIN, lambda _: False, queue)[4]

@@ -95,6 +95,22 @@ def test_removed_copies_are_read_from_the_shared_files(
     assert list(batches(tokens)) == expected
 
 
+def test_a_copy_that_lost_its_end_is_not_read_but_made_again(
+    data: Path, expected: list[bytes], tmp_path: Path
+) -> None:
+    LocalCopies(open_train(data), tmp_path).complete()
+    cut = next(tmp_path.rglob("*.bin"))
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[:-4])
+    tokens = open_train(data)
+    copies = LocalCopies(tokens, tmp_path)
+    assert copies.adopt()
+    assert len(copies.missing) == 1
+    copies.complete()
+    assert cut.read_bytes() == whole
+    assert list(batches(tokens)) == expected
+
+
 def test_one_process_copies_and_another_takes_over_when_it_is_killed(
     data: Path, expected: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

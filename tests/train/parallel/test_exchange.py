@@ -1,13 +1,32 @@
 """The time that a process waits for the others is counted, in every strategy, without accumulation."""
 
+import itertools
 import json
 
 import pytest
+import torch
 
 from tests.support.exchange_worker import LATE_S
 from tests.support.training import torchrun
+from train.parallel.exchange import Exchange
 
 CASES = ("ddp_fp32", "zero1_fp32", "zero1_bf16", "zero2_fp32", "fsdp_fp32")
+
+
+def test_a_span_within_a_span_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = Exchange(torch.device("cpu"))
+    moments = itertools.count()
+    monkeypatch.setattr(exchange, "_now", lambda: next(moments))
+    with exchange.waiting(), exchange.waiting():
+        pass
+    exchange.begin()
+    exchange.begin()  # the last of several gradients counts
+    exchange.end()
+    exchange.end()
+    assert exchange.read() == 2  # each span takes one moment
+    with exchange.paused(), exchange.waiting():
+        pass
+    assert exchange.read() == 0
 
 
 @pytest.fixture(scope="module")
