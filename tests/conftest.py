@@ -69,6 +69,11 @@ NEEDS: dict[str, Callable[[], str]] = {
 }
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes do not name a case: gzip puts the time into them, and two workers would collect other tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a marked test whose need is missing, or fail it if REQUIRE names the need."""
     required = _required()

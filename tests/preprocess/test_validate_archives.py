@@ -42,32 +42,31 @@ def _validate(folder: Path, src: Path, *overrides: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("data", "verdict"),
+    ("data", "kind", "reason"),
     [
-        (gzip.compress(TEX), ("text.gz", "")),
-        (gzip.compress(tar_of({"main.tex": TEX})), ("tar.gz", "")),
-        (tar_of({"main.tex": TEX}), ("tar", "")),
-        (TEX, ("text", "")),
-        (gzip.compress(TEX) + gzip.compress(TEX), ("text.gz", "")),
-        (gzip.compress(TEX) + b"trailing", ("text.gz", "")),
-        (b"\x1f\x9d\x90" + b"x" * 40, ("compress", "")),
-        (b"%PDF-1.4 \n", ("pdf", "pdf_only")),
-        (gzip.compress(b"%PDF-1.4 \n"), ("pdf.gz", "pdf_only")),
-        (gzip.compress(b"%!PS-Adobe-2.0\n"), ("postscript.gz", "postscript")),
-        (gzip.compress(b"<!DOCTYPE html><html>"), ("html.gz", "html")),
-        (gzip.compress(b""), ("empty.gz", "empty")),
-        (b"", ("empty", "empty")),
-        (gzip.compress(bytes(10240)), ("empty.gz", "empty")),
-        (gzip.compress(TEX)[:-9], ("gzip", "truncated_archive")),
-        (gzip.compress(TEX * 99)[:40], ("gzip", "truncated_archive")),
-        (gzip.compress(TEX)[:-8] + b"12345678", ("gzip", "corrupt_archive")),
-        (b"\x1f\x8b\x08\x00" + b"\xff" * 60, ("gzip", "corrupt_archive")),
-        (b"\x89PNG\r\n\x1a\n", ("binary", "unknown_format")),
+        pytest.param(gzip.compress(TEX), "text.gz", "", id="text_gz"),
+        pytest.param(gzip.compress(tar_of({"main.tex": TEX})), "tar.gz", "", id="tar_gz"),
+        pytest.param(tar_of({"main.tex": TEX}), "tar", "", id="tar"),
+        pytest.param(TEX, "text", "", id="text"),
+        pytest.param(gzip.compress(TEX) + gzip.compress(TEX), "text.gz", "", id="two_members"),
+        pytest.param(gzip.compress(TEX) + b"trailing", "text.gz", "", id="bytes_behind"),
+        pytest.param(b"\x1f\x9d\x90" + b"x" * 40, "compress", "", id="compress"),
+        pytest.param(b"%PDF-1.4 \n", "pdf", "pdf_only", id="pdf"),
+        pytest.param(gzip.compress(b"%PDF-1.4 \n"), "pdf.gz", "pdf_only", id="pdf_gz"),
+        pytest.param(gzip.compress(b"%!PS-Adobe-2.0\n"), "postscript.gz", "postscript", id="postscript_gz"),
+        pytest.param(gzip.compress(b"<!DOCTYPE html><html>"), "html.gz", "html", id="html_gz"),
+        pytest.param(gzip.compress(b""), "empty.gz", "empty", id="empty_gz"),
+        pytest.param(b"", "empty", "empty", id="empty"),
+        pytest.param(gzip.compress(bytes(10240)), "empty.gz", "empty", id="zeros_gz"),
+        pytest.param(gzip.compress(TEX)[:-9], "gzip", "truncated_archive", id="without_its_end"),
+        pytest.param(gzip.compress(TEX * 99)[:40], "gzip", "truncated_archive", id="first_bytes_only"),
+        pytest.param(gzip.compress(TEX)[:-8] + b"12345678", "gzip", "corrupt_archive", id="wrong_checksum"),
+        pytest.param(b"\x1f\x8b\x08\x00" + b"\xff" * 60, "gzip", "corrupt_archive", id="no_deflate"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", "binary", "unknown_format", id="png"),
     ],
-    ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_item_is_judged_by_its_content(data: bytes, verdict: tuple[str, str]) -> None:
-    assert judge_item(data, BIG) == verdict
+def test_item_is_judged_by_its_content(data: bytes, kind: str, reason: str) -> None:
+    assert judge_item(data, BIG) == (kind, reason)
 
 
 def test_bomb_is_too_large_in_flat_memory() -> None:
