@@ -60,7 +60,7 @@ demo: preprocess  ## run the whole path on a small built-in corpus, from archive
 	  "  figures and yield table             analysis/out/demo/"
 
 demo-corpus: setup
-	@$(PY) preprocess/sample_corpus.py --out "$$DATA/raw"
+	@$(PY) preprocess/sample_corpus.py --out "$$DATA/raw" $(if $(filter mini,$(SCALE)),--papers 1500)
 
 # All tests of a file go to one worker, so that their fixtures are made once. Files in their order: the long ones
 # of Slurm would else come last, beside an idle core.
@@ -79,13 +79,22 @@ lint: setup  ## run ruff, mypy, shellcheck and hadolint
 	$(VENV)/bin/shellcheck -x slurm/*.sh .ci/run
 	$(VENV)/bin/hadolint Dockerfile
 
-study: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= RUNS_LIST="run20 run08" SEEDS="0 1" JOBS= DRY_RUN=1: make every missing corpus, tokenizer and run
-	@$(PY) train/study.py --scale "$$SCALE" --runs "$(RUNS_LIST)" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
-	  $(if $(JOBS),--jobs $(JOBS)) $(if $(DRY_RUN),--dry-run)
+# The papers of a study: one's own below DATA/raw, or CORPUS=real: those that study_corpus.py chooses in
+# $ARXIV_REAL, or CORPUS=sample: invented ones (the default at demo scale).
+CORPUS ?= $(if $(filter demo,$(SCALE)),sample)
+STUDY_INPUT = $(if $(filter sample,$(CORPUS)),demo-corpus) $(if $(filter real,$(CORPUS)),study-papers)
+study ladder: SRC := $(if $(filter real,$(CORPUS)),$(ARXIV_REAL)/src,$(SRC))
 
-ladder: setup $(if $(filter demo,$(SCALE)),demo-corpus)  ## SCALE= SEEDS= JOBS= DRY_RUN=1: train the scaling ladder, five data sizes and five model sizes
+study-papers: setup
+	@$(PY) preprocess/study_corpus.py --real "$$ARXIV_REAL" --data "$$DATA"
+
+study: setup $(STUDY_INPUT)  ## SCALE= CORPUS=real RUNS_LIST="run20 run08" SEEDS="0 1" JOBS= PUBLISHED=1 DRY_RUN=1: make every missing corpus, tokenizer and run
+	@$(PY) train/study.py --scale "$$SCALE" --runs "$(RUNS_LIST)" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
+	  $(if $(JOBS),--jobs $(JOBS)) $(if $(PUBLISHED),--published) $(if $(DRY_RUN),--dry-run)
+
+ladder: setup $(STUDY_INPUT)  ## SCALE= CORPUS=real SEEDS= JOBS= PUBLISHED=1 DRY_RUN=1: train the scaling ladder, five data sizes and five model sizes
 	@$(PY) train/study.py --ladder --scale "$$SCALE" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
-	  $(if $(JOBS),--jobs $(JOBS)) $(if $(DRY_RUN),--dry-run)
+	  $(if $(JOBS),--jobs $(JOBS)) $(if $(PUBLISHED),--published) $(if $(DRY_RUN),--dry-run)
 
 plan: setup  ## RUN=run20 SCALE= GPUS=2 DEVICE=a100-80gb: what a run needs: memory, time, energy, money, disk
 	@$(PY) train/plan.py configs/runs/$(or $(RUN),run20).yaml --scale "$$SCALE" $(if $(GPUS),--gpus $(GPUS)) $(if $(DEVICE),--device $(DEVICE))
@@ -110,6 +119,15 @@ instruments: setup  ## SCALE=demo VALUES="tokens_total=...": train Run 20 with a
 	  --scale "$$SCALE" --data "$$DATA" --out "$$ARXIV_RUNS/instruments/$$SCALE/run20/seed0" \
 	  strategy=ddp instruments='[cosines, noise_scale, losses, norms]' $(VALUES)
 	@$(PY) analysis/instruments.py --scale "$$SCALE" --logs "$$ARXIV_RUNS/instruments"
+
+lr-sweep: setup  ## SCALE=mini DATA= JOBS=: train Run 20 with several peak learning rates and record which is best
+	@$(PY) -m benchmarks.learning_rate --scale "$$SCALE" --data "$$DATA" $(if $(JOBS),--jobs $(JOBS))
+
+stability: setup  ## SCALE=: show spikes, gradient norms and gaps of all runs, and what each changes, with simultaneous intervals
+	@$(PY) analysis/run_stability.py --scale "$$SCALE"
+
+claims: setup  ## judge the paper's claims by the published logs and write analysis/claims.md
+	@$(PY) analysis/claims.py
 
 compare: setup  ## A=run20 B=run08 SCALE=: show what run B changes against run A, with an interval
 	@$(PY) analysis/compare.py $(A) $(B) $(if $(SCALE),--scale "$$SCALE")

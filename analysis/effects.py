@@ -31,6 +31,7 @@ class Effect:
     n_documents: int  # that both runs were judged on; 0 where the logs do not tell documents apart
     n_left_out: int  # documents that one of the runs was not judged on
     note: str  # what the interval covers
+    document_variance: float = 0.0  # of the mean, when the documents are drawn anew
 
 
 def validation_curve(log: RunLog) -> pd.DataFrame:
@@ -114,7 +115,7 @@ def _interval(
         half = t_quantile(n - 1) * math.sqrt(float(values.var(ddof=1)) / n + variance)
     else:
         half = t_quantile(math.inf) * math.sqrt(variance) if n_documents > 1 else math.nan
-    return Effect(mean, mean - half, mean + half, by_seed, n_documents, n_left_out, note)
+    return Effect(mean, mean - half, mean + half, by_seed, n_documents, n_left_out, note, variance)
 
 
 def t_quantile(degrees_of_freedom: float, confidence: float = CONFIDENCE) -> float:

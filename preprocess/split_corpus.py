@@ -120,14 +120,17 @@ def _rank(seed: int, component: str) -> int:
 
 
 def read_earlier_choice(folder: Path, config: SplitCorpusConfig | None) -> set[str]:
-    """Validation papers of an earlier run, from validation.json in `folder`.
+    """Validation papers of an earlier run, or of whoever chose them, from validation.json in `folder`.
 
-    None if there is no such file, or if the run's configuration was not `config` (None: any).
+    None if there is no such file, or if the run's configuration was not `config` (None: any). A file whose
+    configuration is null was written by study_corpus.py; its papers hold for every configuration.
     """
     if not (folder / CHOICE_FILE).is_file():
         return set()
     choice = json.loads((folder / CHOICE_FILE).read_text())
-    return set(choice["papers"]) if config is None or choice["config"] == config.model_dump() else set()
+    if config is None or choice["config"] in (None, config.model_dump()):
+        return set(choice["papers"])
+    return set()
 
 
 def mark_split(unit: Unit, _: SplitCorpusConfig, documents: Documents) -> None:

@@ -121,6 +121,8 @@ class Scale(Config):
 
     models: dict[str, str]  # a recipe's `model` -> file in configs/models
     vocab_size_factor: float = Field(1.0, gt=0)  # on the vocabulary in configs/tokenizers
+    # Stage -> keys that are set in the recipe of corpus main.
+    corpus: dict[str, dict[str, Any]] = Field(default_factory=dict)
     multiply: dict[str, float] = Field(default_factory=dict)  # recipe key -> factor
     set: dict[str, Any] = Field(default_factory=dict)  # recipe key -> value that replaces the run's
 

@@ -31,7 +31,7 @@ from configs.loader import (
     run_main,
 )
 from configs.lock import FileLock
-from train.study_plan import chosen_runs, print_plan, run_parser
+from train.study_plan import chosen_runs, is_published, print_plan, run_parser
 from train.study_tasks import Failure, Prepared, Training, prepare_tokens
 
 REFRESH_S = 1.0  # how often the table on a terminal is redrawn
@@ -47,6 +47,12 @@ def main() -> int:
         return 0
     data: Path = arguments.data or default_data_root(arguments.scale)
     root: Path = arguments.out_root or default_runs_root()
+    if arguments.published:
+        published = [run for run in runs if is_published(run)]
+        print(f"{len(published)} of {len(runs)} runs are published under logs/ and count as finished")
+        runs = [run for run in runs if run not in published]
+        if not runs:
+            return 0
     print_plan(runs, data, root, arguments.jobs)
     if arguments.dry_run:
         return 0
@@ -147,6 +153,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out-root", type=Path, help="root of run folders (default: $ARXIV_RUNS, else runs)")
     parser.add_argument("--no-preprocess", action="store_true", help="use the token shards that exist")
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="leave out the runs whose log is published under logs/ with the same configuration",
+    )
     parser.add_argument("--list", action="store_true", help="print a line `run seed` for each run and exit")
     return parser.parse_intermixed_args()
 

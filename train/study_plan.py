@@ -1,6 +1,7 @@
 """The plan of a study, printed before it starts: corpora, tokenizers, runs, hours and disk space."""
 
 import argparse
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,15 @@ def chosen_runs(arguments: argparse.Namespace, default: Sequence[str]) -> list[R
         for seed in map(int, arguments.seeds.split())
         for name in arguments.runs.split() or default
     ]
+
+
+def is_published(run: Run) -> bool:
+    """Whether logs/ holds the log of this run, trained with the same configuration."""
+    path = CONFIGS.parent / "logs" / f"{run.run_id}.jsonl.gz"
+    if not path.is_file():
+        return False
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return bool(json.loads(next(lines))["config_sha256"] == run.sha256())
 
 
 def needed_tokens(runs: Sequence[Run]) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """Command line and configuration of a stage: which corpus, in which folder, which share of its shards.
 
-The recipe of the corpus `main` is configs/corpus.yaml; a variant in configs/corpora/ changes some of its
-keys. As long as the recipes of a stage and of all stages before it are those of the base variant, the variant
-uses the base's files and the stage does not run again.
+The recipe of the corpus `main` is configs/corpus.yaml, with the keys that the scale sets; a variant in
+configs/corpora/ changes some of them. As long as the recipes of a stage and of all stages before it are those
+of the base variant, the variant uses the base's files and the stage does not run again.
 """
 
 import argparse
@@ -132,7 +132,7 @@ def parse(parser: argparse.ArgumentParser, stage: str) -> Job:
         metadata=args.metadata or data / "raw" / "metadata.json",
         shard=_parse_shard(args.shard),
         workers=args.workers,
-        recipes=tuple(_recipes(args.config, args.variant)),
+        recipes=tuple(_recipes(args.config, args.scale, args.variant)),
         overrides=parse_overrides(args.overrides),
     )
 
@@ -152,7 +152,7 @@ def _parse_shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def _recipes(main: Path, variant: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _recipes(main: Path, scale: str, variant: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, merged recipe) of `variant`, then of each variant that it is based on, `main` last."""
     chain: list[tuple[str, dict[str, Any]]] = []
     name, path = variant, main
@@ -165,7 +165,7 @@ def _recipes(main: Path, variant: str) -> Iterator[tuple[str, dict[str, Any]]]:
         values.pop("description", None)
         chain.append((name, values))
         name = base
-    recipe = read_yaml(main)
+    recipe = merge(read_yaml(main), read_yaml(CONFIGS / "scales" / f"{scale}.yaml").get("corpus", {}))
     merged = [("main", recipe)]
     for name, values in reversed(chain):
         recipe = merge(recipe, values)

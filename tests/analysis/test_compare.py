@@ -2,7 +2,6 @@
 
 import json
 import math
-import random
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from analysis.effects import effect, t_quantile, tokens_to_reach
 from analysis.readers.run_logs import Run, RunLog
 from tests.conftest import run_script
-from tests.support.analysis_logs import Row, header, history, write
+from tests.support.analysis_logs import header, history, judged, write
 
 NONE = pd.DataFrame()
 
@@ -96,31 +95,6 @@ def test_tokens_to_equal_loss() -> None:
     assert tokens_to_reach(curve, 2.5) == 150
     assert tokens_to_reach(curve, 4.0) == 100
     assert tokens_to_reach(curve, 1.0) is None
-
-
-def judged(run: str, seed: int, better_by: float = 0.0) -> list[Row]:
-    """A run's log with documents at its end."""
-    rows = history(1, 100, seed)
-    last = rows[-1]
-    for row in rows:
-        if row["kind"] == "val":
-            row["bits_per_byte"] -= better_by
-            row["loss_nats"] -= better_by * math.log(2) * row["n_bytes"] / row["n_tokens"]
-    of = [row for row in rows if row["kind"] == "val" and row["step"] == 100]
-    documents = [
-        {
-            **{key: last[key] for key in ("step", "tokens_seen", "time_utc", "wall_s")},
-            "kind": "val_document",
-            "domain": row["domain"],
-            "document": f"{k:016x}",
-            "loss_nats": row["loss_nats"] + random.Random(f"{run}{seed}{k}").gauss(0, 0.01),
-            "n_tokens": 1000,
-            "n_bytes": 3900,
-        }
-        for row in of
-        for k in range(8)
-    ]
-    return [header(seed=seed), *rows, *documents]
 
 
 def test_command(tmp_path: Path) -> None:

@@ -85,6 +85,31 @@ def history(first: int, last: int, seed: int = 0, every: int = 25, total: int = 
     return rows
 
 
+def judged(run: str, seed: int, better_by: float = 0.0, **more: Any) -> list[Row]:
+    """A finished run's log, with documents at its end. `more`: keys of its header."""
+    rows = history(1, 100, seed)
+    last = rows[-1]
+    for row in rows:
+        if row["kind"] == "val":
+            row["bits_per_byte"] -= better_by
+            row["loss_nats"] -= better_by * math.log(2) * row["n_bytes"] / row["n_tokens"]
+    of = [row for row in rows if row["kind"] == "val" and row["step"] == 100]
+    documents = [
+        {
+            **{key: last[key] for key in ("step", "tokens_seen", "time_utc", "wall_s")},
+            "kind": "val_document",
+            "domain": row["domain"],
+            "document": f"{k:016x}",
+            "loss_nats": row["loss_nats"] + random.Random(f"{run}{seed}{k}").gauss(0, 0.01),
+            "n_tokens": 1000,
+            "n_bytes": 3900,
+        }
+        for row in of
+        for k in range(8)
+    ]
+    return [header(seed=seed, **more), *rows, *documents]
+
+
 def write(path: Path, rows: Iterable[Row], torn: str = "") -> Path:
     """Write JSON lines, followed by the incomplete line `torn`."""
     path.parent.mkdir(parents=True, exist_ok=True)

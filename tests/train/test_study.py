@@ -1,5 +1,6 @@
 """A study makes what is missing, survives a kill, refuses a second start and lists failures."""
 
+import gzip
 import itertools
 import json
 import os
@@ -17,7 +18,7 @@ from tests.conftest import ROOT
 from tests.support.training import SMALL, write_corpus
 from train.config import load_run
 from train.study import default_runs
-from train.study_plan import needed_tokens
+from train.study_plan import is_published, needed_tokens
 from train.study_tasks import last_rows, reason_in
 
 OVERRIDES = [f"{key}={json.dumps(value)}" for key, value in SMALL.items()]
@@ -113,6 +114,18 @@ def test_a_killed_study_ends_with_the_same_losses_and_a_failed_run_does_not_stop
     )
     assert third.returncode == 0, third.stderr
     assert len(list(folder.glob("log.*.jsonl"))) == 2  # finished runs are not started again
+
+
+def test_only_a_published_log_of_the_same_configuration_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.study_plan.CONFIGS", tmp_path / "configs")
+    runs = {seed: load_run(ROOT / "configs/runs/run20.yaml", "mini", seed) for seed in (0, 1, 2)}
+    for seed, sha256 in ((0, runs[0].sha256()), (1, "0" * 64)):
+        path = tmp_path / f"logs/mini/run20/seed{seed}.jsonl.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(json.dumps({"config_sha256": sha256}).encode() + b"\n{}\n"))
+    assert [is_published(run) for run in runs.values()] == [True, False, False]
 
 
 def test_list_prints_a_line_for_each_run_and_seed() -> None:
