@@ -126,6 +126,9 @@ lr-sweep: setup  ## SCALE=mini DATA= JOBS=: train Run 20 with several peak learn
 stability: setup  ## SCALE=: show spikes, gradient norms and gaps of all runs, and what each changes, with simultaneous intervals
 	@$(PY) analysis/run_stability.py --scale "$$SCALE"
 
+study-corpora: setup  ## DATA=data/mini: how many tokens each preprocessing of the study leaves
+	@$(PY) analysis/study_corpora.py --data "$$DATA"
+
 claims: setup  ## judge the paper's claims by the published logs and write analysis/claims.md
 	@$(PY) analysis/claims.py
 
