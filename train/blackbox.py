@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import AutoTokenizer
 
 from configs.loader import UserError
 from train.config import Run
-from train.data.batches import TrainingData
+from train.data.source import Source
 from train.guard import MAX_FAULTS, WINDOW_STEPS, Guard
 from train.log import finite
 from train.parallel.ddp import StepResult
@@ -18,32 +17,22 @@ from train.parallel.ddp import StepResult
 def write_black_box(
     path: Path,
     step: int,
-    samples: np.ndarray,
-    data: TrainingData,
+    source: Source,
     tokenizer: Path,
     update: StepResult,
     guard: Guard,
 ) -> None:
     """Write a JSON report about a faulty step. It appears under its name only when it is complete.
 
-    `samples` are the step's sample numbers (int64, one-dimensional). `tokenizer` is the tokenizer's folder;
+    `source` has begun the step. `tokenizer` is the tokenizer's folder;
     where it does not exist, the report holds token ids without text. Values that are not finite are null,
     because JSON has no NaN.
     """
-    batch = data.batch(samples)
     decoder = AutoTokenizer.from_pretrained(tokenizer) if tokenizer.is_dir() else None
     sequences: list[dict[str, Any]] = []
-    for row, sample in enumerate(samples.tolist()):
-        ids = batch.input_ids_BT[row].tolist() + batch.targets_BT[row, -1:].tolist()
-        sequences.append(
-            {
-                "sample": sample,
-                "domain": data.domains[int(batch.domains_B[row])],
-                "documents": [f"{span[0]:016x}" for span in data.spans(samples[row : row + 1]).tolist()],
-                "token_ids": ids,
-                "text": decoder.decode(ids) if decoder else None,
-            }
-        )
+    for known, ids in source.sequences():
+        text = decoder.decode(ids) if decoder else None
+        sequences.append({**known, "token_ids": ids, "text": text})
     content = {
         "step": step,
         "fault": update.fault,

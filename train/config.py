@@ -31,7 +31,7 @@ ABOUT = ("title", "base", "named_in_paper", "change", "hypothesis", "primary_met
 EXECUTION = (
     *("micro_batch_size", "strategy", "recompute", "compile", "deterministic", "head_chunk_tokens"),
     *("checkpoint_every_tokens", "keep_last", "keep_every", "early_checkpoints", "sinks"),
-    *("instruments", "gradient_groups"),
+    *("instruments", "gradient_groups", "source_location"),
 )
 NOT_HASHED = {*ABOUT, *EXECUTION}  # keys that do not decide a run's results
 
@@ -62,6 +62,11 @@ class Recipe(Config):
     # windows: documents are joined into one stream and cut into windows of T + 1 tokens;
     # truncate: each sample is the first T + 1 tokens of one document, padded
     packing: Literal["windows", "truncate"] = "windows"
+    # What the run reads: token shards, or text that it tokenizes meanwhile (docs/io.md): the corpus's Parquet
+    # shards, or a JSONL file, which every process holds in memory. It validates on token shards always.
+    source: Literal["tokens", "parquet", "jsonl"] = "tokens"
+    # Where the text is: a folder or URL of Parquet shards (null: the corpus's own), or the JSONL file.
+    source_location: str | None = None
     block_windows: int = Field(
         64, gt=0
     )  # neighbouring windows kept together: reads of 64 x 768 x 4 B = 197 kB

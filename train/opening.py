@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from train.config import Run
-from train.data.batches import TrainingData
+from train.data.source import Source
 from train.parallel.strategy import DataParallel
 from train.parallel.world import World
 
@@ -17,7 +17,7 @@ class Opening:
     """One start of a run, on the machine that it found."""
 
     run: Run
-    data: TrainingData
+    source: Source
     strategy: DataParallel
     world: World
     params_total: int
@@ -34,12 +34,13 @@ class Opening:
             "title": recipe.title,
             "scale": self.run.scale,
             "seed": self.run.seed,
+            "data_source": recipe.source,
             "corpus": recipe.corpus,
             "tokenizer": recipe.tokenizer,
             "validation_corpus": recipe.validation_corpus,
             "config_sha256": self.run.sha256(),
             # a domain's epochs are the sum of tokens/<domain> divided by these
-            "unique_tokens": self.data.unique_tokens,
+            "unique_tokens": self.source.unique_tokens,
             "params_total": self.params_total,
             "clip_grad_norm": recipe.clip_grad_norm,
             "strategy": self.strategy.name,
@@ -71,8 +72,7 @@ class Opening:
                 f"  micro_batch_size: {recipe.micro_batch_size} is the largest up to {most_micro_batch} that "
                 f"divides it"
             )
-        passes = self.data.describe_passes(run.steps_total * recipe.global_batch_size)
-        print(f"  passes over the data: {passes}")
+        print(f"  {self.source.describe(run.steps_total * recipe.global_batch_size)}")
         if step:
             print(f"  resuming from step {step}")
         for change in forced_changes:

@@ -15,14 +15,19 @@ from train.planning.disk import checkpoint_bytes
 CPU_MAX_PARAMETERS = 100_000_000
 
 
-def check_tokens(tokens: TokenSet, run: Run) -> None:
-    """Raise UserError if the vocabulary exceeds the model's or the tokens do not fill one step."""
+def check_vocabulary(tokens: TokenSet, run: Run) -> None:
+    """Raise UserError if the tokens' vocabulary exceeds the model's."""
     if tokens.vocab_size > run.model.vocab_size:
         raise UserError(
             f"{tokens.folder}: its tokenizer has {tokens.vocab_size:,} pieces, the model only "
             f"{run.model.vocab_size:,}: the tokens are not of the run's scale ({run.scale}): pass the "
             f"matching --scale or --data"
         )
+
+
+def check_tokens(tokens: TokenSet, run: Run) -> None:
+    """Raise UserError if the vocabulary exceeds the model's or the tokens do not fill one step."""
+    check_vocabulary(tokens, run)
     n_tokens = min(sum(stream.n_tokens for stream in tokens.domains.values()), run.recipe.unique_tokens)
     if n_tokens < run.tokens_per_step:
         raise UserError(

@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from configs.loader import EXIT_REQUEUE, UserError, default_data_root, default_runs_root, parse_overrides
 from train.blackbox import fault_error, write_black_box
-from train.checkpoint.load import TrainState, find_changes, load_checkpoint, step_of
+from train.checkpoint.load import TrainState, find_changes, load_checkpoint, read_state, step_of
 from train.checkpoint.resume import find_resume
 from train.checkpoint.save import Saver
 from train.config import explain, load_run, write_config
-from train.data.batches import TrainingData, rank_batches, step_samples
 from train.data.shards import open_tokens
+from train.data.source import TokenSource, open_source
 from train.data.staging import stage_tokens
 from train.guard import Guard, GuardState
 from train.instruments.instruments import Instruments
@@ -44,7 +44,7 @@ from train.optimizer import learning_rate, make_optimizer
 from train.parallel.stop import STOP_REQUEST
 from train.parallel.strategy import make_strategy
 from train.parallel.world import run_world, start_world
-from train.preflight import check_device, check_disk, check_tokens
+from train.preflight import check_device, check_disk
 from train.restart.attempt import attempt_folder
 from train.restart.lock import lock_folder
 from train.restart.watchdog import WATCHDOG
@@ -78,23 +78,22 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
 
     # ------------------------------------------------------------ checks, before any work
     data_root: Path = arguments.data or default_data_root(run.scale)
-    train_tokens = open_tokens(data_root, recipe.corpus, recipe.tokenizer, "train")
     val_tokens = open_tokens(data_root, recipe.validation_corpus, recipe.tokenizer, "val")
     own_val_tokens = None  # validation papers of the training corpus, if that differs from validation_corpus
     if recipe.corpus != recipe.validation_corpus:
         own_val_tokens = open_tokens(data_root, recipe.corpus, recipe.tokenizer, "val")
-    check_tokens(train_tokens, run)
-    data = TrainingData(train_tokens, run)
+    source = open_source(data_root, run, val_tokens)
 
     def state_at(step: int, guard: GuardState) -> TrainState:
         return TrainState(
             step=step,
             tokens_seen=step * run.tokens_per_step,
             config_sha256=run.sha256(),
-            data_fingerprint=train_tokens.fingerprint,
+            data_fingerprint=source.fingerprint,
             val_fingerprint=val_tokens.fingerprint,
-            tokenizer_sha256=train_tokens.tokenizer_sha256,
+            tokenizer_sha256=source.tokenizer_sha256,
             guard=guard,
+            positions=source.positions() if step else (),
         )
 
     if arguments.resume == "none" and any(folder.glob("log.*.jsonl")):
@@ -119,14 +118,17 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         if world.is_main:
             print(f"{run.run_id}: finished already, not trained again ({folder})")
         return 0
+    start = read_state(resume_from) if resume_from else state_at(0, GuardState())
+    source.start(run, world, start.step, start.positions)
     check_device(run, world)
     check_disk(run, folder)
-    stage_tokens(train_tokens, os.environ.get("SITE_SCRATCH"))
+    if isinstance(source, TokenSource):
+        stage_tokens(source.tokens, os.environ.get("SITE_SCRATCH"))
 
     # ------------------------------------------------------------ model, optimiser, state
     set_numerics(recipe)
     model = build_model(run.model, recipe.init_seed).to(world.device)
-    model.document_end_id = train_tokens.eod_id if recipe.mask_documents else None
+    model.document_end_id = val_tokens.eod_id if recipe.mask_documents else None
     model.head_chunk_tokens = recipe.head_chunk_tokens
     prepare_layers(model, recipe)
     params_total = count_parameters(run.model)
@@ -134,10 +136,10 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     val_sets = {"val": validation_sets(val_tokens, run)}
     if own_val_tokens:
         val_sets["val_own"] = validation_sets(own_val_tokens, run)
-    instruments = Instruments(strategy, data, val_sets["val"], data_root)
-    resumed = load_checkpoint(resume_from, strategy) if resume_from else state_at(0, GuardState())
-    step = resumed.step
-    guard = Guard(recipe.spike_sigma, resumed.guard)
+    instruments = Instruments(strategy, source.numbered, val_sets["val"], data_root)
+    if resume_from:
+        load_checkpoint(resume_from, strategy)
+    step, guard = start.step, Guard(recipe.spike_sigma, start.guard)
 
     # ------------------------------------------------------------ log
     if world.is_main:
@@ -145,16 +147,15 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         (folder / "DONE").unlink(missing_ok=True)  # of a finished run whose last checkpoint was lost
         write_config(folder / "config.yaml", run)
     log = Log(folder, world.is_main, run.tokens_per_step)
-    on_cuda = world.device.type == "cuda"
-    opening = Opening(run, data, strategy, world, params_total)
+    opening = Opening(run, source, strategy, world, params_total)
     log.header(
         run.run_id,
         step,
         recipe.sinks,
         **opening.header(),
-        data_fingerprint=train_tokens.fingerprint,
+        data_fingerprint=source.fingerprint,
         val_fingerprint=val_tokens.fingerprint,
-        tokenizer_sha256=train_tokens.tokenizer_sha256,
+        tokenizer_sha256=source.tokenizer_sha256,
     )
     if log.restart_index:
         log.row("event", step, event="resume")
@@ -166,7 +167,6 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     flops_per_step = flops_per_token(run.model, recipe.sequence_length) * run.tokens_per_step
     peak = peak_flop_per_s(opening.device_name)
     validate_every = run.steps_of(recipe.validate_every_tokens)
-    batches = rank_batches(data, run, world.rank, world.size, step, pin=on_cuda)
     bar = tqdm(total=run.steps_total, initial=step, desc=run.run_id, unit="step", disable=not world.is_main)
     saver = Saver(folder / "checkpoints", strategy)
     gc.freeze()  # a collection in the middle of a step on one rank would make all others wait
@@ -178,12 +178,13 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
         WATCHDOG.begin_step(step)
 
         # Loss sums and target tokens by domain, and whether to stop, travel in one all-reduce a step.
-        n_domains = len(data.domains)
-        n_targets = data.count_targets(step_samples(step, run))
+        n_domains = len(source.domains)
+        with clock.waiting_for_data():
+            n_targets = source.begin_step(step)
         totals = torch.zeros(2 * n_domains + 1, dtype=torch.float64, device=world.device)
         for micro_step in range(grad_accum_steps):
             with clock.waiting_for_data():
-                batch = next(batches)
+                batch = source.next()
             WATCHDOG.doing("computing and exchanging gradients")
             batch = batch.to(world.device)  # on CUDA the copy overlaps with the computation
             last = micro_step == grad_accum_steps - 1
@@ -223,16 +224,16 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
                 grad_norm=finite(grad_norm),
                 clipped=recipe.clip_grad_norm is not None and grad_norm > recipe.clip_grad_norm,
                 skipped=bool(update.fault) or update.overflowed,
-                span_hash=data.span_hash(step_samples(step, run)),
-                **{f"loss_nats/{data.domains[i]}": finite(nats[i] / tokens[i]) for i in seen},
-                **{f"tokens/{data.domains[i]}": int(tokens[i]) for i in seen},
+                span_hash=source.span_hash(),
+                **{f"loss_nats/{source.domains[i]}": finite(nats[i] / tokens[i]) for i in seen},
+                **{f"tokens/{source.domains[i]}": int(tokens[i]) for i in seen},
             )
         if guard.too_many_faults:
             saver.wait()
             black_box = folder / f"blackbox.step_{step}.json"
             if world.is_main:
                 tokenizer = data_root / "tokenizers" / recipe.tokenizer
-                write_black_box(black_box, step, step_samples(step, run), data, tokenizer, update, guard)
+                write_black_box(black_box, step, source, tokenizer, update, guard)
             log.row("event", step, event="gave_up")
             world.barrier()  # torchrun ends all processes when one exits: wait until all is written
             raise fault_error(run, step, update, black_box)

@@ -35,6 +35,11 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     run = read_config(arguments.run / "config.yaml")
+    if run.recipe.source != "tokens":
+        raise UserError(
+            f"{arguments.run}: was trained from {run.recipe.source}, whose order has no sample numbers: only "
+            f"steps of runs from token shards can be shown"
+        )
     logged = logged_step(arguments.run, arguments.step)
     data_root = arguments.data or default_data_root(run.scale)
     tokens = open_tokens(data_root, run.recipe.corpus, run.recipe.tokenizer, "train")

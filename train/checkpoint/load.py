@@ -61,6 +61,7 @@ class TrainState(Config):
     tokenizer_sha256: str
     guard: GuardState = GuardState()
     loss_scale: LossScale | None = None  # of fp16
+    positions: tuple[tuple[int, ...], ...] = ()  # where each process was in a source of text
 
     @property
     def updates(self) -> int:

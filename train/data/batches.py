@@ -52,6 +52,11 @@ class Batch:
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
         return Batch(change(self.input_ids_BT), change(self.targets_BT), change(self.domains_B))
 
+    def tokens_of(self, row: int) -> list[int]:
+        """A sequence's inputs and, unless it is padded, its last target: T + 1 tokens."""
+        last = [token for token in self.targets_BT[row, -1:].tolist() if token != IGNORE]
+        return [*self.input_ids_BT[row].tolist(), *last]
+
     def target_counts_B(self) -> torch.Tensor:
         """Number of targets in each sequence (B, float64)."""
         return (self.targets_BT != IGNORE).sum(dim=1, dtype=torch.float64)

@@ -21,7 +21,7 @@ import torch
 from kitoken import Kitoken
 
 from configs.loader import UserError
-from train.data.batches import Batch, read_ahead
+from train.data.batches import READ_AHEAD, Batch, read_ahead
 from train.data.documents import Documents, Group
 from train.data.order import permutation
 from train.model.loss import IGNORE
@@ -86,9 +86,9 @@ class TextStream:
     buffer_documents: int = BUFFER_DOCUMENTS
 
     def batches(
-        self, micro_batch_size: int, position: Position = START, workers: int = 1
+        self, micro_batch_size: int, position: Position = START, workers: int = 1, ahead: int = READ_AHEAD
     ) -> Iterator[tuple[Batch, Position]]:
-        """Each micro-batch from `position` on, and the position behind it. A thread reads ahead.
+        """Each micro-batch from `position` on, and the position behind it. A thread reads `ahead` ahead.
 
         Raises UserError as the documents do, when the faulty batch is taken.
         """
@@ -105,7 +105,7 @@ class TextStream:
             domains_B = torch.zeros(micro_batch_size, dtype=torch.int64)
             return Batch(torch.from_numpy(inputs_BT), torch.from_numpy(targets_BT), domains_B), behind
 
-        return read_ahead(repeat(None), read, min(workers, 1))  # more threads would mix up the order
+        return read_ahead(repeat(None), read, min(workers, 1), ahead)  # more threads would mix the order
 
     def samples(self, position: Position = START) -> Iterator[tuple[np.ndarray, Position]]:
         """Each window, T + 1 tokens or a shorter document's, and the position behind it."""

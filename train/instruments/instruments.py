@@ -26,15 +26,21 @@ class Instruments:
     def __init__(
         self,
         strategy: DataParallel,
-        data: TrainingData,
+        data: TrainingData | None,
         validation: Mapping[str, ValidationSet],
         data_root: Path,
     ) -> None:
-        """Raises UserError if an instrument cannot work with the run's strategy, batch or data."""
-        self._strategy, self._data, run = strategy, data, strategy.run
+        """`data` is None for a source of text, with which a run has no instruments.
+
+        Raises UserError if an instrument cannot work with the run's strategy, batch or data.
+        """
+        self._strategy, run = strategy, strategy.run
         self._wanted = run.recipe.instruments
         self._before: Mapping[str, Tensor] = {}
         self.token_losses: TokenLosses | None = None
+        if data is None:
+            return
+        self._data = data
         if refused := [name for name in self._wanted if name in NEED_WHOLE_GRADIENTS]:
             if strategy.world.size > 1 and strategy.name != "ddp":
                 raise UserError(
