@@ -172,7 +172,7 @@ bench-loader: setup  ## measure how fast one process reads its batches
 	$(PY) -m benchmarks.loader
 
 bench-io: setup  ## SCALE=mini DATA= VARIANT=: compare token shards, Parquet stream and JSONL: speed, bytes, padding, data wait
-	@$(PY) -c 'import aiohttp' 2>/dev/null || $(PY) -m pip install -q -e '.[remote]'
+	@$(PY) -c 'import aiohttp' 2>/dev/null || $(PY) -m pip install -q -e '.[remote]' -c constraints.txt
 	$(PY) -m benchmarks.io --scale "$$SCALE" --data "$$DATA" --variant "$$VARIANT"
 
 io-report: setup  ## draw what make bench-io measured

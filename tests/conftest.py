@@ -63,7 +63,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "gpu": _missing_gpu,
     "tracking": partial(_missing_extra, "tracking", "tensorboard", "wandb"),
     "readers": partial(_missing_extra, "readers", "lm_eval", "gguf", "datasets", "duckdb", "datatrove"),
-    "remote": partial(_missing_extra, "remote", "aiohttp"),
+    "remote": partial(_missing_extra, "remote", "aiohttp", "s3fs", "moto", "flask", "flask_cors"),
     "pandoc": partial(_missing_oracle, "pandoc"),
     "latexpand": partial(_missing_oracle, "latexpand"),
 }

@@ -105,6 +105,25 @@ def serve(folder: Path) -> Iterator[tuple[Server, str]]:
         server.server_close()
 
 
+@contextlib.contextmanager
+def serve_s3() -> Iterator[dict[str, str]]:
+    """The environment by which clients find an empty S3 server in a thread of this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+    finally:
+        server.stop()
+
+
 if __name__ == "__main__":
     throttled = make_server(Path(sys.argv[1]))
     throttled.latency_s, throttled.bytes_per_s = float(sys.argv[2]), float(sys.argv[3])

@@ -4,9 +4,12 @@ import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
+from uuid import uuid4
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.loader import UserError
-from tests.support.storage import serve
+from tests.support.storage import serve, serve_s3
 from train.data.documents import JsonlDocuments, ParquetDocuments, read_jsonl, write_jsonl
 from train.data.ranges import ATTEMPTS
 from train.data.stream import START, TextStream, through_buffer
@@ -174,6 +177,55 @@ def test_a_remote_stream_gives_the_batches_of_the_local_one_despite_faults(corpu
         remote += [batch.input_ids_BT.tolist() for batch, _ in islice(batches, 19)]
         assert stream.documents.storage.retries >= ATTEMPTS - 1  # type: ignore[attr-defined]
     assert remote == local
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[None]:
+    """An S3 server on this machine, which clients find by the environment, as they find any other."""
+    with serve_s3() as endpoint, pytest.MonkeyPatch.context() as patch:
+        for name, value in endpoint.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture
+def bucket(corpus: Path, s3: None) -> str:
+    """URL of the corpus in a bucket of its own."""
+    filesystem, name = fsspec.filesystem("s3"), uuid4().hex
+    filesystem.mkdir(name)
+    filesystem.put(str(corpus), f"{name}/corpus", recursive=True)
+    return f"s3://{name}/corpus"
+
+
+@pytest.mark.remote
+def test_a_stream_from_s3_reads_ranges_and_gives_the_batches_of_the_local_one(
+    corpus: Path, bucket: str
+) -> None:
+    local = stream_of(corpus)
+    expected = [batch.input_ids_BT.tolist() for batch, _ in islice(local.batches(2), 20)]
+    stream = stream_of(bucket)
+    assert stream.documents.fingerprint == local.documents.fingerprint
+    storage = stream.documents.storage  # type: ignore[attr-defined]
+    opened = storage.bytes_read
+    batches = stream.batches(2, workers=0)
+    assert [next(batches)[0].input_ids_BT.tolist()] == expected[:1]
+    sizes = sorted(path.stat().st_size for path in corpus.glob("*.parquet"))
+    assert storage.bytes_read - opened < sizes[0]  # row groups, no whole file
+    assert [batch.input_ids_BT.tolist() for batch, _ in islice(batches, 19)] == expected[1:]
+
+
+@pytest.mark.remote
+def test_a_bucket_that_is_missing_is_named(s3: None) -> None:
+    with pytest.raises(UserError, match=r"s3://nowhere/corpus: (cannot be listed|holds no \*.parquet)"):
+        stream_of("s3://nowhere/corpus")
+
+
+@pytest.mark.remote
+def test_a_shard_that_vanishes_from_s3_is_named(bucket: str) -> None:
+    stream = stream_of(bucket)
+    fsspec.filesystem("s3").rm(bucket, recursive=True)
+    with pytest.raises(UserError, match=r"corpus/\d.parquet: is gone"):
+        next(stream.batches(1))
 
 
 @pytest.mark.remote
