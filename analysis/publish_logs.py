@@ -21,7 +21,8 @@ from configs.script import UserError, default_runs_root, run_main
 
 HEADER = (
     *("kind", "schema_version", "run_id", "title", "scale", "seed", "restart_index", "git_sha", "git_dirty"),
-    *("data_source", "corpus", "tokenizer", "validation_corpus"),  # variants; the hashes below say what they held
+    # Variants; the hashes below say what they held.
+    *("data_source", "corpus", "tokenizer", "validation_corpus"),
     *("config_sha256", "data_fingerprint", "val_fingerprint", "tokenizer_sha256", "unique_tokens"),
     *("params_total", "clip_grad_norm", "strategy", "world_size", "micro_batch_size"),
     *("device", "torch_version", "slurm_job_id"),

@@ -5,8 +5,9 @@
 In:  corpus, tokenizer and token shards below DATA (make preprocess).
 Out: a table; analysis/measurements/io.json, which analysis/io_report.py draws.
 
-A run trains from each of them with `source=` (docs/io.md). Every source is read twice: as fast as it goes, and by a consumer that takes as long for a micro-batch as an
-H100 would, which shows how long it waits for data. Local files are in the page cache. Throttled storage is a
+A run trains from each of them with `source=` (docs/io.md). Here every source is read twice: as fast as it
+goes, and by a consumer that takes as long for a micro-batch as an H100 would, which shows how long it waits
+for data. Local files are in the page cache. Throttled storage is a
 local HTTP server (tests/support/storage.py): every request waits for a latency, all share one bandwidth; the
 token source asks for one range a window, on eight threads, the stream for one range a row group. The two
 sources alternate. The authors' JSONL is read whole before the first step, so throttling only delays that.
