@@ -21,7 +21,7 @@ from pydantic import Field
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
 from configs.loader import Config, UserError, run_main
-from preprocess.latex.authors_cleaning import is_read_by_authors, join_tex_files
+from preprocess.compat.modes import MODES, ReadingMode
 from preprocess.latex.extraction.archive import MAX_BYTES, Unpacked, unpack
 from preprocess.latex.extraction.flatten import Flattener
 from preprocess.latex.extraction.mainfile import choose_main_file
@@ -44,7 +44,7 @@ class ExtractLatexConfig(Config):
     max_text_bytes: int = Field(16 << 20, gt=0)  # of flattened text; the longest book has a quarter of that
     # Commands and comments together. This many take 2 s to read, and 16 MB of ordinary LaTeX have as many.
     max_commands: int = Field(600_000, gt=0)
-    authors: bool = False  # Run 05: join all .tex files, as the authors' release does
+    compat: ReadingMode = "none"  # join the files as another published pipeline does (preprocess/compat)
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def extract_paper(item: bytes, name: str, config: ExtractLatexConfig) -> Extract
     unpacked = unpack(item, name, config.max_bytes)
     if isinstance(unpacked, Dropped):
         return unpacked
-    if config.authors:
-        return _join(unpacked)
+    if config.compat != "none":
+        return _join(unpacked, config)
     main = choose_main_file(unpacked.files)
     if isinstance(main, Dropped):
         return replace(main, bytes_in=unpacked.n_bytes)
@@ -86,14 +86,23 @@ def extract_paper(item: bytes, name: str, config: ExtractLatexConfig) -> Extract
     )
 
 
-def _join(unpacked: Unpacked) -> Extracted | Dropped:
-    joined = join_tex_files(unpacked.files)
+def _join(unpacked: Unpacked, config: ExtractLatexConfig) -> Extracted | Dropped:
+    joined = MODES[config.compat].join(unpacked.files)
     if isinstance(joined, Dropped):
         return replace(joined, bytes_in=unpacked.n_bytes)
-    record = {"reason": "joined", "files": joined.files[:MAX_LISTED], "n_files": len(unpacked.files)}
-    return Extracted(
-        joined.text, "", record, unpacked.n_bytes, _all_removed(unpacked, joined.files, joined.removed)
-    )
+    text = joined.text
+    if len(text) > config.max_text_bytes:
+        return Dropped("too_large", f"more than {config.max_text_bytes} bytes", unpacked.n_bytes)
+    record = {
+        "reason": "joined",
+        "compat": config.compat,
+        "files": joined.files[:MAX_LISTED],
+        "sizes": joined.sizes,
+        "n_files": len(unpacked.files),
+    }
+    separators = Counter({"joined": 1 - len(joined.texts)})
+    separators.update(joined.removed)
+    return Extracted(text, "", record, unpacked.n_bytes, _all_removed(unpacked, joined.files, separators))
 
 
 def _all_removed(unpacked: Unpacked, used: Iterable[str], while_joining: Mapping[str, int]) -> Counter[str]:
@@ -124,7 +133,7 @@ def extract_tar(unit: Unit, config: ExtractLatexConfig, documents: Documents) ->
                 why = rejected.get(item["id"], "not in the metadata")
                 documents.drop(item["id"], "not_selected", item["n_bytes"], why)
                 continue
-            if config.authors and not is_read_by_authors(item["kind"]):
+            if config.compat != "none" and item["kind"] not in MODES[config.compat].kinds:
                 documents.drop(item["id"], "single_file", item["n_bytes"], item["kind"])
                 continue
             file.seek(item["offset"])

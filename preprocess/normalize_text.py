@@ -14,7 +14,8 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +23,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
-from configs.loader import Config, run_main
-from preprocess.latex.authors_cleaning import clean_as_authors
+from configs.loader import Config, UserError, run_main
+from preprocess.compat import pes2o
+from preprocess.compat.modes import MODES, CleaningMode
+from preprocess.compat.source import parts
 from preprocess.latex.cleaning.comments import Placeholders, strip_comments
 from preprocess.latex.cleaning.conditionals import resolve_conditionals
 from preprocess.latex.cleaning.environments import tidy_environments
@@ -59,7 +62,7 @@ class NormalizeTextConfig(Config):
     """
 
     raw: bool = False  # Run 01: keep the flattened LaTeX unchanged, without title and abstract in front
-    authors: bool = False  # Run 05: clean as the authors' release does
+    compat: CleaningMode = "none"  # clean as another published pipeline does (preprocess/compat)
     expand_macros: bool = True  # False in Run 02
     figures: Literal["keep", "captions", "drop"] = "captions"
     tables: Literal["keep", "captions", "drop"] = "keep"
@@ -77,16 +80,18 @@ class Normalized:
 
 
 def normalize_document(
-    text: bytes, title: str, abstract: str, config: NormalizeTextConfig
+    text: bytes, title: str, abstract: str, config: NormalizeTextConfig, sizes: Sequence[int] = ()
 ) -> Normalized | Dropped:
-    """Clean a flattened paper (UTF-8 with LF line ends); drop it if no letter is left."""
+    """Clean a flattened paper (UTF-8 with LF line ends); drop it if no letter is left.
+
+    `sizes`: bytes of each file, where extract_latex has joined the files for a compat mode.
+    """
     removed: Counter[str] = Counter()
+    if config.compat in MODES:
+        return _clean_as(config.compat, parts(text, sizes), removed)
     plain = text.translate(None, _CONTROL_CHARACTERS)  # NUL is now free: it marks Placeholders
     removed["control_characters"] = len(text) - len(plain)
     if config.raw:
-        return Normalized(_tidy_unicode(plain, removed), removed, {})
-    if config.authors:
-        plain = clean_as_authors(plain, removed)
         return Normalized(_tidy_unicode(plain, removed), removed, {})
     verbatim = Placeholders(removed)
     plain = strip_comments(plain, verbatim, removed)
@@ -108,6 +113,11 @@ def normalize_document(
     plain = verbatim.restore(tidy_blanks(plain, removed))
     if not _LETTER.search(plain):
         return Dropped("no_document_body", f"{len(text)} bytes of LaTeX leave no text", len(text))
+    if config.compat == "pes2o":
+        body = pes2o.to_paragraphs(plain.decode("utf-8", "replace"), title, abstract, removed)
+        if isinstance(body, Dropped):
+            return replace(body, bytes_in=len(text))
+        plain = body.encode()
     head = f"{' '.join(title.split())}\n\n{_tidy_abstract(abstract)}\n\n".lstrip().encode("utf-8", "replace")
     head = head.translate(None, _CONTROL_CHARACTERS)
     removed["title_and_abstract"] = -len(head)
@@ -117,6 +127,19 @@ def normalize_document(
         "left_most": [name.decode("utf-8", "replace") for name, _ in expander.left_names.most_common(5)],
     }
     return Normalized(_tidy_unicode(head + plain, removed), removed, facts)
+
+
+def _clean_as(mode: str, files: Sequence[str], removed: Counter[str]) -> Normalized | Dropped:
+    """Clean the files of a paper in a compat mode, then leave out what no tokenizer may see."""
+    cleaned = MODES[mode].clean(files, removed)
+    if isinstance(cleaned, Dropped):
+        return cleaned
+    raw = cleaned.encode()
+    plain = raw.translate(None, _CONTROL_CHARACTERS)
+    removed["control_characters"] += len(raw) - len(plain)
+    if not _LETTER.search(plain):
+        return Dropped("no_document_body", f"{mode} leaves no text")
+    return Normalized(_tidy_unicode(plain, removed), removed, {})
 
 
 def _split_document(text: bytes, removed: Counter[str]) -> tuple[bytes, bytes]:
@@ -181,13 +204,18 @@ def normalize_shard(unit: Unit, config: NormalizeTextConfig, documents: Document
     """Clean the documents of one shard."""
     for row in read_rows(unit.inputs[0]):
         raw = row["text"].encode()
-        clean = normalize_document(raw, row["title"], row["abstract"], config)
+        made_by = json.loads(row["record"])
+        joined_as, cleaned_as = made_by.get("compat"), config.compat if config.compat in MODES else None
+        if joined_as != cleaned_as:
+            raise UserError(
+                f"{row['id']}: extract_latex joined the files with compat={joined_as}, and normalize_text "
+                f"would clean them with compat={cleaned_as}: give both stages the same compat"
+            )
+        clean = normalize_document(raw, row["title"], row["abstract"], config, made_by.get("sizes", ()))
         if isinstance(clean, Dropped):
             documents.drop(row["id"], clean.reason, len(raw), clean.detail)
             continue
-        record = json.dumps(
-            json.loads(row["record"]) | clean.facts, separators=(",", ":"), ensure_ascii=False
-        )
+        record = json.dumps(made_by | clean.facts, separators=(",", ":"), ensure_ascii=False)
         documents.keep(
             row | {"text": clean.text, "record": record}, len(raw), len(clean.text.encode()), clean.removed
         )

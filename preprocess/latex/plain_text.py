@@ -20,6 +20,7 @@ _MATHEMATICS = (
     re.compile(r"\\\((?:[^\\]++|\\(?!\)))*+(?:\\\))?"),
     re.compile(r"\$(?:\$[^$\0]*+(?:\$\$)?|[^$\0]*+\$?)"),
 )
+_DISPLAYS = (*_MATHEMATICS[:2], re.compile(r"\$\$[^$\0]*+(?:\$\$)?"))
 _COMMAND = re.compile(r"\\(?:begin|end)\{[^{}]*\}|\\[A-Za-z@]+\*?|\\.", re.DOTALL)
 # U+0080–U+00BF and U+2000–U+207F in UTF-8: punctuation, apart from three letters (ª, µ, º).
 _PUNCTUATION = re.compile(rb"\xc2[\x80-\xbf]|\xe2[\x80\x81][\x80-\xbf]")
@@ -40,6 +41,13 @@ def split_prose(text: str) -> tuple[str, int]:
         n_math += len(text) - len(rest) + n_formulas  # each was replaced by a blank
         text = rest
     return text.replace("\0\0", "\n\n"), n_math
+
+
+def without_displays(text: str) -> str:
+    """`text` with a blank for each displayed formula; one that is not closed goes to the end of the text."""
+    for pattern in _DISPLAYS:
+        text = pattern.sub(" ", text)
+    return text
 
 
 def strip_commands(prose: str) -> str:

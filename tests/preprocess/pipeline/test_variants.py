@@ -1,4 +1,4 @@
-"""The corpora of Runs 01-05 and 22: one rule each, what is equal is shared, validation papers stay apart."""
+"""Corpora of runs and of other pipelines: one rule each, equal stages shared, validation papers apart."""
 
 import csv
 from importlib import import_module
@@ -22,7 +22,11 @@ FIRST = {
     "run04": "filter_quality",
     "run05": "extract_latex",
     "run22": "filter_quality",
+    "redpajama": "extract_latex",
+    "proof_pile": "extract_latex",
+    "pes2o": "normalize_text",
 }
+OTHER_TEXT = ("run01", "run02", "run05", "redpajama", "proof_pile", "pes2o")
 
 
 def _job(variant: str, stage: str) -> job.Job:
@@ -87,7 +91,7 @@ class TestOnTheSample:
             v: {i for i in main.keys() & rows if rows[i]["text"] != main[i]["text"]}
             for v, rows in texts.items()
         }
-        assert {v: bool(changed[v]) for v in FIRST} == {v: v in ("run01", "run02", "run05") for v in FIRST}
+        assert {v: bool(changed[v]) for v in FIRST} == {v: v in OTHER_TEXT for v in FIRST}
         assert sum("\\documentclass" in texts["run01"][i]["text"] for i in changed["run01"]) > 20
         dropped = {variant: main.keys() - rows for variant, rows in texts.items()}
         assert not dropped["run02"] | dropped["run03"] | dropped["run04"]
