@@ -21,8 +21,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from benchmarks.measure import record
-from preprocess.extract_latex import Extracted, ExtractLatexConfig, extract_paper
 from preprocess.compat.authors import clean_as_authors
+from preprocess.extract_latex import Extracted, ExtractLatexConfig, extract_paper
 from preprocess.latex.extraction import flatten
 from preprocess.latex.extraction.encoding import to_utf8
 from preprocess.latex.plain_text import find_words, letters_of, slide_share, split_prose, strip_commands
