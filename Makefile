@@ -37,6 +37,11 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt constraints.txt
 	$(PY) -m pip install -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
+download: setup  ## MONTHS=0704-0706 MAX_USD=15 BASE_URL= SRC=: fetch arXiv's bulk tars, price first; resumes
+	@$(PY) -c 'import boto3' 2>/dev/null || test -n "$(BASE_URL)" || $(PY) -m pip install -q -e '.[download]' -c constraints.txt
+	@$(PY) preprocess/download.py bulk --months "$(MONTHS)" --to "$(or $(SRC),$(DATA)/raw/src)" \
+	  $(if $(BASE_URL),--base-url "$(BASE_URL)") $(if $(MAX_USD),--max-usd "$(MAX_USD)")
+
 preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= METADATA= DATA= VARIANT= TOKENIZER= SCALE= WORKERS=: turn raw archives into corpus, tokenizer, token shards
 	@set -e; set -- --data "$$DATA" --variant "$$VARIANT" --scale "$$SCALE" --workers "$$WORKERS"; \
 	if [ -n "$$SRC" ]; then set -- "$$@" --src "$$SRC"; fi; \

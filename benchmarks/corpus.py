@@ -42,9 +42,10 @@ from configs.loader import UserError, run_main
 from configs.stages import CORPUS_STAGES
 from preprocess.latex.extraction.archive import TEX_SUFFIXES, Unpacked, unpack
 from preprocess.pipeline.identifiers import from_member_stem
+from preprocess.pipeline.manifest import MANIFEST
 from preprocess.pipeline.shard import read_rows, shards
 from preprocess.sample.packaging import Item, bulk_tar, manifest, manifest_entry
-from preprocess.validate_archives import MANIFEST, items
+from preprocess.validate_archives import items
 from tests.support.corpus import write_shard
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,13 +10,10 @@ If a tar's size or md5 differs from the manifest, the stage drops all its items 
 `salvage=true` it keeps the undamaged ones. A tar that ends too early gets a ledger row of its own.
 """
 
-import hashlib
 import sys
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from xml.etree import ElementTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
@@ -25,11 +22,11 @@ from preprocess.latex.extraction.archive import MAX_BYTES, inflate, kind_of
 from preprocess.pipeline.identifiers import from_member_stem
 from preprocess.pipeline.job import arguments, parse
 from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.manifest import MANIFEST, ManifestEntry, md5_of, read_manifest
 from preprocess.pipeline.schema import ITEMS
 from preprocess.pipeline.shard import code_hash
 from preprocess.pipeline.stage import ShardStage, Unit, run, write_json
 
-MANIFEST = "arXiv_src_manifest.xml"
 TARS = "_TARS.json"
 # File types that hold no TeX, and the reason in the ledger.
 _NO_TEX = {
@@ -46,35 +43,6 @@ class ValidateArchivesConfig(Config):
 
     salvage: bool = False  # keep the undamaged items of a tar that differs from the manifest
     max_item_bytes: int = MAX_BYTES  # of one item, both as stored and decompressed
-
-
-@dataclass(frozen=True)
-class ManifestEntry:
-    """What the manifest says about a tar."""
-
-    md5: str
-    size: int  # bytes
-    num_items: int
-
-
-def read_manifest(path: Path) -> dict[str, ManifestEntry]:
-    """The manifest's entries by file name. Raises UserError if the file is missing or is not a manifest."""
-    if not path.is_file():
-        raise UserError(f"{path}: no manifest; fetch src/{MANIFEST} from the bucket that the tars come from")
-    text = path.read_bytes()
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise UserError(f"{path}: refused: it holds a DTD and arXiv's manifest has none; fetch it again")
-    try:
-        return {
-            PurePosixPath(entry.findtext("filename", "")).name: ManifestEntry(
-                md5=entry.findtext("md5sum", "").strip(),
-                size=int(entry.findtext("size", "")),
-                num_items=int(entry.findtext("num_items", "")),
-            )
-            for entry in ElementTree.fromstring(text).iter("file")  # noqa: S314 (no DTD: checked above)
-        }
-    except (ElementTree.ParseError, ValueError) as error:
-        raise UserError(f"{path}: not a manifest as arXiv writes it ({error}); fetch it again") from None
 
 
 def find_archives(src: Path) -> tuple[list[Path], dict[str, ManifestEntry]]:
@@ -94,8 +62,7 @@ def tar_damage(path: Path, entry: ManifestEntry | None) -> str:
     size = path.stat().st_size
     if size != entry.size:
         return f"{size} bytes, the manifest says {entry.size}"
-    with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    md5 = md5_of(path)
     return "" if md5 == entry.md5 else f"md5 {md5}, the manifest says {entry.md5}"
 
 
