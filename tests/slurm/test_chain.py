@@ -73,8 +73,9 @@ def test_a_broken_chain_is_completed_by_the_same_command(cluster: Cluster, check
     missing = ALL[ALL.index("filter_quality") :]
     some = submit_until_killed(cluster, checkout, missing[2])
     others = submit(cluster, checkout)
-    assert {*some, *others} == {*missing}
-    assert set(some) & set(others) <= {missing[3]}  # its sbatch may have been at work when the script died
+    # The sbatch of the fourth may be at work when the script dies: its job is then queued, but not printed.
+    assert {*missing[:3], *missing[4:]} <= {*some, *others} <= {*missing}
+    assert set(some) & set(others) <= {missing[3]}
     for name in AFTER_TRAINING:
         log = cluster.finish(others[name], checkout)
     assert "files written" in log
