@@ -1,16 +1,19 @@
 """What each stage of preprocessing kept, dropped and removed, with the ledger's laws checked.
 
-    python analysis/yield_report.py --data data [--variant main] [--out DIR]
+    python analysis/yield_report.py --data data [--variant main] [--tokenizer main] [--out DIR]
 
-In: the ledgers under $DATA/ledger/<variant>/. Out: a table on the console; in DIR (default:
-analysis/out/yield/<variant>) yield.md, yield.csv, diversity.json and a figure, yield.png and yield.pdf. Exit
-code 3 if a law is broken: then documents or bytes went missing, and the corpus must not be used.
+In: the ledgers under $DATA/ledger/<variant>/; for the finished corpus by domain, year, licence and dialect
+also its documents' columns and the index of its token shards. Out: tables on the console; in DIR (default:
+analysis/out/yield/<variant>) yield.md, yield.csv, groups.csv, diversity.json and a figure, yield.png and
+yield.pdf. Exit code 3 if a law is broken: then documents or bytes went missing, and the corpus must not be
+used.
 """
 
 import argparse
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -20,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.distinct_ngrams import FilterDiversity, read_diversity, write_diversity
+from analysis.readers.groups import Group, Groups, read_groups
 from analysis.readers.ledgers import Corpus, StageYield, read_corpus, stage_folders
 from analysis.table_text import markdown, print_written
 from configs.loader import LawBroken, UserError, default_data_root, run_main
@@ -28,7 +32,7 @@ MB = 1e6
 MOST_REASONS, MOST_CAUSES = 3, 2  # named below a bar; the tables name all
 
 
-def report(corpus: Corpus, diversity: Sequence[FilterDiversity], variant: str) -> str:
+def report(corpus: Corpus, groups: Groups, diversity: Sequence[FilterDiversity], variant: str) -> str:
     """The whole report as Markdown that reads well as plain text."""
     stages = list(corpus.stages.values())
     removed = [(y.stage, cause, _mb(n)) for y in stages for cause, n in y.removed.most_common()]
@@ -60,6 +64,7 @@ def report(corpus: Corpus, diversity: Sequence[FilterDiversity], variant: str) -
         ),
         "## Bytes removed from kept documents by cause",
         markdown(("stage", "cause", "MB"), removed) if removed else "None.",
+        *(_group_table(by, of) for by, of in groups.items()),
         *([_diversity(diversity)] if diversity else []),
         "## Laws",
         _laws(corpus),
@@ -91,6 +96,47 @@ def _missing(corpus: Corpus) -> str:
         f"Of the {metadata.n_kept:,} papers that the metadata selects, {found:,} were found in valid items "
         f"of the archives and {metadata.n_kept - found:,} were not."
     )
+
+
+def _group_table(by: str, groups: Mapping[str, Group]) -> str:
+    """Where the documents of each value went, and what is left of them."""
+    total = Group()
+    for group in groups.values():
+        total.selected = (total.selected or 0) + (group.selected or 0)
+        total.extracted += group.extracted
+        total.documents += group.documents
+        total.n_bytes += group.n_bytes
+        total.n_tokens += group.n_tokens
+    header = (by, "selected", "extracted", "in the corpus", "% of extracted", "MB", "tokens", "bytes a token")
+    rows = [_group_row(value, group) for value, group in (*groups.items(), ("all", total))]
+    return f"## The corpus by {by}\n\n" + markdown(header, rows)
+
+
+def _group_row(value: str, group: Group) -> tuple[str, ...]:
+    return (
+        value,
+        f"{group.selected:,}" if group.selected else "–",
+        f"{group.extracted:,}",
+        f"{group.documents:,}",
+        _percent(group.documents, group.extracted),
+        _mb(group.n_bytes),
+        f"{group.n_tokens:,}" if group.n_tokens else "–",
+        f"{group.n_bytes / group.n_tokens:.2f}" if group.n_tokens else "–",
+    )
+
+
+def group_law(groups: Groups, corpus: Corpus) -> list[str]:
+    """A sentence for each division of the corpus whose parts are not the whole that the ledger counts."""
+    broken = []
+    whole = corpus.stages.get("split_corpus")
+    for by, of in groups.items() if whole else ():
+        n, n_bytes = sum(g.documents for g in of.values()), sum(g.n_bytes for g in of.values())
+        if whole and (n, n_bytes) != (whole.n_kept, whole.bytes_out):
+            broken.append(
+                f"split_corpus: {n} documents and {n_bytes} bytes by {by}, but {whole.n_kept} and "
+                f"{whole.bytes_out} in the ledger"
+            )
+    return broken
 
 
 def _diversity(rows: Sequence[FilterDiversity]) -> str:
@@ -203,13 +249,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--data", type=Path, default=default_data_root(), help="data root")
     parser.add_argument("--variant", default="main", help="corpus (default: main)")
+    parser.add_argument("--tokenizer", default="main", help="whose tokens are counted (default: main)")
     parser.add_argument("--out", type=Path, help="default: analysis/out/yield/<variant>")
     args = parser.parse_args()
 
     corpus = read_corpus(args.data, args.variant)
     quality_ledger = stage_folders(args.data, args.variant).get("filter_quality")
     diversity = read_diversity(quality_ledger) if quality_ledger else []
-    text = report(corpus, diversity, args.variant)
+    groups = read_groups(args.data, args.variant, args.tokenizer)
+    corpus.broken += group_law(groups, corpus)
+    text = report(corpus, groups, diversity, args.variant)
     print(text)
     out = args.out or Path("analysis/out/yield") / args.variant
     out.mkdir(parents=True, exist_ok=True)
@@ -218,8 +267,14 @@ def main() -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("stage", "what", "reason", "documents", "bytes"))
         writer.writerows(tidy_rows(corpus))
+    with (out / "groups.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("by", "value", *Group.__dataclass_fields__))
+        writer.writerows(
+            (by, value, *astuple(group)) for by, of in groups.items() for value, group in of.items()
+        )
     write_diversity(diversity, out / "diversity.json")
-    files = [out / "yield.md", out / "yield.csv", out / "diversity.json"]
+    files = [out / "yield.md", out / "yield.csv", out / "groups.csv", out / "diversity.json"]
     files += style.save(draw(corpus, args.variant), out / "yield")
     print_written(files)
 

@@ -82,17 +82,20 @@ def read_corpus(data: Path, variant: str) -> Corpus:
     return corpus
 
 
-def stage_folders(data: Path, variant: str) -> dict[str, Path]:
-    """Folder of each stage's ledger, in the order of the stages. Raises UserError where there is none."""
+def stage_folders(data: Path, variant: str, kind: str = "ledger") -> dict[str, Path]:
+    """Folder of each stage's ledger, in the order of the stages; with kind `corpus` of its documents.
+
+    Raises UserError where there is no ledger.
+    """
     variants = list(bases(variant))
     folders = {}
     for stage in CORPUS_STAGES:
-        # A stage whose recipe is its base's is not computed again: its ledger lies with the base.
-        homes = (data / "ledger" / base / stage for base in variants)
+        # A stage whose recipe is its base's is not computed again: its files lie with the base.
+        homes = (data / kind / base / stage for base in variants)
         folder = next((home for home in homes if any(home.glob("*.parquet"))), None)
         if folder:
             folders[stage] = folder
-    if not folders:
+    if not folders and kind == "ledger":
         raise UserError(
             f"{data / 'ledger' / variant}: no ledgers here; write them: make preprocess DATA={data}"
         )
@@ -140,7 +143,7 @@ def _follow(corpus: Corpus, tar: str, folders: dict[str, Path]) -> None:
 def _take(corpus: Corpus, stage: str, path: Path) -> tuple[StageYield, set[str], set[str]]:
     """Add a shard to its stage; returns its yield, the ids that entered and the ids that were kept."""
     shard, ids, kept = StageYield(stage), set(), set()
-    for row in _rows(path):
+    for row in read_rows(path, COLUMNS):
         shard.n_in += 1
         shard.bytes_in += row["bytes_in"]
         ids.add(row["id"])
@@ -164,10 +167,11 @@ def _take(corpus: Corpus, stage: str, path: Path) -> tuple[StageYield, set[str],
     return shard, ids, kept
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file of preprocessing. Raises UserError where it is damaged."""
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=4096, columns=COLUMNS):
+            for batch in file.iter_batches(batch_size=4096, columns=columns):
                 yield from batch.to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: damaged ({error}); delete it and run its stage again") from None

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.readers.ledgers import StageYield, read_corpus
+from analysis.readers.groups import Group, licence_name
+from analysis.readers.ledgers import Corpus, StageYield, read_corpus
+from analysis.yield_report import group_law
 from configs.stages import CORPUS_STAGES
 from preprocess.pipeline import schema
 from tests.conftest import run_script
@@ -141,3 +143,27 @@ def test_no_ledger_is_a_user_error(tmp_path: Path) -> None:
     failed = run_script("analysis/yield_report.py", "--data", tmp_path, check=False)
     assert failed.returncode == 2
     assert "make preprocess" in failed.stderr
+
+
+def test_groups_that_are_not_the_whole_break_a_law() -> None:
+    corpus = Corpus({"split_corpus": StageYield("split_corpus", n_kept=2, bytes_out=30)}, [], [])
+    whole = {"a": Group(1, 1, 1, 10, 3), "b": Group(1, 1, 1, 20, 5)}
+    assert group_law({"domain": whole}, corpus) == []
+    (sentence,) = group_law({"domain": whole, "year": {"2001": Group(2, 2, 2, 29, 8)}}, corpus)
+    assert sentence == "split_corpus: 2 documents and 29 bytes by year, but 2 and 30 in the ledger"
+
+
+LICENCES = {
+    "http://creativecommons.org/licenses/by/4.0/": "CC by/4.0",
+    "https://creativecommons.org/licenses/by-nc-sa/3.0": "CC by-nc-sa/3.0",
+    "http://creativecommons.org/publicdomain/zero/1.0/": "CC publicdomain/zero",
+    "http://creativecommons.org/licenses/publicdomain/": "CC publicdomain",
+    "http://arxiv.org/licenses/nonexclusive-distrib/1.0/": "arXiv's own",
+    "": "none on record",
+    "https://example.org/x": "https://example.org/x",
+}
+
+
+@pytest.mark.parametrize(("url", "name"), LICENCES.items())
+def test_short_names_of_licences(url: str, name: str) -> None:
+    assert licence_name(url) == name

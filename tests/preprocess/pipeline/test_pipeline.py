@@ -6,10 +6,12 @@ import itertools
 import json
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from analysis.readers.groups import Group, licence_name, read_groups
 from configs.stages import CORPUS_STAGES, TOKEN_STAGES
 from preprocess.pipeline import schema
 from preprocess.pipeline.shard import read_rows
@@ -171,3 +173,38 @@ def test_planted_copies_of_real_papers_are_found(real: Path, tmp_path: Path) -> 
         if (jaccard if row["reason"] == "near_duplicate" else containment) < 0.8:
             false.append(row)
     assert len(false) <= 0.01 * len(dropped)
+
+
+def test_the_yield_by_group_adds_up_to_direct_counts(data: Path) -> None:
+    """Documents, bytes and tokens by domain, year, licence and dialect, counted again over the files."""
+    groups = read_groups(data, "main", "main")
+    papers = [
+        row for path in (data / "corpus/main/filter_metadata").glob("*.parquet") for row in read_rows(path)
+    ]
+    extracted = [
+        row for path in (data / "corpus/main/extract_latex").glob("*.parquet") for row in read_rows(path)
+    ]
+    corpus = [
+        row for path in (data / "corpus/main/split_corpus").glob("*.parquet") for row in read_rows(path)
+    ]
+    n_bytes = sum(len(row["text"].encode()) for row in corpus)
+    shards = list((data / "tokens/main-main").glob("*/*/*.bin"))
+    n_tokens = sum(path.stat().st_size for path in shards) // 4  # uint32
+    assert shards
+    assert set(groups) == {"domain", "year", "licence", "dialect"}
+    for by, of in groups.items():
+        found = [sum(getattr(g, name) or 0 for g in of.values()) for name in Group.__dataclass_fields__]
+        n_selected = 0 if by == "dialect" else len(papers)
+        assert found == [n_selected, len(extracted), len(corpus), n_bytes, n_tokens], by
+    for by, key in {
+        "domain": lambda row: row["domain"],
+        "year": lambda row: row["created"][:4],
+        "licence": lambda row: licence_name(row["license"]),
+        "dialect": lambda row: json.loads(row["record"])["dialect"],
+    }.items():
+        assert {value: g.documents for value, g in groups[by].items() if g.documents} == Counter(
+            map(key, corpus)
+        )
+    told = run_script("analysis/yield_report.py", "--data", data, "--out", data / "out").stdout
+    assert f"{n_tokens:,}" in told
+    assert "All laws hold" in told
