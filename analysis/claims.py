@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from analysis.readers.run_logs import read_runs
 from analysis.run_stability import effect_notes
-from analysis.study_results import BASELINE, FOLDER, Finding, Results, read_plan, results
+from analysis.study_results import BASELINE, FOLDER, Finding, Results, is_of_study, read_plan, results
 from analysis.table_text import markdown
 from configs.loader import CONFIGS
 from configs.script import run_main
@@ -32,7 +32,9 @@ def document(found: Results, scale: str) -> str:
 
 
 def _lines(found: Results, scale: str) -> Iterator[str]:
-    runs = sorted(path.stem for path in (CONFIGS / "runs").glob("*.yaml"))
+    runs = [
+        run for run in sorted(path.stem for path in (CONFIGS / "runs").glob("*.yaml")) if is_of_study(run)
+    ]
     n_planned = sum(len(found.plan.seeds_of(run)) for run in runs)
     missing = found.missing(runs)
     twins = [f"{BASELINE} seed {seed}" for seed in found.plan.seeds.twin if seed not in found.twin]

@@ -118,6 +118,11 @@ def read_plan() -> Plan:
     return validate(Plan, read_yaml(path), str(path))
 
 
+def is_of_study(run: str) -> bool:
+    """Whether a run is one of the 24 or of the ladder; others belong to the study of yield."""
+    return run.startswith(("run", "ladder_"))
+
+
 def is_finished(log: RunLog) -> bool:
     """Whether a log reaches its run's end: only there are documents judged one by one."""
     return not log.val_document.empty
@@ -132,7 +137,9 @@ def results(plan: Plan, logs: Sequence[RunLog], corpora: Path = CORPORA) -> Resu
     """Judge every claim by the finished runs among `logs`."""
     by_run: dict[str, dict[int, RunLog]] = {}
     twin = {}
-    for log in filter(is_finished, logs):
+    for log in logs:
+        if not is_of_study(log.run.run) or not is_finished(log):
+            continue
         if log.run.run == BASELINE and log.run.seed in plan.seeds.twin:
             twin[log.run.seed] = log
         else:

@@ -34,6 +34,8 @@ EXECUTION = (
     *("instruments", "gradient_groups", "source_location"),
 )
 NOT_HASHED = {*ABOUT, *EXECUTION}  # keys that do not decide a run's results
+# Keys that came after logs had been published: at their defaults they leave the hash as it was.
+CAME_LATER = ("source",)
 
 
 class Recipe(Config):
@@ -208,7 +210,10 @@ class Run(Config):
 
     def hashed_values(self) -> dict[str, dict[str, Any]]:
         """Every value that decides the run's results; descriptions and execution settings are left out."""
-        recipe = self.recipe.model_dump(mode="json", exclude=NOT_HASHED)
+        defaults = {
+            key for key in CAME_LATER if getattr(self.recipe, key) == Recipe.model_fields[key].default
+        }
+        recipe = self.recipe.model_dump(mode="json", exclude=NOT_HASHED | defaults)
         return {"recipe": recipe, "model": self.model.model_dump(mode="json")}
 
     def sha256(self) -> str:

@@ -173,6 +173,14 @@ def test_a_resolved_run_is_read_back_as_written(tmp_path: Path) -> None:
     assert read_config(tmp_path / "config.yaml") == run
 
 
+def test_a_key_that_came_later_leaves_the_hash_of_older_runs_as_it_was() -> None:
+    run = load_run(RUNS[0], "demo")
+    assert "source" not in run.hashed_values()["recipe"]
+    other = run.with_recipe(source="jsonl")
+    assert other.hashed_values()["recipe"]["source"] == "jsonl"
+    assert other.sha256() != run.sha256()
+
+
 def test_the_hash_ignores_descriptions_and_execution_settings() -> None:
     run = load_run(RUNS[0], "demo")
     assert run.sha256() == load_run(RUNS[0], "demo", overrides={"micro_batch_size": 1}).sha256()
