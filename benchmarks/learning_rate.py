@@ -19,7 +19,7 @@ from train.config import load_run
 from train.study import train_all
 from train.study_tasks import Prepared, Training
 
-FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the scale's rate
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the scale's rate
 
 
 def main() -> None:
