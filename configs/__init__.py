@@ -13,6 +13,3 @@ def require(*packages: str) -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-
-
-require("matplotlib", "pandas")  # enough to draw figures from logs; configs.loader needs more
