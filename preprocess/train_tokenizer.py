@@ -6,6 +6,7 @@ In:  the training split of a corpus (split_corpus).
 Out: $DATA/tokenizers/<tokenizer>/: tokenizer.model; tokenizer.json and tokenizer_config.json, from which
      transformers' AutoTokenizer gives the same ids; and report.json (what it was trained on and which checks
      it passed).
+When the corpus only grows, by new tars, the tokenizer stays, and so do the token shards that are made.
 The stage splits a sample of the text at LaTeX commands, counts the pieces, lists the commands that many
 papers use, and trains BPE on counts in which these come first (text_units.py). Encoding then needs no
 splitting. (User-defined symbols for commands work less well, as Run 09 shows: an unlisted command is cut at a
@@ -39,6 +40,7 @@ from preprocess.pipeline.shard import code_hash, content_hash
 from preprocess.pipeline.stage import Unit, progress, require_done, require_one_task, run_tasks, units_of
 from preprocess.tokenizer import text_units
 from preprocess.tokenizer.checks import check_commands, check_encoders, check_texts
+from preprocess.tokenizer.growth import cleaned_hash, corpus_recipe, count_added
 from preprocess.tokenizer.huggingface import write_hf_files
 from preprocess.tokenizer.training_text import buckets_to_take, bytes_by_bucket, sampled_texts
 
@@ -244,6 +246,14 @@ def train_tokenizer(job: Job, name: str) -> None:
     if made and made["input_hash"] == input_hash:
         print(f"train_tokenizer: {out} is finished, not made again")
         return
+    recipe = xxhash.xxh3_128_hexdigest((config.model_dump_json() + code + corpus_recipe(job)).encode())
+    cleaned = {unit.name: cleaned_hash(job, unit.name) for unit in units}
+    if n_new := count_added(made, recipe, cleaned):
+        print(
+            f"train_tokenizer: {out} is kept: the corpus has only grown, by {n_new} shards, and token shards "
+            "and runs rest on it; to train it anew, on all shards, delete this folder"
+        )
+        return
 
     buckets = choose_buckets(units, config, job.workers)
     counts: Counter[str] = Counter()
@@ -278,6 +288,8 @@ def train_tokenizer(job: Job, name: str) -> None:
         ]
         facts = {
             "input_hash": input_hash,
+            "recipe_hash": recipe,
+            "cleaned": cleaned,
             "tokenizer_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
             "vocab_size": processor.get_piece_size(),
             "config": config.model_dump(),

@@ -29,6 +29,7 @@ from train.checkpoint.load import TrainState, find_changes, load_checkpoint, rea
 from train.checkpoint.resume import find_resume
 from train.checkpoint.save import Saver
 from train.config import explain, load_run, write_config
+from train.data.growth import remember
 from train.data.shards import open_tokens
 from train.data.source import TokenSource, open_source
 from train.data.staging import stage_tokens
@@ -107,6 +108,8 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     torch.manual_seed(recipe.init_seed)  # decides no result, but checkpoints hold generator states
     lock_folder(folder, world, held)
     WATCHDOG.start(attempt_folder(folder))
+    if world.is_main:
+        remember(folder, val_tokens, *([source.tokens] if isinstance(source, TokenSource) else []))
     resume_from = find_resume(folder, world)
     changes = find_changes(resume_from, state_at(0, GuardState()), run) if resume_from else []
     if changes and not arguments.force:

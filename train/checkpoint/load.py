@@ -28,6 +28,7 @@ from torch import Tensor
 
 from configs.loader import Config, UserError, read_yaml, validate
 from train.config import NOT_HASHED, Run, read_config
+from train.data.growth import describe_change
 from train.guard import GuardState
 from train.model.llama import PretrainModel, build_model
 from train.parallel.loss_scale import LossScale
@@ -131,7 +132,8 @@ def find_changes(checkpoint: Path, state: TrainState, run: Run) -> list[str]:
         ("tokenizer", before.tokenizer_sha256, state.tokenizer_sha256),
     ):
         if was and was != now:
-            changes.append(f"another {what} ({was[:12]}, now {now[:12]})")
+            how = describe_change(checkpoint.parents[1], was, now)
+            changes.append(f"another {what} ({was[:12]}, now {now[:12]}{how and f': {how}'})")
     return changes
 
 

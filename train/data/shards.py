@@ -160,6 +160,14 @@ class TokenSet:
     tokenizer_sha256: str
     fingerprint: str  # of the tokens themselves: same fingerprint, same batches
 
+    def shard_hashes(self) -> dict[str, str]:
+        """SHA-256 of each shard's tokens by `<split>/<domain>/<tar>`; the fingerprint is their hash."""
+        return {
+            f"{self.folder.name}/{name}/{shard.name}": facts["data_sha256"]
+            for name, tokens in self.domains.items()
+            for shard, facts in zip(tokens.shards, tokens.facts, strict=True)
+        }
+
 
 def open_tokens(data: Path, corpus: str, tokenizer: str, split: str) -> TokenSet:
     """Open the shards of a split.

@@ -4,10 +4,21 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from configs.loader import UserError
-from tests.support.training import KEEP_ALL, STEPS, pretrain_here, read_rows, values, write_corpus
+from tests.support.training import (
+    KEEP_ALL,
+    STEPS,
+    VOCAB,
+    pretrain_here,
+    read_rows,
+    values,
+    write_corpus,
+    write_shard,
+    write_token_totals,
+)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +128,23 @@ def test_a_changed_recipe_resumes_with_force(
 def test_changed_data_does_not_resume_from_an_old_checkpoint(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="another data"):
         pretrain_here(write_corpus(tmp_path, seed=1), finished)
+
+
+def test_a_run_goes_on_over_data_that_grew_and_says_what_was_added(
+    run: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grown = shutil.copytree(corpus, tmp_path / "grown")
+    root = grown / "tokens" / "main-main"
+    documents = {f"new.{i}": 610 + np.arange(100) for i in range(10)}
+    write_shard(root / "train" / "math", "tar_2", documents, VOCAB, "0" * 64)
+    write_token_totals(root)
+    added = "1 added: train/math/tar_2; 6 shards as before"
+    shutil.rmtree(run / "checkpoints" / "step_0000020")
+    with pytest.raises(UserError, match=rf"trained with another data \(.*: {added}\)"):
+        pretrain_here(grown, run, **KEEP_ALL)
+    assert pretrain_here(grown, run, "--force", **KEEP_ALL) == 0
+    assert f"{added})" in capsys.readouterr().out
+    assert list(values(run, restart=1)) == list(range(16, STEPS + 1))
 
 
 def test_changed_validation_data_does_not_resume_from_an_old_checkpoint(
