@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter bench-train bench-io,$(MAKECMDGOALS)),mini,full))
+SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter bench-train bench-io bench-recipes,$(MAKECMDGOALS)),mini,full))
 VARIANT ?= main
 TOKENIZER ?= main
 SEEDS ?= 0
@@ -182,6 +182,9 @@ bench-io: setup  ## SCALE=mini DATA= VARIANT=: compare token shards, Parquet str
 
 io-report: setup  ## draw what make bench-io measured
 	@$(PY) analysis/io_report.py
+
+bench-recipes: setup  ## DATA=data/mini: short runs with Muon, z-loss, QK-norm, WSD and others beside Run 20's recipe, three seeds
+	$(PY) -m benchmarks.recipes --data "$$DATA"
 
 bench-tokenizer: setup  ## ARXIV_REAL=: measure encoding, training, shards and stability of the tokenizer on real papers
 	$(PY) -m benchmarks.tokenizer --data "$$DATA/bench-tokenizer"

@@ -84,7 +84,9 @@ class Recipe(Config):
     # Sequences on one device at a time, at most: the run takes the largest number that divides its share.
     micro_batch_size: int = Field(16, gt=0)  # train/plan.py prints the largest that fits
 
-    # Optimiser: AdamW, weight decay on matrices only
+    # Optimiser: weight decay on matrices only
+    # muon: torch.optim.Muon for the layers' matrices, AdamW for embedding and norms (make bench-recipes)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(2e-4, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"  # after the warm-up
     min_lr_ratio: float = Field(0.1, ge=0, le=1)  # final learning rate as a fraction of `lr`

@@ -1,7 +1,8 @@
 """One process that compares strategies: `parallel_worker.py OUT compare|continue STRATEGY_PRECISION …`.
 
 For each strategy and precision the main process writes facts.json (norms, losses, faults, dtypes) and the
-weights after a step. test_parallel.py starts it, alone or with torchrun.
+weights after a step. test_parallel.py starts it, alone or with torchrun. The precision `muon` means fp32 with
+`optimizer: muon`.
 
     free, clipped  one step of SGD without clipping, and with a clip far below the norm
     padded         one step on sequences of unequal length
@@ -164,15 +165,16 @@ def take_faulty_steps(case: Case) -> dict[str, Any]:
 
 
 def compare(world: World, run_of: Callable[..., Run], folder: Path) -> None:
-    """Write facts.json, weights and a checkpoint of a strategy."""
-    facts: dict[str, Any] = {
-        name: one_step(Case(world, run_of(clip_grad_norm=clip)), folder / f"{name}.safetensors")
-        for name, clip in (("free", None), ("clipped", CLIP))
-    }
-    padded = Case(world, run_of(clip_grad_norm=None))
-    facts["padded"] = one_step(padded, folder / "padded.safetensors", padded_targets())
-    facts["faults"] = take_faulty_steps(Case(world, run_of(clip_grad_norm=None)))
-    precision = run_of().recipe.precision
+    """Write facts.json, weights and a checkpoint of a strategy; with muon, only of the recipe's steps."""
+    facts: dict[str, Any] = {}
+    precision, optimizer = run_of().recipe.precision, run_of().recipe.optimizer
+    if optimizer == "adamw":
+        for name, clip in (("free", None), ("clipped", CLIP)):
+            case = Case(world, run_of(clip_grad_norm=clip))
+            facts[name] = one_step(case, folder / f"{name}.safetensors")
+        padded = Case(world, run_of(clip_grad_norm=None))
+        facts["padded"] = one_step(padded, folder / "padded.safetensors", padded_targets())
+        facts["faults"] = take_faulty_steps(Case(world, run_of(clip_grad_norm=None)))
     if precision != "bf16":
         case = Case(world, run_of(), adamw=True)
         facts["adamw"] = case.train(0, FIRST, folder / "checkpoints") + case.train(FIRST, ADAMW_STEPS)
@@ -212,6 +214,8 @@ def main() -> int:
 
         def run_of(strategy: str = strategy, precision: str = precision, **values: Any) -> Run:
             fixed = {"strategy": strategy, "precision": precision}
+            if precision == "muon":
+                fixed |= {"precision": "fp32", "optimizer": "muon"}
             fixed |= {"micro_batch_size": MICRO, "global_batch_size": SEQUENCES}
             return load_run(CONFIGS / "runs" / "run20.yaml", "demo", overrides=fixed | values)
 

@@ -1,7 +1,7 @@
 """Read and check checkpoints. save.py writes them to checkpoints/step_<n>/, complete or not at all.
 
     weights.safetensors   fp32 weights by parameter name (a tied head is absent)
-    moments.safetensors   AdamW's exp_avg.<name>, exp_avg_sq.<name>
+    moments.safetensors   exp_avg.<name>, exp_avg_sq.<name>; Muon's matrices have only the first
     rng.safetensors       each rank's generator states
     state.json            step, tokens seen, the guard's history, fingerprints of configuration and data
     config.yaml           the run, resolved

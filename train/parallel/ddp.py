@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from train.config import Run
 from train.data.batches import Batch
 from train.model.llama import PretrainModel
+from train.optimizer import moment_names
 from train.parallel.exchange import Exchange
 from train.parallel.loss_scale import INITIAL_SCALE, LossScale
 from train.parallel.world import World
@@ -27,7 +28,10 @@ Judge = Callable[[float], str]
 
 
 class State(NamedTuple):
-    """Weights and AdamW's moments by parameter name: unsharded fp32 copies on the main process's CPU."""
+    """Weights and moments by parameter name: unsharded fp32 copies on the main process's CPU.
+
+    Muon has no second moment.
+    """
 
     weights: Mapping[str, Tensor]
     exp_avg: Mapping[str, Tensor]
@@ -142,7 +146,10 @@ class DataParallel:
     def state(self) -> State:
         """Copies of weights and moments on the main process. All processes must call it."""
         weights = self.model.named_weights()
-        moments = {key: {n: self._moment(w, key) for n, w in weights.items()} for key in State._fields[1:]}
+        moments: dict[str, Tensors] = {key: {} for key in State._fields[1:]}
+        for name, weight in weights.items():
+            for key, its_name in moment_names(self.run.recipe, name, weight).items():
+                moments[key][name] = self._moment(weight, its_name)
         return State(self._unsharded(weights), *(self._unsharded(tensors) for tensors in moments.values()))
 
     @torch.no_grad()
@@ -150,10 +157,11 @@ class DataParallel:
         """Load the weights and moments that a run had after `updates` updates."""
         for name, weight in self.model.named_weights().items():
             self._shard_of(weight).copy_(self._own_shard(state.weights[name]))
-            moments = {key: torch.zeros_like(weight) for key in State._fields[1:]}
-            for key, moment in moments.items():
-                self._shard_of(moment).copy_(self._own_shard(getattr(state, key)[name]))
-            self.optimizer.state[weight] = {"step": self._step_tensor(updates), **moments}
+            names = moment_names(self.run.recipe, name, weight)
+            own = {its_name: torch.zeros_like(weight) for its_name in names.values()}
+            for key, its_name in names.items():
+                self._shard_of(own[its_name]).copy_(self._own_shard(getattr(state, key)[name]))
+            self.optimizer.state[weight] = {"step": self._step_tensor(updates), **own}
 
     # ---------------------------------------------------------------- what strategies override
 

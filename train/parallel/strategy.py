@@ -12,6 +12,7 @@ import torch
 from configs.loader import UserError
 from train.config import Run
 from train.model.llama import PretrainModel
+from train.optimizer import why_refused
 from train.parallel.accelerated import Accelerated
 from train.parallel.ddp import DataParallel, State, StepResult
 from train.parallel.fsdp import FullyShardedDataParallel
@@ -29,10 +30,12 @@ def make_strategy(
     """The run's strategy; a single process needs none but `ddp` (or `accelerate`).
 
     Without DeepSpeed, `ddp` replaces ZeRO on CPUs, with a message. Raises UserError on GPUs without
-    DeepSpeed, for pcgrad with a sharded strategy or fp16, for ZeRO in fp16, and if Accelerate's launcher asks
-    for what does not go with the run.
+    DeepSpeed, for pcgrad with a sharded strategy or fp16, for ZeRO in fp16 or with muon, and if Accelerate's
+    launcher asks for what does not go with the run.
     """
     strategy = run.recipe.strategy
+    if world.size > 1 and (refused := why_refused(run.recipe, strategy)):
+        raise UserError(f"{run.run_id}: {refused}")
     kind: type[DataParallel] = DataParallel
     if run.recipe.gradient_surgery == "pcgrad":
         if world.size > 1 and strategy != "ddp":

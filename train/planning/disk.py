@@ -2,8 +2,8 @@
 
 from train.config import Run
 from train.model.llama import count_parameters
+from train.planning.memory import moment_count
 
-CHECKPOINT_BYTES_PER_PARAMETER = 12  # one fp32 weight and two fp32 moments
 TOKEN_BYTES = 4  # uint32; packed shards take 17/8 bytes
 # 200 GB of cleaned text for the paper's 52.18 B tokens. On 372 real papers with the tokenizer of scale mini,
 # it is 3.27.
@@ -21,7 +21,7 @@ def checkpoint_bytes(run: Run) -> int:
     saved = [step for step in range(1, run.steps_total + 1) if run.saves_after(step)]
     for_good = sum(map(run.keeps_for_good, saved))
     at_once = min(len(saved), for_good + run.recipe.keep_last + 1)
-    return at_once * CHECKPOINT_BYTES_PER_PARAMETER * count_parameters(run.model)
+    return at_once * 4 * (count_parameters(run.model) + moment_count(run))  # fp32 weights and moments
 
 
 def disk_bytes(run: Run) -> dict[str, float]:

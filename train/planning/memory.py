@@ -11,6 +11,7 @@ from configs.loader import UserError
 from train.config import DOMAINS, Run
 from train.model.llama import ModelConfig, count_parameters
 from train.model.loss import CPU_CHUNK_TOKENS, CUDA_CHUNK_TOKENS
+from train.optimizer import why_refused
 from train.parallel.zero import BUCKET_ELEMENTS
 
 # fp32: everything in fp32. bf16: everything in bf16, beside fp32 copies where the strategy has them.
@@ -69,13 +70,15 @@ def plan_memory(run: Run, devices: int, on_cuda: bool = True) -> Memory:
     """Memory of one of `devices` on which the run trains with its micro-batch.
 
     `on_cuda`: with the kernels of GPUs; on CPUs mixed sums need copies. Raises UserError for a strategy that
-    it does not know.
+    it does not know or that refuses the recipe's optimiser.
     """
     model, recipe = run.model, run.recipe
     strategy = recipe.strategy if devices > 1 and recipe.strategy != "accelerate" else "ddp"
     arithmetic: Arithmetic = "fp32"
     if recipe.precision != "fp32":  # fp16 takes as much as bf16
         arithmetic = "autocast" if strategy == "ddp" else "bf16"
+    if devices > 1 and (refused := why_refused(recipe, strategy)):
+        raise UserError(f"{run.run_id}: {refused}")
     tokens = recipe.micro_batch_size * recipe.sequence_length
     held, exchange, update = _states(run, strategy, devices)
     return Memory(
@@ -116,6 +119,12 @@ def _layer_parameters(model: ModelConfig) -> int:
     return 4 * model.hidden_size**2 + 3 * model.hidden_size * model.intermediate_size
 
 
+def moment_count(run: Run) -> int:
+    """Numbers that the optimiser keeps: AdamW two for each parameter, Muon one for each of its own."""
+    by_muon = run.model.num_hidden_layers * _layer_parameters(run.model)
+    return 2 * count_parameters(run.model) - (by_muon if run.recipe.optimizer == "muon" else 0)
+
+
 def _cast_matrices(model: ModelConfig) -> int:
     """The bf16 copies of the layers' matrices, which autocast keeps to the end of the forward pass."""
     return 2 * model.num_hidden_layers * _layer_parameters(model)
@@ -151,11 +160,12 @@ def _states(run: Run, strategy: str, devices: int) -> tuple[dict[str, float], fl
     parameters = float(count_parameters(run.model))
     largest = float(run.model.vocab_size * run.model.hidden_size)
     shard = parameters / devices
+    moments = 4.0 * moment_count(run)
     bucket = min(float(BUCKET_ELEMENTS), parameters)
     accumulates = run.grad_accum_steps(devices) > 1
     own = 4 if run.recipe.precision == "fp32" else 2
     if strategy == "ddp":
-        held = {"weights": 4 * parameters, "gradients": 4 * parameters, "moments": 8 * parameters}
+        held = {"weights": 4 * parameters, "gradients": 4 * parameters, "moments": moments}
         if run.recipe.gradient_surgery == "pcgrad":
             held["gradients of the domains"] = 4 * parameters * len(DOMAINS)
         return held, 0, 8 * largest
@@ -166,7 +176,7 @@ def _states(run: Run, strategy: str, devices: int) -> tuple[dict[str, float], fl
             "gathered weights": gathered,
             # Without an exchange after each micro-batch, gradients are summed up unsharded.
             "gradients": 4 * parameters if accumulates else 4 * shard,
-            "shard of moments": 8 * shard,
+            "shard of moments": moments / devices,
         }
         return held, 0, 4 * shard + 8 * largest / devices
     master = {"shard of fp32 weights, moments": 12 * shard}

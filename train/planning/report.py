@@ -7,6 +7,7 @@ from configs.loader import UserError, format_bytes
 from train.config import Recipe, Run
 from train.model.flops import flops_per_token
 from train.model.llama import count_parameters
+from train.optimizer import why_refused
 from train.planning.devices import DEVICES, Device
 from train.planning.disk import disk_bytes
 from train.planning.hours import OVERHEAD, energy_kwh, gpu_hours, total_flops, walltime_slots
@@ -84,7 +85,8 @@ def find_changes(run: Run, device: Device, gpus: int) -> list[Change]:
         values.append({"micro_batch_size": micro})
     values.append({"head_chunk_tokens": SHORT_CHUNK})
     if gpus > 1:
-        values += [{"strategy": other} for other in ("zero2", "fsdp") if other != recipe.strategy]
+        others = [other for other in ("zero2", "fsdp") if not why_refused(recipe, other)]
+        values += [{"strategy": other} for other in others if other != recipe.strategy]
     values += [{"recompute": mode} for mode in KEPT if mode not in ("none", recipe.recompute)]
     numbers = [n for n in range(gpus, MOST_GPUS + 1) if recipe.global_batch_size % n == 0]
     single = [Change(gpus, change) for change in values]
@@ -158,7 +160,7 @@ def _choices(run: Run, device: Device, gpus: int) -> Iterator[str]:
     size = run.recipe.micro_batch_size
     yield f"peak in tensors at micro-batch {size} (GB), and the largest micro-batch that fits"
     yield f"  {'':<12}" + "".join(f"{'recompute=' + mode:>24}" for mode in KEPT)
-    for strategy in _strategies(gpus):
+    for strategy in _strategies(run, gpus):
         cells = []
         for mode in KEPT:
             other = run.with_recipe(strategy=strategy, recompute=mode)
@@ -169,9 +171,10 @@ def _choices(run: Run, device: Device, gpus: int) -> Iterator[str]:
     yield "  full repeats the forward pass: a third more FLOPs; compile=true keeps less than the table says"
 
 
-def _strategies(gpus: int) -> Sequence[str]:
-    """Every strategy of the recipe; a single process needs none."""
-    return get_args(Recipe.model_fields["strategy"].annotation) if gpus > 1 else ("ddp",)
+def _strategies(run: Run, gpus: int) -> Sequence[str]:
+    """Every strategy that takes the recipe's optimiser; a single process needs none."""
+    known = get_args(Recipe.model_fields["strategy"].annotation)
+    return [name for name in known if not why_refused(run.recipe, name)] if gpus > 1 else ["ddp"]
 
 
 def _time(run: Run, device: Device, gpus: int, prices: Prices) -> Iterator[str]:

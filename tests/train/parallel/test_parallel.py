@@ -32,13 +32,15 @@ FP32 = [f"{name}_fp32_2" for name in SHARED]
 BF16 = ["ddp_bf16_1", *(f"{name}_bf16_2" for name in SHARED)]
 FP16 = ["ddp_fp16_1", *(f"{name}_fp16_2" for name in ("ddp", "accelerate", "fsdp"))]
 ALL = [REFERENCE, *FP32, *BF16, *FP16]
+MUON = [f"{name}_muon_2" for name in ("ddp", "accelerate", "fsdp")]
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("strategies")
     for processes in (1, 2):
-        cases = [case[:-2] for case in ALL if case.endswith(f"_{processes}")]
+        every = [*ALL, "ddp_muon_1", *MUON]
+        cases = [case[:-2] for case in every if case.endswith(f"_{processes}")]
         work(out, "compare", cases, processes)
     return out
 
@@ -49,7 +51,7 @@ def resumed(outcomes: Path) -> Path:
         work(
             outcomes,
             "continue",
-            [case[:-2] for case in ALL if case.endswith("2") and "bf16" not in case],
+            [case[:-2] for case in [*ALL, *MUON] if case.endswith("2") and "bf16" not in case],
             processes,
         )
     return outcomes
@@ -138,6 +140,15 @@ def test_fp32_losses_of_twenty_steps_equal_one_process(outcomes: Path, name: str
     assert ours[-1] < ours[0] - 0.1
 
 
+@pytest.mark.parametrize("name", MUON)
+def test_losses_of_twenty_steps_of_muon_equal_one_process(outcomes: Path, name: str) -> None:
+    ours, reference = facts(outcomes / name)["adamw"], facts(outcomes / "ddp_muon_1")["adamw"]
+    assert ours == pytest.approx(reference, abs=1e-4)  # its iterations in bf16 leave 3e-5
+    adamw = facts(outcomes / REFERENCE)["adamw"]
+    assert ours[0] == pytest.approx(adamw[0], rel=1e-6)
+    assert ours != pytest.approx(adamw, abs=1e-3)
+
+
 @pytest.mark.parametrize("name", [*BF16, *FP16])
 def test_gradients_of_many_16_bit_micro_batches_are_summed_in_fp32(outcomes: Path, name: str) -> None:
     one, many = facts(outcomes / name)["accumulated"]
@@ -181,7 +192,7 @@ def test_rotary_frequencies_stay_fp32(outcomes: Path, name: str) -> None:
 # ---------------------------------------------------------------- resumption in new processes
 
 
-@pytest.mark.parametrize("name", [*FP32, *FP16[1:]])
+@pytest.mark.parametrize("name", [*FP32, *FP16[1:], *MUON])
 def test_resumed_training_gives_the_same_bits(resumed: Path, name: str) -> None:
     losses = json.loads((resumed / name / "resumed.json").read_text())["same"]
     assert losses == facts(resumed / name)["adamw"][FIRST:]
@@ -190,8 +201,9 @@ def test_resumed_training_gives_the_same_bits(resumed: Path, name: str) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-@pytest.mark.parametrize("name", [*FP32, *FP16[1:]])
+@pytest.mark.parametrize("name", [*FP32, *FP16[1:], *MUON])
 def test_two_processes_then_one_then_two_train_as_one_process_does(resumed: Path, name: str) -> None:
     losses = json.loads((resumed / name / "resumed.json").read_text())["elastic"]
-    tolerance = 1e-4 if "fp32" in name else 2e-2
-    assert losses == pytest.approx(facts(resumed / REFERENCE)["adamw"][SECOND:], abs=tolerance)
+    tolerance = 2e-2 if "fp16" in name else 1e-4
+    reference = "ddp_muon_1" if "muon" in name else REFERENCE
+    assert losses == pytest.approx(facts(resumed / reference)["adamw"][SECOND:], abs=tolerance)

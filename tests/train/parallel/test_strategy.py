@@ -37,6 +37,15 @@ def test_fp16_is_refused_where_it_is_not_known_to_be_right(values: dict[str, Any
         make_strategy(model, make_optimizer(model, run, two.device), two, run, 1)
 
 
+@pytest.mark.parametrize("strategy", ["zero1", "zero2", "zero3"])
+def test_muon_is_refused_where_matrices_are_cut_into_pieces(strategy: str) -> None:
+    values = {"optimizer": "muon", "strategy": strategy}
+    run = load_run(CONFIGS / "runs" / "run20.yaml", "demo", overrides=values)
+    two, model = World(rank=0, size=2, device=torch.device("cpu")), build_model(run.model, 0)
+    with pytest.raises(UserError, match=f"which {strategy} cuts into flat pieces: pass strategy=ddp"):
+        make_strategy(model, make_optimizer(model, run, two.device), two, run, 1)
+
+
 @pytest.mark.parametrize(
     ("environment", "refusal"),
     [

@@ -13,10 +13,11 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def test_checkpoints_and_tokens_take_what_the_plan_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_checkpoints_and_tokens_take_what_the_plan_says(tmp_path: Path, optimizer: str) -> None:
     data = write_corpus(tmp_path / "data")
     tokens = sum(f.stat().st_size for f in (data / "tokens/main-main/train").rglob("*.bin"))
-    keep: dict[str, int] = {"keep_last": 1, "keep_every": 2, "unique_tokens": tokens // 4}
+    keep = {"keep_last": 1, "keep_every": 2, "unique_tokens": tokens // 4, "optimizer": optimizer}
     assert pretrain_here(data, tmp_path / "run", **keep) == 0
     run = load_run(Path("configs/runs/run20.yaml"), "demo", overrides=SMALL | keep)
     # Steps 10 and 20 are kept for good and are left; the plan adds the newest and one that is being written.

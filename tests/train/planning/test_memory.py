@@ -11,6 +11,8 @@ from tests.support.memory import count_kept, measure_peak
 from tests.support.memory_worker import run_of
 from tests.support.training import torchrun
 from train.config import Recipe, Run, load_run
+from train.model.llama import build_model
+from train.optimizer import takes_muon
 from train.parallel.world import World
 from train.planning.memory import KEPT, activation_bytes, head_bytes, plan_memory
 
@@ -29,6 +31,18 @@ def test_peaks_of_one_process_are_within_five_percent(scale: str, precision: str
     run = run_of(f"ddp_{precision}_{recompute}", scale)
     planned = plan_memory(run, 1, on_cuda=False).computing
     assert planned == pytest.approx(measure_peak(run, ALONE), rel=0.05)
+
+
+def test_the_peak_with_muon_is_within_five_percent() -> None:
+    run = run_of("ddp_fp32_none", "mini").with_recipe(optimizer="muon")
+    adamw, muon = (plan_memory(r, 1, on_cuda=False) for r in (run.with_recipe(optimizer="adamw"), run))
+    assert muon.computing == pytest.approx(measure_peak(run, ALONE), rel=0.05)
+    matrices = sum(
+        weight.numel()
+        for name, weight in build_model(run.model, 0).named_weights().items()
+        if takes_muon(run.recipe, name, weight)
+    )
+    assert adamw.held["moments"] - muon.held["moments"] == 4 * matrices
 
 
 @pytest.fixture(scope="module")
