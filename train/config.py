@@ -35,7 +35,7 @@ EXECUTION = (
 )
 NOT_HASHED = {*ABOUT, *EXECUTION}  # keys that do not decide a run's results
 # Keys that came after logs had been published: at their defaults they leave the hash as it was.
-CAME_LATER = ("source",)
+CAME_LATER = ("source", "optimizer")
 
 
 class Recipe(Config):
