@@ -146,6 +146,10 @@ tables: setup  ## SCALE= DATA=: write tables of corpus and yield, model, runs wi
 yield-report: setup  ## DATA= VARIANT=: check the ledger's laws and show what each stage kept and dropped
 	$(PY) analysis/yield_report.py --data "$$DATA" --variant "$$VARIANT"
 
+corpus-card: setup  ## DATA= VARIANT= TOKENIZER= PUSH=OWNER/NAME CONFIRM=1: write the corpus's card; show or make its upload to the Hub
+	@$(PY) analysis/corpus_card.py --data "$$DATA" --variant "$$VARIANT" --tokenizer "$$TOKENIZER" \
+	  $(if $(PUSH),--push "$(PUSH)") $(if $(CONFIRM),--confirm)
+
 why: setup  ## ID= DATA= VARIANT=: show one paper's path through all stages
 	@$(PY) analysis/why.py "$$ID" --data "$$DATA" --variant "$$VARIANT"
 
