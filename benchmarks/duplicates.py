@@ -33,15 +33,15 @@ import numpy as np
 
 from benchmarks.measure import record
 from configs.loader import UserError, run_main
+from configs.stages import parts_after
 from preprocess.dedup.decontamination import Benchmarks
 from preprocess.dedup.duplicates import MIN_CONTAINMENT, MIN_JACCARD
 from preprocess.dedup.minhash import NGRAM_WORDS, SketchIndex, sketch
-from preprocess.dedup.ngrams import distinct_ngrams
-from preprocess.deduplicate import text_key
-from preprocess.pipeline import schema
-from preprocess.pipeline.shard import read_rows
+from preprocess.dedup.ngrams import distinct_ngrams, text_key, word_bytes
+from preprocess.pipeline.parts import document_rows
+from preprocess.pipeline.stage import units_of
 from tests.conftest import ROOT
-from tests.support.corpus import document, write_shard
+from tests.support.corpus import document, write_parts
 from tests.support.duplicates import edited, likeness, with_other_ending, write_words
 
 MB = 1e6
@@ -67,8 +67,8 @@ def papers(folder: Path) -> list[str]:
         "filter_quality",
     ):
         subprocess.run([sys.executable, f"preprocess/{stage}.py", *flags], cwd=ROOT, check=True)
-    shards = sorted((folder / "corpus/broad/filter_quality").glob("*.parquet"))
-    return [row["text"] for shard in shards for row in read_rows(shard, ("text",))]
+    units = units_of(*(folder / "corpus/broad" / stage for stage in parts_after("filter_quality")))
+    return [row["text"] for unit in units for row in document_rows(unit.inputs, ("text",))]
 
 
 # ---------------------------------------------------------------- speed
@@ -101,9 +101,9 @@ def bench_speed(texts: list[str], scratch: Path, peers: Path) -> dict[str, Any]:
     load_s = time.process_time() - began
     plain = plain_decontamination(items)
     ways: dict[str, Callable[[str], Any]] = {
-        "key_of_equal_texts": text_key,
+        "key_of_equal_texts": lambda text: text_key(word_bytes(text)),
         "distinct_5_grams": lambda text: distinct_ngrams(text, NGRAM_WORDS),
-        "sketch": sketch,
+        "sketch": lambda text: sketch(word_bytes(text)),
         "decontamination": benchmarks.find,
         "decontamination_plain_python": plain,
     }
@@ -165,7 +165,8 @@ def bench_recall(texts: list[str], scratch: Path, peers: Path) -> dict[str, Any]
     planted = list(plant(texts))
     everything = [*texts, *(text for _, _, text in planted)]
     index = SketchIndex()
-    index.add(map(sketch, everything))
+    sketches = [sketch(word_bytes(text)) for text in everything]
+    index.add(np.concatenate(sketches), np.array(list(map(len, sketches))))
     ours = {(one, two) for some in index.candidates(np.arange(len(everything))) for one, two in some.tolist()}
     lines = scratch / "planted.jsonl"
     lines.write_text("".join(json.dumps(text) + "\n" for text in everything))
@@ -206,7 +207,7 @@ def bench_growth(texts: list[str], scratch: Path) -> dict[str, Any]:
                 document(f"{1000 + number}.{i:05}", other_copy(text, number), domain=("math", "cs")[i % 2])
                 for i, text in enumerate(texts)
             ]
-            write_shard(data / f"corpus/main/filter_quality/t{number}.parquet", rows, schema.MEASURED)
+            write_parts(data, f"t{number}", rows)
         size: dict[str, Any] = {"documents": times * len(texts)}
         size["mb"] = sum(len(row["text"].encode()) for row in rows) * times / MB
         for stage in ("deduplicate", "split_corpus"):

@@ -2,11 +2,13 @@
 
     python preprocess/deduplicate.py --data data 'benchmarks=[mmlu.jsonl, gsm8k.jsonl]'
 
-In:  all shards of filter_quality; this stage runs as one task.
-Out: $DATA/corpus/<variant>/deduplicate/<tar>.parquet with the column `component` (the smallest id among a
-     document and its relatives, dropped ones included); relatives.json, the ids of each component with
-     several documents; contamination.json if benchmarks are given; `_DONE.json` beside the ledger. The
-     ledger's detail names the document that is kept in place of a dropped one, and their similarity.
+In:  all shards of filter_quality, with the documents' hashes; this stage runs as one task, but it reads only
+     the texts that are worth comparing, and all texts if benchmarks are given.
+Out: $DATA/corpus/<variant>/deduplicate/<tar>.parquet: the ids of the documents that stay, with the column
+     `component` (the smallest id among a document and its relatives, dropped ones included);
+     relatives.json, the ids of each component with several documents; contamination.json if benchmarks are
+     given; `_DONE.json` beside the ledger. The ledger's detail names the document that is kept in place of a
+     dropped one, and their similarity.
 The rules apply in this order. `contaminated`: the document holds benchmark questions (decontamination.py).
 `exact_duplicate`: it has the same letters and digits as another; case, spacing, comments, macros and
 packaging make no difference. `near_duplicate` and `contained`: see duplicates.py. Among duplicates the
@@ -15,13 +17,13 @@ The stage needs about 1.3 KB of memory per document of the corpus.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
+import pyarrow.compute as pc
 from pydantic import Field
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
@@ -37,12 +39,12 @@ from preprocess.dedup.duplicates import (
     judge,
     measure,
 )
-from preprocess.dedup.minhash import SketchIndex, sketch
-from preprocess.dedup.ngrams import word_bytes
+from preprocess.dedup.minhash import SketchIndex
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.parts import document_rows, document_tables
 from preprocess.pipeline.schema import DEDUPLICATED
-from preprocess.pipeline.shard import code_hash, read_rows, read_tables
+from preprocess.pipeline.shard import code_hash
 from preprocess.pipeline.stage import (
     ShardStage,
     Unit,
@@ -75,64 +77,30 @@ class DeduplicateConfig(Config):
     benchmark_words: int = Field(13, ge=1)  # words in an n-gram; GPT-3 and the Pile use 13
 
 
-@dataclass
-class Scan:
-    """What one shard contributes to the comparison: lists with one value per document."""
-
-    ids: list[str] = field(default_factory=list)
-    created: list[str] = field(default_factory=list)  # date of version 1
-    keys: list[bytes] = field(default_factory=list)  # of `text_key`
-    sketches: list[np.ndarray] = field(default_factory=list)  # of `minhash.sketch`
-    hits: list[list[Hit]] = field(default_factory=list)  # benchmark items in the document
-
-
-def text_key(text: str) -> bytes:
-    """128-bit hash of a document's letters and digits. Among 10^7 papers two collide with p < 1e-24."""
-    return xxhash.xxh3_128_digest(word_bytes(text).translate(None, b"\0"))
-
-
-def scan_shard(unit: Unit, config: DeduplicateConfig) -> tuple[Unit, Scan]:
-    """Compute from one shard what the rules need. Returns the unit too: results arrive in any order."""
-    scan = Scan()
-    benchmarks = load_benchmarks(config.benchmarks, config.benchmark_words) if config.benchmarks else None
-    for row in read_rows(unit.inputs[0], ("id", "created", "text")):
-        scan.ids.append(row["id"])
-        scan.created.append(row["created"])
-        scan.keys.append(text_key(row["text"]) if config.exact else b"")
-        scan.sketches.append(sketch(row["text"] if config.near or config.contained else ""))
-        scan.hits.append(benchmarks.find(row["text"]) if benchmarks else [])
-    return unit, scan
-
-
 class Papers:
-    """A few numbers for each document of the corpus. Documents are numbered in the order of arrival.
+    """A few numbers for each document of the corpus, from the columns that filter_quality wrote.
 
-    `ids`, `created`: bytes [documents]. `keys`: uint64 [documents, 2], of `text_key`. `unit`, `row`: int32
-    [documents], where the document is stored: the position in `units`, the row in that shard.
+    `ids`, `created`: bytes [documents]. `keys`: uint64 [documents, 2], of `text_key`. `unit`: int32
+    [documents], the position in `units` of the shard with the document.
     """
 
-    def __init__(self, units: Sequence[Unit], config: DeduplicateConfig, workers: int) -> None:
-        self.units: list[Unit] = []
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.units = units
         self.sketches = SketchIndex()
-        self.hits: dict[int, list[Hit]] = {}  # of contaminated documents
-        columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [])
-        with progress("comparing documents", units) as bar:
-            for unit, scan in run_tasks(scan_shard, [(unit, config) for unit in units], workers):
-                first = len(self.sketches)
-                self.hits.update((first + row, hits) for row, hits in enumerate(scan.hits) if hits)
-                self.sketches.add(scan.sketches)
+        columns: tuple[list[np.ndarray], ...] = ([], [], [], [])
+        for number, unit in enumerate(units):
+            for table in document_tables(unit.inputs, ("id", "created", "text_key", "sketch")):
+                sketches = table["sketch"].combine_chunks()
+                self.sketches.add(sketches.flatten().to_numpy(), pc.list_value_length(sketches).to_numpy())
                 values: tuple[np.ndarray, ...] = (
-                    np.array(scan.ids, np.bytes_),
-                    np.array(scan.created, np.bytes_),
-                    np.frombuffer(b"".join(scan.keys), np.uint64).reshape(-1, 2),
-                    np.full(len(scan.ids), len(self.units), np.int32),
-                    np.arange(len(scan.ids), dtype=np.int32),
+                    np.array(table["id"].to_pylist(), np.bytes_),
+                    np.array(table["created"].to_pylist(), np.bytes_),
+                    np.frombuffer(b"".join(table["text_key"].to_pylist()), np.uint64).reshape(-1, 2),
+                    np.full(len(table), number, np.int32),
                 )
                 for column, value in zip(columns, values, strict=True):
                     column.append(value)
-                self.units.append(unit)
-                bar.update(unit.n_bytes)
-        self.ids, self.created, self.keys, self.unit, self.row = map(np.concatenate, columns)
+        self.ids, self.created, self.keys, self.unit = map(np.concatenate, columns)
 
     def id(self, number: int) -> str:
         """A document's id."""
@@ -140,19 +108,36 @@ class Papers:
 
     def location(self, number: int) -> TextLocation:
         """Where a document's text is stored."""
-        return TextLocation(self.units[self.unit[number]].inputs[0], int(self.row[number]))
+        return TextLocation(self.units[self.unit[number]].inputs[0], self.id(number))
+
+
+def find_benchmarks(units: Sequence[Unit], config: DeduplicateConfig, workers: int) -> dict[str, list[Hit]]:
+    """The benchmark items in each contaminated document, by its id."""
+    hits: dict[str, list[Hit]] = {}
+    if config.benchmarks:
+        with progress("benchmarks", units) as bar:
+            for unit, some in run_tasks(_find_in_shard, [(unit, config) for unit in units], workers):
+                hits |= some
+                bar.update(unit.n_bytes)
+    return hits
+
+
+def _find_in_shard(unit: Unit, config: DeduplicateConfig) -> tuple[Unit, dict[str, list[Hit]]]:
+    benchmarks = load_benchmarks(config.benchmarks, config.benchmark_words)
+    rows = document_rows(unit.inputs, ("id", "text"))
+    return unit, {row["id"]: hits for row in rows if (hits := benchmarks.find(row["text"]))}
 
 
 def find_duplicates(
-    papers: Papers, config: DeduplicateConfig, workers: int
+    papers: Papers, contaminated: Sequence[int], config: DeduplicateConfig, workers: int
 ) -> tuple[dict[int, Duplicate], list[list[int]]]:
     """(the documents to drop, the components of related documents), without contaminated documents.
 
-    Both name documents by their numbers in `papers`.
+    All name documents by their numbers in `papers`.
     """
-    # Below, a document's number is its rank of preference, so that the order of arrival has no effect.
+    # Below, a document's number is its rank of preference, so that the order of the shards has no effect.
     order = np.lexsort((papers.ids, papers.created))
-    order = order[~np.isin(order, list(papers.hits))]
+    order = order[~np.isin(order, contaminated)]
     equal = equal_keys(papers.keys[order]) if config.exact else []
     differing = np.delete(np.arange(len(order)), np.array([copy for copy, _ in equal], np.int64))
     matches: list[Match] = []
@@ -189,7 +174,7 @@ def _batches(pairs: np.ndarray, unit: np.ndarray) -> Iterator[list[tuple[int, in
 
 
 def decide(
-    papers: Papers, config: DeduplicateConfig, workers: int
+    papers: Papers, hits: Mapping[str, Sequence[Hit]], config: DeduplicateConfig, workers: int
 ) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
     """(decisions by shard, ids of each component with several documents by its smallest id).
 
@@ -203,11 +188,13 @@ def decide(
     def of(number: int) -> dict[str, Any]:
         return decisions[papers.units[papers.unit[number]].name]
 
-    for number, hits in papers.hits.items():
-        file = config.benchmarks[hits[0].file].name
-        detail = f"{file} line {hits[0].line}: {hits[0].share:.3f} of a passage; {len(hits)} items in all"
+    contaminated = np.flatnonzero(np.isin(papers.ids, np.array(list(hits), np.bytes_))).tolist()
+    for number in contaminated:
+        first, *others = hits[papers.id(number)]
+        file = config.benchmarks[first.file].name
+        detail = f"{file} line {first.line}: {first.share:.3f} of a passage; {1 + len(others)} items in all"
         of(number)["dropped"][papers.id(number)] = ("contaminated", detail)
-    dropped, related = find_duplicates(papers, config, workers)
+    dropped, related = find_duplicates(papers, contaminated, config, workers)
     for number, duplicate in dropped.items():
         detail = f"{papers.id(duplicate.of)}: {_MEASURE[duplicate.reason]} {duplicate.similarity:.3f}"
         of(number)["dropped"][papers.id(number)] = (duplicate.reason, detail)
@@ -221,9 +208,9 @@ def decide(
 
 
 def drop_duplicates(unit: Unit, _: DeduplicateConfig, documents: Documents) -> None:
-    """Write the documents of one shard that stay. `unit.work`: the decisions on the shard."""
+    """Name the documents of one shard that stay. `unit.work`: the decisions on the shard."""
     dropped, component = unit.work["dropped"], unit.work["component"]
-    for table in read_tables(unit.inputs[0]):
+    for table in document_tables(unit.inputs, ("id", "text_bytes")):
         ids = table["id"].to_pylist()
         documents.choose(
             table, list(map(dropped.get, ids)), {"component": [component.get(i, i) for i in ids]}
@@ -246,14 +233,14 @@ def deduplicate(job: Job) -> None:
     code = code_hash("deduplicate.py")
     stage = ShardStage("deduplicate", DEDUPLICATED, drop_duplicates, code)
     benchmarks = fingerprint(config.benchmarks)
-    units = [replace(unit, fingerprint=benchmarks) for unit in units_of(job.documents())]
+    units = [replace(unit, fingerprint=benchmarks) for unit in units_of(*job.documents())]
     if is_corpus_done(stage, job, config, units):
         return
-    papers = Papers(units, config, job.workers)
+    hits = find_benchmarks(units, config, job.workers)
     report = job.corpus("deduplicate") / "contamination.json"
     if config.benchmarks:
         loaded = load_benchmarks(config.benchmarks, config.benchmark_words)
-        files = loaded.report((papers.id(number), hits) for number, hits in papers.hits.items())
+        files = loaded.report(hits.items())
         write_json(report, files)
         for file in files:
             malformed = (
@@ -265,7 +252,7 @@ def deduplicate(job: Job) -> None:
             )
     else:
         report.unlink(missing_ok=True)
-    decisions, components = decide(papers, config, job.workers)
+    decisions, components = decide(Papers(units), hits, config, job.workers)
     write_json(job.corpus("deduplicate") / "relatives.json", components)
     finish_corpus(stage, job, config, units, decisions)
 

@@ -164,7 +164,7 @@ def main() -> None:
     metadata, metadata_ledger = job.corpus("filter_metadata"), job.ledger("filter_metadata")
     month_hashes = {path.stem: content_hash(path) for path in shards(metadata)}
     units = []
-    for path in shards(job.documents()):
+    for path in shards(job.documents()[-1]):
         tar = job.src / f"{path.stem}.tar"
         if not tar.is_file():
             raise UserError(

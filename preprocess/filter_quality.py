@@ -3,10 +3,11 @@
     python preprocess/filter_quality.py --data data
 
 In:  normalize_text's shards.
-Out: $DATA/corpus/<variant>/filter_quality/<tar>.parquet: the kept documents with all measures that the rules
-     use (language, words, shares of letters, mathematics, slides …), so that thresholds can be studied
-     without measuring again. The ledger's detail names the measure that dropped a document; the ledger's
-     footer holds n-gram counts for the diversity before and after each filter (analysis/yield_report.py).
+Out: $DATA/corpus/<variant>/filter_quality/<tar>.parquet: the ids of the kept documents with all measures that
+     the rules use (language, words, shares of letters, mathematics, slides …), so that thresholds can be
+     studied without measuring again, and with the hashes by which deduplicate compares documents. The
+     ledger's detail names the measure that dropped a document; the ledger's footer holds n-gram counts for
+     the diversity before and after each filter (analysis/yield_report.py).
 The perplexity filter (Run 22) first trains a small n-gram model on a sample of the documents that the other
 rules keep. The first task of an array trains it; the model depends on the documents alone, so every task
 would train the same one.
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -27,12 +29,14 @@ from pydantic import Field
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
 from configs.loader import CONFIGS, Config, run_main
-from preprocess.dedup.ngrams import combine, word_hashes
+from preprocess.dedup.minhash import sketch
+from preprocess.dedup.ngrams import combine, text_key, word_bytes, word_hashes
 from preprocess.latex.plain_text import find_words, letters_of, slide_share, split_prose, strip_commands
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.parts import document_rows, document_tables
 from preprocess.pipeline.schema import MEASURED
-from preprocess.pipeline.shard import code_hash, read_rows, read_tables
+from preprocess.pipeline.shard import code_hash
 from preprocess.pipeline.stage import ShardStage, Unit, run, run_tasks, units_of
 from preprocess.quality import perplexity
 from preprocess.quality.diversity import FOOTER, Diversity, N
@@ -98,7 +102,7 @@ def measure(text: str) -> tuple[Measures, np.ndarray]:
     starts, lengths = find_words(letters)
     language, score = detect_language(letters, starts, lengths)
     n_visible = len(prose.translate(None, b" \t\n"))
-    words = word_hashes(letters.decode("utf-8", "replace"))
+    words = word_hashes(word_bytes(letters.decode("utf-8", "replace")))
     return Measures(
         language=language,
         language_score=score,
@@ -115,7 +119,7 @@ def measure(text: str) -> tuple[Measures, np.ndarray]:
 def _blocked_words() -> tuple[np.ndarray, np.ndarray]:
     """(hashes of the listed words, uint64 [words], ascending; which low 16 bits they have, bool [65536])."""
     lines = BLOCKLIST.read_text(encoding="utf-8").splitlines()
-    blocked = np.sort(np.concatenate([word_hashes(line) for line in lines if not line.startswith("#")]))
+    blocked = np.sort(word_hashes(word_bytes("\n".join(line for line in lines if not line.startswith("#")))))
     low_bits = np.zeros(1 << 16, np.bool_)
     low_bits[blocked & np.uint64(0xFFFF)] = True
     return blocked, low_bits
@@ -192,8 +196,9 @@ def filter_shard(unit: Unit, config: FilterQualityConfig, documents: Documents) 
     """Measure and keep or drop the documents of one shard. `unit.work`: the n-gram model's file or None."""
     diversity = Diversity()
     model = perplexity.load(unit.work, unit.fingerprint) if unit.work else None
-    for table in read_tables(unit.inputs[0]):
-        found, dropped = [], []
+    for table in document_tables(unit.inputs, ("id", "text")):
+        found: list[dict[str, Any]] = []
+        dropped: list[tuple[str, str] | None] = []
         for paper_id, text in zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True):
             measures, n_grams = measure(text)
             reason, detail = verdict(measures, config)
@@ -202,7 +207,11 @@ def filter_shard(unit: Unit, config: FilterQualityConfig, documents: Documents) 
                 measures = replace(measures, ngram_bits_per_byte=bits)
                 reason, detail = perplexity_verdict(bits, model)
             diversity.add(reason, n_grams)
-            found.append(asdict(measures))
+            words = b"" if reason else word_bytes(text)
+            found.append(
+                asdict(measures)
+                | {"text_bytes": len(text.encode()), "text_key": text_key(words), "sketch": sketch(words)}
+            )
             dropped.append((reason, detail) if reason else None)
         documents.choose(table, dropped, {name: [m[name] for m in found] for name in found[0]})
     documents.note(FOOTER, diversity.to_json((*REASONS, "")))
@@ -215,7 +224,7 @@ def sample_windows(unit: Unit, ids: set[str], config: FilterQualityConfig) -> li
     """(id, window of text) of the documents in `ids` that the other rules keep, from one shard."""
     return [
         (row["id"], perplexity.window_of(row["text"].encode()))
-        for row in read_rows(unit.inputs[0], ("id", "text"))
+        for row in document_rows(unit.inputs, ("id", "text"))
         if row["id"] in ids and not verdict(measure(row["text"])[0], config)[0]
     ]
 
@@ -244,7 +253,7 @@ def main() -> None:
     config = job.config(FilterQualityConfig)
     code = code_hash("filter_quality.py")
     code += xxhash.xxh3_64_hexdigest(BLOCKLIST.read_bytes())
-    units = units_of(job.documents())
+    units = units_of(*job.documents())
     if config.judges_perplexity():
         units = with_model(units, job, config, code)
     run(ShardStage("filter_quality", MEASURED, filter_shard, code), job, config, units)

@@ -226,7 +226,7 @@ def main() -> None:
     job = parse(arguments(__doc__ or "", "normalize_text", NormalizeTextConfig), "normalize_text")
     code = code_hash("normalize_text.py")
     stage = ShardStage("normalize_text", DOCUMENTS, normalize_shard, code)
-    run(stage, job, job.config(NormalizeTextConfig), units_of(job.documents()))
+    run(stage, job, job.config(NormalizeTextConfig), units_of(*job.documents()))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python preprocess/split_corpus.py --data data
 
-In:  all shards of deduplicate and its relatives.json; this stage runs as one task.
+In:  the shards of normalize_text with the texts, of filter_quality and deduplicate with the columns that they
+     add, and relatives.json of deduplicate; this stage runs as one task.
 Out: $DATA/corpus/<variant>/split_corpus/<tar>.parquet, the finished corpus, with the column `split` (train,
      val). Beside the ledger: validation.json, the ids of the validation papers, and `_DONE.json`.
 In each domain the components with the smallest hash of (seed, component) become validation, up to the
@@ -22,7 +23,7 @@ as `val_contained`.
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,8 +37,9 @@ from configs.loader import Config, UserError, run_main
 from preprocess.dedup.overlap import Verdict, find_overlaps
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.ledger import Documents
+from preprocess.pipeline.parts import document_rows, document_tables
 from preprocess.pipeline.schema import SPLIT
-from preprocess.pipeline.shard import code_hash, read_rows, read_tables
+from preprocess.pipeline.shard import code_hash
 from preprocess.pipeline.stage import (
     ShardStage,
     Unit,
@@ -134,8 +136,8 @@ def read_earlier_choice(folder: Path, config: SplitCorpusConfig | None) -> set[s
 
 
 def mark_split(unit: Unit, _: SplitCorpusConfig, documents: Documents) -> None:
-    """Write one shard with the column `split`. `unit.work`: the decisions on the shard."""
-    for table in read_tables(unit.inputs[0]):
+    """Write one shard with all columns. `unit.work`: the decisions on the shard."""
+    for table in document_tables(unit.inputs, SPLIT.names):
         ids = table["id"].to_pylist()
         split = ["val" if paper_id in unit.work["val"] else "train" for paper_id in ids]
         documents.choose(table, list(map(unit.work["dropped"].get, ids)), {"split": split})
@@ -164,21 +166,30 @@ def split_corpus(job: Job) -> None:
     of_bases = set().union(*(read_earlier_choice(base, None) for base in bases if base != folder))
     other_inputs = json.dumps([relatives, sorted(of_bases)], sort_keys=True).encode()
     fingerprint = xxhash.xxh3_128_hexdigest(other_inputs)
-    units = [replace(unit, fingerprint=fingerprint) for unit in units_of(job.documents())]
+    units = [replace(unit, fingerprint=fingerprint) for unit in units_of(*job.documents())]
     if is_corpus_done(stage, job, config, units):
         return
 
     components: defaultdict[str, list[Paper]] = defaultdict(list)
     shard_of = {}
     for unit in units:
-        for row in read_rows(unit.inputs[0], ("id", "domain", "component")):
+        for row in document_rows(unit.inputs, ("id", "domain", "component")):
             components[row["component"]].append(Paper(row["id"], row["domain"]))
             shard_of[row["id"]] = unit.name
     earlier = of_bases | read_earlier_choice(folder, config)
     validation, dropped = choose_validation(components, relatives, earlier, config)
     # Written before the first shard: if this run is killed, the next one chooses the same papers.
     write_json(folder / CHOICE_FILE, {"config": config.model_dump(), "papers": sorted(validation | earlier)})
-    dropped |= find_overlaps(units, validation, set(dropped), folder / ".validation", job.workers)
+
+    def by_shard(ids: Iterable[str]) -> dict[str, set[str]]:
+        grouped: defaultdict[str, set[str]] = defaultdict(set)
+        for paper_id in ids:
+            grouped[shard_of[paper_id]].add(paper_id)
+        return grouped
+
+    dropped |= find_overlaps(
+        units, by_shard(validation), by_shard(dropped), folder / ".validation", job.workers
+    )
     n_papers = Counter(
         (paper.domain, paper.id in validation) for papers in components.values() for paper in papers
     )
@@ -186,10 +197,10 @@ def split_corpus(job: Job) -> None:
         if is_validation:
             print(f"split_corpus: {domain}: {n} of {n + n_papers[domain, False]} papers for validation")
     decisions: dict[str, dict[str, Any]] = {unit.name: {"val": [], "dropped": {}} for unit in units}
-    for paper_id in sorted(validation):
-        decisions[shard_of[paper_id]]["val"].append(paper_id)
-    for paper_id, verdict in dropped.items():
-        decisions[shard_of[paper_id]]["dropped"][paper_id] = verdict
+    for name, ids in by_shard(validation).items():
+        decisions[name]["val"] = sorted(ids)
+    for name, ids in by_shard(dropped).items():
+        decisions[name]["dropped"] = {paper_id: dropped[paper_id] for paper_id in ids}
     finish_corpus(stage, job, config, units, decisions)
 
 

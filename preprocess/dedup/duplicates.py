@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from preprocess.dedup.minhash import NGRAM_WORDS
 from preprocess.dedup.ngrams import distinct_ngrams, n_shared
+from preprocess.pipeline.parts import texts_of
 
 MIN_JACCARD = 0.8  # the threshold of SlimPajama (Soboleva et al. 2023)
 MIN_CONTAINMENT = 0.8  # the same share, of the smaller document
@@ -27,7 +27,7 @@ class TextLocation(NamedTuple):
     """Where a document's text is stored."""
 
     shard: Path
-    row: int
+    id: str
 
 
 class Match(NamedTuple):
@@ -63,30 +63,18 @@ def measure(pairs: Sequence[tuple[int, int]], locations: Mapping[int, TextLocati
 
     `locations`: where the text of each document in `pairs` is stored.
     """
-    rows: defaultdict[Path, dict[int, int]] = defaultdict(dict)
+    by_shard: defaultdict[Path, dict[str, int]] = defaultdict(dict)
     for document, location in locations.items():
-        rows[location.shard][location.row] = document
+        by_shard[location.shard][location.id] = document
     ngrams = {}
-    for shard, documents in rows.items():
-        for row, text in _read_texts(shard, sorted(documents)):
-            ngrams[documents[row]] = distinct_ngrams(text, NGRAM_WORDS)
+    for shard, documents in by_shard.items():
+        for paper_id, text in texts_of(shard, documents):
+            ngrams[documents[paper_id]] = distinct_ngrams(text, NGRAM_WORDS)
     matches = (
         Match(one, two, len(ngrams[one]), len(ngrams[two]), n_shared(ngrams[one], ngrams[two]))
         for one, two in pairs
     )
     return [match for match in matches if match.containment >= MIN_RELATED]
-
-
-def _read_texts(shard: Path, rows: Sequence[int]) -> Iterable[tuple[int, str]]:
-    """(row, text) of some rows of a shard; reads only the row groups that hold them."""
-    with pq.ParquetFile(shard) as file:
-        first = 0
-        for group in range(file.num_row_groups):
-            end = first + file.metadata.row_group(group).num_rows
-            if wanted := [row for row in rows if first <= row < end]:
-                texts = file.read_row_group(group, columns=["text"])["text"]
-                yield from ((row, texts[row - first].as_py()) for row in wanted)
-            first = end
 
 
 def judge(matches: Iterable[Match], near: bool, contained: bool) -> dict[int, Duplicate]:

@@ -8,12 +8,12 @@ The index takes 8 bytes x (n-grams / SAMPLE + SMALLEST + 1) per document.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from configs.loader import UserError
-from preprocess.dedup.ngrams import expand_ranges, ngram_hashes, sorted_distinct
+from preprocess.dedup.ngrams import combine, expand_ranges, sorted_distinct, word_hashes
 
 NGRAM_WORDS = 5
 SMALLEST = 32
@@ -33,9 +33,12 @@ _NUMBER_BITS = np.uint64(24)
 _NUMBER = np.uint64(2**24 - 1)
 
 
-def sketch(text: str) -> np.ndarray:
-    """The sketch of a document: uint64 [hashes], ascending; all n-gram hashes if there are few."""
-    hashes = ngram_hashes(text, NGRAM_WORDS)
+def sketch(words: bytes) -> np.ndarray:
+    """The sketch of a document: uint64 [hashes], ascending; all n-gram hashes if there are few.
+
+    `words`: as `word_bytes` returns them.
+    """
+    hashes = combine(word_hashes(words), NGRAM_WORDS)
     sampled = sorted_distinct(hashes[hashes < THRESHOLD])
     if len(sampled) >= SMALLEST:  # as in most documents: there is no need to sort all hashes
         return sampled
@@ -54,17 +57,24 @@ class SketchIndex:
     def __len__(self) -> int:
         return len(self._limits)
 
-    def add(self, sketches: Iterable[np.ndarray]) -> None:
-        """Add the sketches of further documents. Raises UserError beyond 2^24 - 1 documents."""
-        for hashes in sketches:
-            if len(self) >= int(_NUMBER):
-                raise UserError(f"the corpus has more than {len(self):,} documents; deduplicate it in parts")
-            self._entries.frombytes((hashes << _NUMBER_BITS | np.uint64(len(self))).tobytes())
-            probes = np.full(SMALLEST, _NONE)
-            probes[: len(hashes)] = hashes[:SMALLEST]
-            self._probes.frombytes(probes.tobytes())
-            is_whole = len(hashes) < SMALLEST  # the document has no other n-grams
-            self._limits.append(int(_NONE) - 1 if is_whole else max(int(hashes[-1]), int(THRESHOLD) - 1))
+    def add(self, hashes: np.ndarray, lengths: np.ndarray) -> None:
+        """Add the sketches of further documents, one after the other in `hashes`, uint64 [hashes].
+
+        lengths: int64 [documents], of the sketches. Raises UserError beyond 2^24 - 1 documents.
+        """
+        if len(self) + len(lengths) > int(_NUMBER):
+            raise UserError(f"the corpus has more than {int(_NUMBER):,} documents; deduplicate it in parts")
+        start = np.cumsum(lengths) - lengths
+        numbers = np.arange(len(self), len(self) + len(lengths), dtype=np.uint64)
+        self._entries.frombytes((hashes << _NUMBER_BITS | np.repeat(numbers, lengths)).tobytes())
+        at, document = expand_ranges(start, start + np.minimum(lengths, SMALLEST))
+        probes = np.full((len(lengths), SMALLEST), _NONE)
+        probes[document, at - start[document]] = hashes[at]
+        self._probes.frombytes(probes.tobytes())
+        limits = np.full(len(lengths), _NONE - np.uint64(1))
+        more = np.flatnonzero(lengths >= SMALLEST)  # the others have no further n-grams
+        limits[more] = np.maximum(hashes[start[more] + lengths[more] - 1], THRESHOLD - np.uint64(1))
+        self._limits.frombytes(limits.tobytes())
 
     def candidates(self, order: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the pairs worth comparing: int64 [n, 2], positions in `order`, smaller first, some twice.

@@ -6,7 +6,7 @@ makes 160 bytes per paper of the corpus if 0.2 % of the papers are validation.
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 
 from preprocess.dedup.ngram_index import NgramIndex
 from preprocess.dedup.ngrams import distinct_ngrams, ngram_hashes
-from preprocess.pipeline.shard import read_rows
+from preprocess.pipeline.parts import document_rows, texts_of
 from preprocess.pipeline.stage import Unit, progress, run_tasks
 
 NGRAM_WORDS = 8
@@ -41,18 +41,21 @@ class Verdict(NamedTuple):
 
 
 def find_overlaps(
-    units: Sequence[Unit], validation: set[str], left_out: set[str], scratch: Path, workers: int
+    units: Sequence[Unit],
+    validation: Mapping[str, Set[str]],
+    left_out: Mapping[str, Set[str]],
+    scratch: Path,
+    workers: int,
 ) -> dict[str, Verdict]:
     """The papers to drop, by id, so that at most MAX_SHARE of each validation paper is in training papers.
 
-    Training papers are all documents of `units` except those in `validation` and `left_out`. `scratch`: a
-    folder for the index; it is created here and removed at the end.
+    Training papers are all documents of `units` except those in `validation` and `left_out`, which hold ids
+    by the name of the unit. `scratch`: a folder for the index; it is created here and removed at the end.
     """
     ngrams: dict[str, np.ndarray] = {}
-    with progress("validation papers", units) as bar:
-        for unit, some in run_tasks(_ngrams_of, [(unit, validation) for unit in units], workers):
-            ngrams |= some
-            bar.update(unit.n_bytes)
+    holding = [(unit.inputs[0], validation[unit.name]) for unit in units if validation.get(unit.name)]
+    for some in run_tasks(_ngrams_of, holding, workers):
+        ngrams |= some
     ids = sorted(ngrams)
     index = NgramIndex.of_sets([ngrams.pop(paper_id) for paper_id in ids])
     in_phrases = np.zeros(len(index.hashes), np.bool_)
@@ -61,7 +64,11 @@ def find_overlaps(
     index.save(scratch)
     _load.cache_clear()
     try:
-        tasks = [(unit, validation | left_out, scratch) for unit in units]
+        nothing: Set[str] = frozenset()
+        tasks = [
+            (unit, validation.get(unit.name, nothing) | left_out.get(unit.name, nothing), scratch)
+            for unit in units
+        ]
         with progress("training papers", units) as bar:
             for unit, bits, some in run_tasks(_overlaps_of, tasks, workers):
                 in_phrases |= np.unpackbits(bits, count=len(in_phrases)).view(np.bool_)
@@ -112,19 +119,16 @@ def judge(
     return verdicts
 
 
-def _ngrams_of(unit: Unit, validation: set[str]) -> tuple[Unit, dict[str, np.ndarray]]:
-    rows = read_rows(unit.inputs[0], ("id", "text"))
-    return unit, {
-        row["id"]: distinct_ngrams(row["text"], NGRAM_WORDS) for row in rows if row["id"] in validation
-    }
+def _ngrams_of(shard: Path, ids: Set[str]) -> dict[str, np.ndarray]:
+    return {paper_id: distinct_ngrams(text, NGRAM_WORDS) for paper_id, text in texts_of(shard, ids)}
 
 
-def _overlaps_of(unit: Unit, left_out: set[str], folder: Path) -> tuple[Unit, np.ndarray, list[Overlap]]:
+def _overlaps_of(unit: Unit, left_out: Set[str], folder: Path) -> tuple[Unit, np.ndarray, list[Overlap]]:
     """(unit, packed bits of the entries in common phrases, overlaps) of a shard's training papers."""
     index = _load(folder)
     in_phrases = np.zeros(len(index.hashes), np.bool_)
     overlaps: list[Overlap] = []
-    for row in read_rows(unit.inputs[0], ("id", "text")):
+    for row in document_rows(unit.inputs, ("id", "text")):
         if row["id"] in left_out:
             continue
         entries = index.find(ngram_hashes(row["text"], NGRAM_WORDS))

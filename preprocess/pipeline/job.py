@@ -24,7 +24,7 @@ from configs.loader import (
     validate,
 )
 from configs.lock import FileLock
-from configs.stages import CORPUS_STAGES, stage_before
+from configs.stages import CORPUS_STAGES, parts_after, stage_before
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Job:
         for i, (name, _) in enumerate(self.recipes[1:], 1):
             yield replace(self, variant=name, recipes=self.recipes[i:])
 
-    def documents(self) -> Path:
-        """Folder of the document shards that this stage reads."""
-        return self.corpus(stage_before(self.stage))
+    def documents(self) -> tuple[Path, ...]:
+        """Folders of the shards that together hold the documents that this stage reads: see `parts_after`."""
+        return tuple(map(self.corpus, parts_after(stage_before(self.stage))))
 
     def ledger(self, stage: str) -> Path:
         """Folder of a stage's ledger shards."""

@@ -57,19 +57,25 @@ class Documents:
     ) -> None:
         """Keep or drop the documents of a table, none of whose texts is changed.
 
+        `table`: at least the columns that are written and are not in `added`, and `text` or `text_bytes`.
         `dropped`: for each row the reason and its detail, None if it stays. `added`: further columns, with a
         value for each row. Raises LawBroken if an id was seen before.
         """
-        ids, n_bytes = table["id"].to_pylist(), pc.binary_length(table["text"]).to_pylist()
+        has_text = "text" in table.column_names
+        n_bytes = (pc.binary_length(table["text"]) if has_text else table["text_bytes"]).to_pylist()
+        ids = table["id"].to_pylist()
         for paper_id, n, verdict in zip(ids, n_bytes, dropped, strict=True):
             if verdict:
                 self.drop(paper_id, verdict[0], n, verdict[1])
             else:
                 self._book(paper_id, "kept", "", n, n, 0, "")
+        carried = [name for name in self._kept.schema.names if name not in added]
+        kept = table.select(carried).filter(pa.array([verdict is None for verdict in dropped], pa.bool_()))
         for name, values in added.items():
             field = self._kept.schema.field(name)
-            table = table.append_column(field, pa.array(values, field.type))
-        self._kept.append_table(table.filter(pa.array([verdict is None for verdict in dropped])))
+            of_kept = [value for value, verdict in zip(values, dropped, strict=True) if verdict is None]
+            kept = kept.append_column(field, pa.array(of_kept, field.type))
+        self._kept.append_table(kept)
 
     def note(self, key: str, value: str) -> None:
         """Write a value to the footer of the ledger's shard."""

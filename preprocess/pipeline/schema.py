@@ -54,8 +54,7 @@ _DOCUMENT = [
 DOCUMENTS = pa.schema(_DOCUMENT)
 
 # The measures that the verdicts of filter_quality rest on.
-_MEASURED = [
-    *_DOCUMENT,
+_MEASURES = [
     _column("language", pa.string(), "ISO 639-1; empty where there was no prose to judge"),
     _column("language_score", pa.float32(), "probability that the detector gives this language"),
     _column("n_words", pa.int32(), "words of prose, without mathematics and commands"),
@@ -71,15 +70,23 @@ _MEASURED = [
         nullable=True,
     ),
 ]
-MEASURED = pa.schema(_MEASURED)
+_COMPONENT = _column("component", pa.string(), "smallest id among the document and its near duplicates")
 
-_DEDUPLICATED = [
-    *_MEASURED,
-    _column("component", pa.string(), "smallest id among the document and its near duplicates"),
-]
-DEDUPLICATED = pa.schema(_DEDUPLICATED)
+# For each document that stays its id and what the stage adds to it; see `writes` in configs/stages.py.
+IDS = pa.schema([_ID])
+MEASURED = pa.schema(
+    [
+        _ID,
+        *_MEASURES,
+        # What deduplicate needs of a text, so that it reads few texts again.
+        _column("text_bytes", pa.int64(), "bytes of the text in UTF-8"),
+        _column("text_key", pa.binary(16), "hash of the letters and digits of the text"),
+        _column("sketch", pa.list_(pa.field("hash", pa.uint64(), False)), "hashes of some 5-word n-grams"),
+    ]
+)
+DEDUPLICATED = pa.schema([_ID, _COMPONENT])
 
-SPLIT = pa.schema([*_DEDUPLICATED, _column("split", pa.string(), "`train` or `val`")])
+SPLIT = pa.schema([*_DOCUMENT, *_MEASURES, _COMPONENT, _column("split", pa.string(), "`train` or `val`")])
 
 LEDGER = pa.schema(
     [
@@ -107,20 +114,19 @@ TOKEN_INDEX = pa.schema(
     ]
 )
 
-# What writes which columns, below $DATA, and the schema whose columns it adds to.
-FILES: tuple[tuple[str, str, pa.Schema, pa.Schema | None], ...] = (
-    ("filter_metadata", "corpus/<variant>/filter_metadata/<YYMM>.parquet", PAPERS, None),
-    ("validate_archives", "corpus/<variant>/validate_archives/<tar>.parquet", ITEMS, None),
-    ("extract_latex, normalize_text", "corpus/<variant>/<stage>/<tar>.parquet", DOCUMENTS, None),
-    ("filter_quality", "corpus/<variant>/filter_quality/<tar>.parquet", MEASURED, DOCUMENTS),
-    ("deduplicate", "corpus/<variant>/deduplicate/<tar>.parquet", DEDUPLICATED, MEASURED),
-    ("split_corpus: the finished corpus", "corpus/<variant>/split_corpus/<tar>.parquet", SPLIT, DEDUPLICATED),
-    ("the ledger of each of these stages", "ledger/<variant>/<stage>/<tar>.parquet", LEDGER, None),
+# What writes which columns, below $DATA.
+FILES: tuple[tuple[str, str, pa.Schema], ...] = (
+    ("filter_metadata", "corpus/<variant>/filter_metadata/<YYMM>.parquet", PAPERS),
+    ("validate_archives", "corpus/<variant>/validate_archives/<tar>.parquet", ITEMS),
+    ("extract_latex, normalize_text", "corpus/<variant>/<stage>/<tar>.parquet", DOCUMENTS),
+    ("filter_quality: added columns", "corpus/<variant>/filter_quality/<tar>.parquet", MEASURED),
+    ("deduplicate: added columns", "corpus/<variant>/deduplicate/<tar>.parquet", DEDUPLICATED),
+    ("split_corpus: the finished corpus", "corpus/<variant>/split_corpus/<tar>.parquet", SPLIT),
+    ("the ledger of each of these stages", "ledger/<variant>/<stage>/<tar>.parquet", LEDGER),
     (
         "tokenize_corpus: the index of a shard of tokens",
         "tokens/<variant>-<tokenizer>/<split>/<domain>/<tar>.idx.parquet",
         TOKEN_INDEX,
-        None,
     ),
 )
 
@@ -133,20 +139,14 @@ def as_markdown() -> str:
         "`python -m preprocess.pipeline.schema > docs/columns.md`. "
         "Paths are below the data root. No column is null unless its type says so.\n"
     ]
-    for stage, path, schema, base in FILES:
-        also = ""
-        if base is not None:
-            before = next(name for name, _, other, _ in FILES if other is base)
-            also = f", the columns of {before} and"
+    for stage, path, schema in FILES:
         rows = [
             f"| `{field.name}` | {field.type}{' or null' if field.nullable else ''} "
             f"| {(field.metadata or {})[b'description'].decode()} |\n"
             for field in schema
-            if base is None or field.name not in base.names
         ]
         parts.append(
-            f"\n## {stage}\n\n`{path}`{also}\n\n| column | type | what it holds |\n|---|---|---|\n"
-            + "".join(rows)
+            f"\n## {stage}\n\n`{path}`\n\n| column | type | what it holds |\n|---|---|---|\n" + "".join(rows)
         )
     return "".join(parts)
 

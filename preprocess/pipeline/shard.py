@@ -21,7 +21,7 @@ import xxhash
 from configs.loader import UserError
 
 PREPROCESS = Path(__file__).resolve().parents[1]
-MACHINERY = {f"pipeline/{name}.py" for name in ("job", "ledger", "schema", "shard", "stage")}
+MACHINERY = {f"pipeline/{name}.py" for name in ("job", "ledger", "parts", "schema", "shard", "stage")}
 ABANDONED_S = 86_400  # after this long without a write a temporary file is left over: no shard takes a day
 ROW_GROUP_BYTES = 16 << 20  # of text; limits a worker's memory, whatever the size of the tar
 
@@ -106,13 +106,6 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict
             yield from batch.to_pylist()
 
 
-def read_tables(path: Path) -> Iterator[pa.Table]:
-    """The rows of a shard as tables, one row group at a time."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group)
-
-
 def temporary_beside(path: Path) -> Path:
     """The name under which this process writes `path` before it renames it.
 
@@ -166,7 +159,8 @@ class ParquetShard:
         )
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add a row. Rows are written in groups of about ROW_GROUP_BYTES."""
+        """Add a row, of which the columns of the schema are written, in groups of about ROW_GROUP_BYTES."""
+        row = {name: row[name] for name in self.schema.names}
         self._rows.append(row)
         self._bytes += 64 + sum(len(value) for value in row.values() if isinstance(value, str))
         if self._bytes >= ROW_GROUP_BYTES:

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from configs.loader import ConfigT, UserError, writing
 from preprocess.pipeline.job import Job
 from preprocess.pipeline.ledger import Documents, check_laws
+from preprocess.pipeline.parts import MADE_FROM, check_parts, hash_of
 from preprocess.pipeline.schema import LEDGER
 from preprocess.pipeline.shard import ParquetShard, content_hash, footer, n_rows, shards
 
@@ -42,16 +43,25 @@ class Unit:
     """One shard of work. A change to `inputs` or `fingerprint` makes the shard be made again."""
 
     name: str
-    inputs: tuple[Path, ...] = ()  # Parquet shards; a change to their rows counts
+    inputs: tuple[Path, ...] = ()  # Parquet shards, the parts of the documents; a change to their rows counts
     fingerprint: str = ""  # of everything else that the output depends on
     n_bytes: int = 0  # for the progress bar and the order of the work
     newer_than: Path | None = None  # a raw file; the shard is made again if this file is newer
     work: Any = field(default=None, compare=False)  # further arguments for `process`
 
 
-def units_of(folder: Path) -> list[Unit]:
-    """A unit for each shard in `folder`, the stage before's output. Raises UserError if there is none."""
-    return [Unit(path.stem, (path,), n_bytes=path.stat().st_size) for path in shards(folder)]
+def units_of(*folders: Path) -> list[Unit]:
+    """A unit for each tar that the stage before has finished, with the parts of its documents as inputs.
+
+    `folders`: of the parts, as `Job.documents` returns them. Raises UserError if the last one holds no shard
+    or if parts do not belong together.
+    """
+    units = []
+    for path in shards(folders[-1]):
+        parts = tuple(folder / path.name for folder in folders)
+        check_parts(parts)
+        units.append(Unit(path.stem, parts, n_bytes=parts[0].stat().st_size))
+    return units
 
 
 @dataclass(frozen=True)
@@ -78,8 +88,9 @@ def make_shards(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Se
     """As `run`, for a caller that already holds the job's lock."""
     out, ledger = job.corpus(stage.name), job.ledger(stage.name)
     _refuse_strays(out, units)
-    if all(unit.inputs for unit in units) and not any(n_rows(path) for unit in units for path in unit.inputs):
-        raise UserError(f"{units[0].inputs[0].parent}: holds no documents: the stage before dropped them all")
+    if all(unit.inputs for unit in units) and not any(n_rows(unit.inputs[-1]) for unit in units):
+        before = units[0].inputs[-1].parent
+        raise UserError(f"{before}: holds no documents: the stage before dropped them all")
     index, count = job.shard
     share = [unit for i, unit in enumerate(sorted(units, key=lambda unit: unit.name)) if i % count == index]
     hashes = {unit.name: _input_hash(stage, config, unit) for unit in share}
@@ -268,6 +279,7 @@ def _make_shard(
         ParquetShard(ledger / f"{unit.name}.parquet", LEDGER, input_hash) as rows,
     ):
         stage.process(unit, config, Documents(kept, rows, unit.name))
+        kept.notes[MADE_FROM] = hash_of(unit.inputs)
     return unit
 
 

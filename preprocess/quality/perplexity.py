@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from preprocess.pipeline.shard import content_hash, read_rows
+from preprocess.pipeline.parts import document_rows, hash_of
 from preprocess.pipeline.stage import Unit
 
 MODEL_FILE = "_NGRAMS.npz"  # beside the shards of the stage
@@ -110,7 +110,7 @@ def sampled_documents(units: Sequence[Unit]) -> dict[str, set[str]]:
     ranked = [
         (_rank(row["id"]), row["id"], unit.name)
         for unit in chosen
-        for row in read_rows(unit.inputs[0], ("id",))
+        for row in document_rows(unit.inputs, ("id",))
     ]
     ids: dict[str, set[str]] = {}
     for _, paper_id, name in sorted(ranked)[:SAMPLE_DOCUMENTS]:
@@ -120,7 +120,7 @@ def sampled_documents(units: Sequence[Unit]) -> dict[str, set[str]]:
 
 def fingerprint(units: Sequence[Unit], *recipe: str) -> str:
     """Hash of everything that the model depends on: all documents of the stage before, and `recipe`."""
-    parts = [*recipe, *(f"{unit.name} {content_hash(unit.inputs[0])}" for unit in units)]
+    parts = [*recipe, *(f"{unit.name} {hash_of(unit.inputs)}" for unit in units)]
     return xxhash.xxh3_128_hexdigest("\0".join(parts).encode())
 
 

@@ -35,13 +35,14 @@ COLUMNS = {
     "extract_latex": schema.DOCUMENTS,
     "normalize_text": schema.DOCUMENTS,
     "filter_quality": schema.MEASURED,
-    "deduplicate": schema.MEASURED,
+    "deduplicate": schema.DEDUPLICATED,
     "split_corpus": schema.SPLIT,
 }
 
 
 def _row(paper_id: str) -> dict[str, Any]:
     row = document(paper_id, "A title\n\nThe body begins.\n", record=json.dumps(RECORD), main_file="ms.tex")
+    row |= {"text_bytes": 27, "text_key": bytes(16), "sketch": [1, 2]}
     return row | {"member": f"0704/{paper_id}.gz", "kind": "tar.gz", "offset": 512, "n_bytes": 700}
 
 

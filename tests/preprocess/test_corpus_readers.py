@@ -8,7 +8,7 @@ import pytest
 
 from preprocess.pipeline import schema
 from tests.conftest import ROOT
-from tests.support.corpus import document, run_stage, write_done, write_shard
+from tests.support.corpus import document, run_stage, write_done, write_parts
 from tests.support.duplicates import write_words
 
 DOCUMENTS = {
@@ -23,8 +23,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     rows = [document(paper_id, text) for paper_id, text in DOCUMENTS.items()]
     for k in range(2):
-        path = data / f"corpus/main/deduplicate/t{k}.parquet"
-        write_shard(path, rows[k::2], schema.DEDUPLICATED)
+        write_parts(data, f"t{k}", rows[k::2], "deduplicate")
     (data / "corpus/main/deduplicate/relatives.json").write_text("{}")
     write_done(data, "deduplicate")
     run_stage("split_corpus", "--data", data, "min_val_papers=4", "val_share=0.1")

@@ -17,14 +17,19 @@ from preprocess.dedup.duplicates import (
     judge,
 )
 from preprocess.dedup.minhash import MOST_PARTNERS, SketchIndex, sketch
-from preprocess.deduplicate import text_key
-from preprocess.pipeline import schema
+from preprocess.dedup.ngrams import text_key, word_bytes
 from preprocess.pipeline.shard import read_rows
 from tests.conftest import run_script
-from tests.support.corpus import document, ledger, run_stage, write_shard
+from tests.support.corpus import document, ledger, run_stage, write_parts
 from tests.support.duplicates import edited, likeness, with_other_ending, write_words
 
-FILTERED, DONE = "corpus/main/filter_quality", "corpus/main/deduplicate"
+DONE = "corpus/main/deduplicate"
+
+
+def add(index: SketchIndex, texts: list[str]) -> None:
+    """Add some texts."""
+    sketches = [sketch(word_bytes(text)) for text in texts]
+    index.add(np.concatenate(sketches), np.array(list(map(len, sketches))))
 
 
 def candidates(texts: list[str], order: list[int] | None = None) -> set[tuple[int, int]]:
@@ -32,7 +37,7 @@ def candidates(texts: list[str], order: list[int] | None = None) -> set[tuple[in
     order = order or list(range(len(texts)))
     index = SketchIndex()
     for number in order:
-        index.add([sketch(texts[number])])
+        add(index, [texts[number]])
     found = index.candidates(np.argsort(order))
     return {(one, two) for some in found for one, two in some.tolist()}
 
@@ -83,7 +88,7 @@ class TestCandidates:
         rng = random.Random(3)
         text = " ".join(write_words(rng, 300))
         index = SketchIndex()
-        index.add([sketch(text)] * 3 + [sketch("")])
+        add(index, [text] * 3 + [""])
         assert np.concatenate(list(index.candidates(np.array([0, 2, 3])))).tolist() == [[0, 1], [0, 1]]
 
 
@@ -176,7 +181,7 @@ class TestJudging:
     ],
 )
 def test_texts_are_equal_but_for_blanks_case_and_punctuation(one: str, two: str, equal: bool) -> None:
-    assert (text_key(one) == text_key(two)) is equal
+    assert (text_key(word_bytes(one)) == text_key(word_bytes(two))) is equal
 
 
 # ---------------------------------------------------------------- the stage
@@ -218,7 +223,7 @@ def _planted() -> tuple[list[dict[str, object]], dict[str, tuple[str, str]]]:
 
 def _write(folder: Path, rows: list[dict[str, object]], n_shards: int) -> None:
     for k in range(n_shards):
-        write_shard(folder / FILTERED / f"t{k}.parquet", rows[k::n_shards], schema.MEASURED)
+        write_parts(folder, f"t{k}", rows[k::n_shards])
 
 
 def _outcome(folder: Path) -> dict[str, tuple[str, str]]:
@@ -282,16 +287,14 @@ def test_rules_are_switched_off_one_by_one(tmp_path: Path) -> None:
 
 
 def test_texts_without_ngrams_and_empty_shards_pass(tmp_path: Path) -> None:
-    write_shard(tmp_path / FILTERED / "t0.parquet", [], schema.MEASURED)
-    write_shard(
-        tmp_path / FILTERED / "t1.parquet", [document("1", ""), document("2", "a b")], schema.MEASURED
-    )
+    write_parts(tmp_path, "t0", [])
+    write_parts(tmp_path, "t1", [document("1", ""), document("2", "a b")])
     run_stage("deduplicate", "--data", tmp_path)
     assert ledger(tmp_path, "deduplicate") == {"1": "kept", "2": "kept"}
 
 
 def test_corpus_wide_stage_refuses_to_be_divided(tmp_path: Path) -> None:
-    write_shard(tmp_path / FILTERED / "t.parquet", [document("0704.0001")], schema.MEASURED)
+    write_parts(tmp_path, "t", [document("0704.0001")])
     failed = run_script("preprocess/deduplicate.py", "--data", tmp_path, "--shard", "0/2", check=False)
     assert failed.returncode == 2
     assert "as one task" in failed.stderr

@@ -71,13 +71,13 @@ def test_blocklist_spares_words_of_science_and_names() -> None:
 
 
 def test_measures_stay_on_the_document(tmp_path: Path) -> None:
-    write_shard(
-        tmp_path / "corpus/main/normalize_text/t.parquet", [document("0704.0001", PROSE * 8 + "$x+y$")]
-    )
+    text = PROSE * 8 + "$x+y$"
+    write_shard(tmp_path / "corpus/main/normalize_text/t.parquet", [document("0704.0001", text)])
     run_stage("filter_quality", "--data", tmp_path)
     (row,) = read_rows(tmp_path / "corpus/main/filter_quality/t.parquet")
     assert row["language"] == "en"
-    assert row["math_share"] == pytest.approx(5 / len(row["text"]))
+    assert row["math_share"] == pytest.approx(5 / len(text))
+    assert row["text_bytes"] == len(text)
     assert row["n_words"] > 300
     assert (row["slide_share"], row["blocked_share"], row["ngram_bits_per_byte"]) == (0, 0, None)
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from configs.loader import UserError
+from configs.stages import parts_after
 from preprocess.dedup.ngram_index import NgramIndex
 from preprocess.dedup.overlap import Overlap, judge
-from preprocess.pipeline import schema
 from preprocess.pipeline.shard import read_rows
 from preprocess.split_corpus import Paper, SplitCorpusConfig, choose_validation
 from tests.conftest import run_script
-from tests.support.corpus import document, ledger, run_stage, write_shard
+from tests.support.corpus import document, ledger, run_stage, write_parts
 from tests.support.duplicates import held, with_other_ending, write_words
 
-BEFORE, AFTER = "corpus/main/filter_quality", "corpus/main/split_corpus"
+AFTER = "corpus/main/split_corpus"
 BOOKS = "ledger/main/split_corpus"
 FEW = ("min_val_papers=3", "val_share=0.1")
 
@@ -28,8 +28,7 @@ FEW = ("min_val_papers=3", "val_share=0.1")
 def split(folder: Path, rows: list[dict[str, Any]], n_shards: int = 2) -> None:
     """Deduplicate and split; shards of an earlier call stay where they are."""
     for k in range(n_shards):
-        path = folder / BEFORE / f"t{len(rows)}_{k}.parquet"
-        write_shard(path, rows[k::n_shards], schema.MEASURED)
+        write_parts(folder, f"t{len(rows)}_{k}", rows[k::n_shards])
     run_stage("deduplicate", "--data", folder)
     run_stage("split_corpus", "--data", folder, *FEW)
 
@@ -210,8 +209,9 @@ def test_a_variant_validates_on_the_papers_of_its_base(tmp_path: Path) -> None:
         row | {"id": f"0709.{k:04}"} for k, row in enumerate(row for row in rows if row["id"] in chosen)
     ]
     variant = tmp_path / "corpus/broad"  # whose stages all differ from main's
-    shutil.copytree(tmp_path / BEFORE, variant / "filter_quality")
-    write_shard(variant / "filter_quality/copies.parquet", papers("0708", 100, 5) + copies, schema.MEASURED)
+    for stage in parts_after("filter_quality"):
+        shutil.copytree(tmp_path / "corpus/main" / stage, variant / stage)
+    write_parts(tmp_path, "copies", papers("0708", 100, 5) + copies, variant="broad")
     flags = ("--data", tmp_path, "--variant", "broad")
     run_stage("deduplicate", *flags, "exact=false", "near=false", "contained=false")
     run_stage("split_corpus", *flags, *FEW)
@@ -226,7 +226,7 @@ def test_a_variant_validates_on_the_papers_of_its_base(tmp_path: Path) -> None:
 def test_a_variant_before_its_base_is_refused(tmp_path: Path) -> None:
     """Alone, `broad` would choose validation papers of its own, on which `main` would train."""
     flags = ("--data", tmp_path, "--variant", "broad")
-    write_shard(tmp_path / "corpus/broad/filter_quality/t.parquet", corpus(), schema.MEASURED)
+    write_parts(tmp_path, "t", corpus(), variant="broad")
     run_stage("deduplicate", *flags)
     with pytest.raises(UserError, match=r"validation papers .* of corpus 'main', .* VARIANT=main first"):
         run_stage("split_corpus", *flags, *FEW)

@@ -11,7 +11,11 @@ from unittest import mock
 
 import pyarrow as pa
 
+from configs.stages import parts_after
+from preprocess.dedup.minhash import sketch
+from preprocess.dedup.ngrams import text_key, word_bytes
 from preprocess.pipeline import schema
+from preprocess.pipeline.parts import MADE_FROM, hash_of
 from preprocess.pipeline.shard import ParquetShard, read_rows
 
 PROSE = (
@@ -19,6 +23,11 @@ PROSE = (
     "limit which depends continuously on the data. The proof uses a compactness argument that goes back "
     "to the last century, and it extends without difficulty to the case of several variables. "
 )
+PARTS = {
+    "normalize_text": schema.DOCUMENTS,
+    "filter_quality": schema.MEASURED,
+    "deduplicate": schema.DEDUPLICATED,
+}
 
 
 def document(paper_id: str, text: str = PROSE * 8, **values: Any) -> dict[str, Any]:
@@ -54,8 +63,37 @@ def write_shard(path: Path, rows: list[dict[str, Any]], columns: pa.Schema = sch
     """Write a shard as the stage before would."""
     with ParquetShard(path, columns, "hash") as shard:
         for row in rows:
-            shard.append({name: row[name] for name in columns.names})
+            shard.append(row)
     return path
+
+
+def write_parts(
+    data: Path,
+    tar: str,
+    rows: list[dict[str, Any]],
+    upto: str = "filter_quality",
+    variant: str = "main",
+    only_last: bool = False,
+) -> None:
+    """Write the documents of a tar, texts and added columns, as if all stages up to `upto` had kept them.
+
+    `only_last`: write the part of `upto`, from the parts that are there.
+    """
+    parts: list[Path] = []
+    for stage in parts_after(upto):
+        path = data / "corpus" / variant / stage / f"{tar}.parquet"
+        if only_last and stage != upto:
+            parts.append(path)
+            continue
+        with ParquetShard(path, PARTS[stage], "hash") as shard:
+            for row in rows:
+                words = word_bytes(row["text"])
+                text_bytes = len(row["text"].encode())
+                shard.append(
+                    row | {"text_bytes": text_bytes, "text_key": text_key(words), "sketch": sketch(words)}
+                )
+            shard.notes[MADE_FROM] = hash_of(parts)
+        parts.append(path)
 
 
 def write_done(data: Path, stage: str, variant: str = "main") -> None:

@@ -10,7 +10,7 @@ TOKEN_BYTES = 4  # uint32; packed shards take 17/8 bytes
 TEXT_BYTES_PER_TOKEN = 3.83
 # Measured on 608 real papers, of which 372 are kept, per byte of cleaned text: zstd-compressed Parquet of all
 # stages from extract_latex to deduplicate with all ledgers, and of the last stage, which is the corpus.
-STAGES_BYTES_PER_TEXT_BYTE, CORPUS_BYTES_PER_TEXT_BYTE = 1.21, 0.25
+STAGES_BYTES_PER_TEXT_BYTE, CORPUS_BYTES_PER_TEXT_BYTE = 0.71, 0.25
 # A guess: archives hold figures, too. arXiv stated 5.6 TB for PDFs and sources together in March 2023 (its
 # page on bulk data); half of it, over the 87 GB of text that RedPajama took from all of arXiv, is 32.
 RAW_BYTES_PER_TEXT_BYTE = 32

@@ -8,10 +8,9 @@ import pytest
 
 from configs.loader import UserError
 from preprocess.dedup.decontamination import Benchmarks, Hit
-from preprocess.pipeline import schema
 from preprocess.pipeline.shard import read_rows
 from tests.conftest import run_script
-from tests.support.corpus import document, write_shard
+from tests.support.corpus import document, write_parts
 from tests.support.duplicates import write_words
 
 QUESTION = (
@@ -132,7 +131,7 @@ def test_stage_drops_contaminated_papers_and_reports_them(tmp_path: Path) -> Non
         document("0704.0002", " ".join(word for word in copy if word not in QUESTION)),
         document("0704.0003", around("", 2)),
     ]
-    write_shard(tmp_path / "corpus/main/filter_quality/t.parquet", rows, schema.MEASURED)
+    write_parts(tmp_path, "t", rows)
     path = write_jsonl(tmp_path / "physics.jsonl", {"problem": QUESTION}, "{")
     command = ("preprocess/deduplicate.py", "--data", tmp_path, "--workers", 1)
     run_script(*command, f"benchmarks=[{path}]")

@@ -2,11 +2,12 @@
 
 import random
 import re
+import string
 
 import numpy as np
 import pytest
 
-from preprocess.dedup.ngrams import _CHUNK_BYTES, distinct_ngrams, expand_ranges, n_shared, ngram_hashes
+from preprocess.dedup.ngrams import _LONGEST, distinct_ngrams, expand_ranges, n_shared, ngram_hashes
 
 
 def words(text: str) -> list[str]:
@@ -55,15 +56,21 @@ def test_too_few_words_have_no_ngrams(text: str) -> None:
 
 
 def test_a_word_hashes_alike_wherever_it_stands() -> None:
-    """Stretches end between words, whatever the length of the text."""
-    text = " ".join(["alpha", "be", "c" * 300] * 1000)
-    assert len(text) > 5 * _CHUNK_BYTES
-    assert len(np.unique(ngram_hashes(text, 1))) == 3
-    assert len(ngram_hashes("x" * (3 * _CHUNK_BYTES) + " y z", 1)) == 3
+    """Words are hashed in parts of eight bytes: lengths around a multiple, and what stands behind them."""
+    words = [letter * n for letter in "ab" for n in (1, 7, 8, 9, 15, 16, 17, 300, _LONGEST)]
+    text = " ".join(random.Random(1).choices(words, k=2000))
+    assert len(np.unique(ngram_hashes(text, 1))) == len(words)
+    assert len(ngram_hashes("x" * (3 * _LONGEST) + " y z", 1)) == 3
+
+
+def test_words_that_differ_in_their_last_byte_of_each_part_differ() -> None:
+    """A sum of parts times an odd number would give some of them the same hash."""
+    words = [f"1234567{a}1234567{b}" for a in string.ascii_lowercase for b in string.ascii_lowercase]
+    assert len(np.unique(ngram_hashes(" ".join(words), 1))) == len(words)
 
 
 def test_hashes_are_the_same_in_every_process() -> None:
-    assert ngram_hashes("The quick brown fox", 3).tolist() == [1872800781662593857, 11501277449624179951]
+    assert ngram_hashes("The quick brown fox", 3).tolist() == [17811728859877085475, 4149659904191495620]
 
 
 def test_sets_and_their_intersection() -> None:

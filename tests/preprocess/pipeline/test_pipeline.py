@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from analysis.readers.groups import Group, licence_name, read_groups
-from configs.stages import CORPUS_STAGES, TOKEN_STAGES
-from preprocess.pipeline import schema
+from configs.stages import CORPUS_STAGES, TOKEN_STAGES, parts_after
+from preprocess.pipeline.parts import document_rows
 from preprocess.pipeline.shard import read_rows
+from preprocess.pipeline.stage import units_of
 from tests.conftest import ROOT, run_script
-from tests.support.corpus import document, ledger, run_stage, write_shard
+from tests.support.corpus import document, ledger, run_stage, write_parts
 from tests.support.duplicates import likeness, perturbed
 
 pytestmark = pytest.mark.slow
@@ -146,9 +147,10 @@ def test_real_papers_pass_all_stages(arxiv_real: Path, real: Path, tmp_path: Pat
 @pytest.mark.real
 def test_planted_copies_of_real_papers_are_found(real: Path, tmp_path: Path) -> None:
     """Each planted duplicate or what it was made from goes; all that goes is as like another as is said."""
-    filtered = tmp_path / "corpus/main/filter_quality"
-    shutil.copytree(real / "corpus/main/filter_quality", filtered)
-    texts = {row["id"]: row["text"] for path in filtered.glob("*.parquet") for row in read_rows(path)}
+    for stage in parts_after("filter_quality"):
+        shutil.copytree(real / "corpus/main" / stage, tmp_path / "corpus/main" / stage)
+    units = units_of(*(tmp_path / "corpus/main" / stage for stage in parts_after("filter_quality")))
+    texts = {row["id"]: row["text"] for unit in units for row in document_rows(unit.inputs, ("id", "text"))}
     rng = random.Random(0)
     pairs, rows = [], []
     for k, paper_id in enumerate(rng.sample(sorted(texts), 100)):
@@ -156,7 +158,7 @@ def test_planted_copies_of_real_papers_are_found(real: Path, tmp_path: Path) -> 
             copy = f"2501.{k:03}{i:02}"
             rows.append(document(copy, text, created="2025-01-01"))
             pairs.append((paper_id, copy))
-    write_shard(filtered / "planted.parquet", rows, schema.MEASURED)
+    write_parts(tmp_path, "planted", rows)
     texts |= {row["id"]: row["text"] for row in rows}
     run_stage("deduplicate", "--data", tmp_path)
 
