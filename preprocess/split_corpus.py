@@ -39,7 +39,7 @@ from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.ledger import Documents
 from preprocess.pipeline.parts import document_rows, document_tables
 from preprocess.pipeline.schema import SPLIT
-from preprocess.pipeline.shard import code_hash
+from preprocess.pipeline.shard import LEVEL_FINISHED, code_hash
 from preprocess.pipeline.stage import (
     ShardStage,
     Unit,
@@ -157,7 +157,7 @@ def split_corpus(job: Job) -> None:
     """
     config = job.config(SplitCorpusConfig)
     code = code_hash("split_corpus.py")
-    stage = ShardStage("split_corpus", SPLIT, mark_split, code)
+    stage = ShardStage("split_corpus", SPLIT, mark_split, code, LEVEL_FINISHED)
     folder = job.ledger("split_corpus")
     require_done(job, "deduplicate")
     require_bases(job)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from configs.loader import UserError
-from preprocess.pipeline.shard import content_hash, footer
+from preprocess.pipeline.shard import content_hash, footer, open_shard
 
 MADE_FROM = "made_from"  # key in the footer: `hash_of` the inputs
 
@@ -41,20 +41,21 @@ def document_tables(parts: Sequence[Path], columns: Sequence[str] | None = None)
 
     Yields one row group of the first part at a time; the columns of the other parts are in memory as a whole.
     """
-    first, *others = map(pq.ParquetFile, parts)
+    first, *others = map(open_shard, parts)
     added: pa.Table | None = None
     for file in reversed(others):
-        table = file.read(_wanted(file, columns))
+        table = file.read(_wanted(file, columns), use_threads=False)
         added = table if added is None else _beside(table, added, parts)
     wanted = _wanted(first, columns)
     if added is None:
-        yield from (first.read_row_group(group, wanted) for group in range(first.num_row_groups))
+        for group in range(first.num_row_groups):
+            yield first.read_row_group(group, wanted, use_threads=False)
     elif wanted == ["id"]:  # the other parts have all that is asked for
         yield added
     else:
         ids, at = added["id"].combine_chunks(), 0
         for group in range(first.num_row_groups):
-            table = first.read_row_group(group, wanted)
+            table = first.read_row_group(group, wanted, use_threads=False)
             is_in = pc.is_in(table["id"], value_set=ids)
             n_rows = pc.sum(is_in).as_py() or 0
             yield _beside(table, added.slice(at, n_rows), parts)
@@ -72,11 +73,12 @@ def document_rows(parts: Sequence[Path], columns: Sequence[str] | None = None) -
 
 def texts_of(shard: Path, ids: Container[str]) -> Iterator[tuple[str, str]]:
     """(id, text) of some documents in a shard with complete rows; reads only the row groups with them."""
-    with pq.ParquetFile(shard) as file:
+    with open_shard(shard) as file:
         for group in range(file.num_row_groups):
-            found = [paper_id in ids for paper_id in file.read_row_group(group, ["id"])["id"].to_pylist()]
+            here = file.read_row_group(group, ["id"], use_threads=False)["id"].to_pylist()
+            found = [paper_id in ids for paper_id in here]
             if any(found):
-                table = file.read_row_group(group, ["id", "text"]).filter(pa.array(found))
+                table = file.read_row_group(group, ["id", "text"], use_threads=False).filter(pa.array(found))
                 yield from zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
 
 

@@ -29,7 +29,14 @@ from preprocess.pipeline.job import Job
 from preprocess.pipeline.ledger import Documents, check_laws
 from preprocess.pipeline.parts import MADE_FROM, check_parts, hash_of
 from preprocess.pipeline.schema import LEDGER
-from preprocess.pipeline.shard import ParquetShard, content_hash, footer, n_rows, shards
+from preprocess.pipeline.shard import (
+    LEVEL_BETWEEN_STAGES,
+    ParquetShard,
+    content_hash,
+    footer,
+    n_rows,
+    shards,
+)
 
 DONE = "_DONE.json"  # beside the ledger of a corpus-wide stage, written after its last shard
 
@@ -72,6 +79,7 @@ class ShardStage(Generic[ConfigT]):
     schema: pa.Schema
     process: Callable[[Unit, ConfigT, Documents], None]
     code: str  # code_hash of the modules that decide the output
+    level: int = LEVEL_BETWEEN_STAGES  # of compression
 
 
 def run(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> None:
@@ -275,7 +283,7 @@ def _make_shard(
     # The ledger's file is renamed before the shard's, so a shard that exists has its ledger.
     with (
         writing(path),
-        ParquetShard(path, stage.schema, input_hash) as kept,
+        ParquetShard(path, stage.schema, input_hash, stage.level) as kept,
         ParquetShard(ledger / f"{unit.name}.parquet", LEDGER, input_hash) as rows,
     ):
         stage.process(unit, config, Documents(kept, rows, unit.name))

