@@ -56,7 +56,7 @@ from preprocess.pipeline.stage import (
     write_json,
 )
 
-PAIRS_A_TASK = 256  # a worker holds the n-grams of at most 512 documents
+PAIRS_A_TASK = 64  # a worker holds the n-grams of at most 128 documents
 _MEASURE = {
     "exact_duplicate": "similarity of letters and digits",
     "near_duplicate": "Jaccard similarity of 5-word n-grams",
