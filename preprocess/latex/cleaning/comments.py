@@ -59,7 +59,7 @@ def strip_comments(text: bytes, verbatim: Placeholders, removed: Counter[str]) -
     excluded = {b"comment", b"filecontents", b"filecontents*", *(_EXCLUDED.findall(text) if own else ())}
     out, at = Rewriter(text, removed), 0
     for kind, start, end, match in live_events(text, pattern):
-        _cut_comments(out, at, start)
+        out.remove(comments(text, at, start), "comments")
         at = end
         if kind == "verb":
             out.replace(start, end, verbatim.store(text[start:end]), "verbatim")
@@ -69,20 +69,17 @@ def strip_comments(text: bytes, verbatim: Placeholders, removed: Counter[str]) -
                 out.cut(start, end, "comment_environments")
             else:
                 out.replace(start, end, verbatim.store(text[start:end]), "verbatim")
-    _cut_comments(out, at, len(text))
+    out.remove(comments(text, at, len(text)), "comments")
     return out.finish()
 
 
 def comments(text: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
     """(start, end) of each comment in [at, end), where nothing is verbatim."""
-    while match := _COMMENT.search(text, at, end):
-        start, at = match.span()
-        if escaped(text, start):
-            at = start + 1
+    while at < end:
+        for match in _COMMENT.finditer(text, at, end):
+            if escaped(text, match.start()):
+                at = match.start() + 1
+                break
+            yield match.span()
         else:
-            yield start, at
-
-
-def _cut_comments(out: Rewriter, at: int, end: int) -> None:
-    for comment_start, comment_end in comments(out.text, at, end):
-        out.replace(comment_start, comment_end, b"", "comments")
+            break

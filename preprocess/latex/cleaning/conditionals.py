@@ -3,6 +3,7 @@ r"""Decide `\iffalse`, `\iftrue` and the paper's own `\newif` switches; other co
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from preprocess.latex.lexer import BEGIN_DOCUMENT, MAX_NAME_BYTES, escaped, trie
 
 _NAME = rb"([A-Za-z@]{1,%d}+)(?![A-Za-z@])" % MAX_NAME_BYTES
 _SWITCH = re.compile(rb"\\newif\s*\\if" + _NAME)
+_CONSTANT = re.compile(rb"\\if(?:false|true)")
 _ALIAS = re.compile(rb"\\let\s*\\if" + _NAME + rb"\s*+=?+\s*+\\if(true|false)(?![A-Za-z@])")
 # Conditionals of TeX, and those that packages define with \newif. Only these have a \fi: `\iff`,
 # `\ifthenelse` and the many \if… commands of packages that take arguments have none.
@@ -20,7 +22,23 @@ _PRIMITIVE = (
 )
 
 
-_Braces = tuple[np.ndarray, np.ndarray]  # offsets of `{` and of `}`, ascending
+class _Braces:
+    """The braces of a text. They are looked up, because reading nested spans again takes quadratic time."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    @cached_property
+    def _offsets(self) -> tuple[np.ndarray, np.ndarray]:
+        """The offsets of `{` and of `}`: two int64 arrays."""
+        codes = np.frombuffer(self._text, np.uint8)
+        return np.flatnonzero(codes == ord("{")), np.flatnonzero(codes == ord("}"))
+
+    def are_split(self, start: int, end: int) -> bool:
+        """Whether [start, end) contains one brace of a group without the other."""
+        span = start, end
+        opened, closed = (offsets[slice(*np.searchsorted(offsets, span))] for offsets in self._offsets)
+        return len(opened) != len(closed) or (len(opened) > 0 and bool(closed[0] < opened[0]))
 
 
 @dataclass
@@ -46,8 +64,7 @@ def resolve_conditionals(text: bytes, removed: Counter[str]) -> bytes:
     if b"\\if" not in text:
         return text
     switches = set(_SWITCH.findall(text)) if b"\\newif" in text else set()
-    constants = b"\\iffalse" in text or b"\\iftrue" in text
-    if constants:
+    if _CONSTANT.search(text):
         switches |= {name for name, _ in _ALIAS.findall(text)}
     elif not switches:
         return text
@@ -67,7 +84,7 @@ def _cuts(text: bytes, switches: set[bytes]) -> list[tuple[int, int]]:
         rb"|(?P<opened>" + _PRIMITIVE + rb"|if" + named + rb")"
         rb"|(?P<set>" + set_to + rb")|(?P<other>else)|(?P<closed>fi))(?![A-Za-z@])"
     )
-    braces = _brace_offsets(text)
+    braces = _Braces(text)
     values = dict.fromkeys(switches, False)  # \newif sets a switch to false
     body = text.find(BEGIN_DOCUMENT)
     depth = counted = 0  # depth of braces up to offset `counted`: a group in the preamble is a macro's body
@@ -129,17 +146,4 @@ def _cuts_of(braces: _Braces, branch: _Open, fi_start: int, fi_end: int) -> list
         spans = [(branch.start, branch.else_end), (fi_start, fi_end)]
     else:
         spans = [(branch.start, fi_end)]
-    return [] if any(_splits_group(braces, *span) for span in spans) else spans
-
-
-def _brace_offsets(text: bytes) -> _Braces:
-    """The offsets of `{` and of `}` in `text`: two int64 arrays."""
-    codes = np.frombuffer(text, np.uint8)
-    return np.flatnonzero(codes == ord("{")), np.flatnonzero(codes == ord("}"))
-
-
-def _splits_group(braces: _Braces, start: int, end: int) -> bool:
-    """Whether a span contains one brace of a group without the other."""
-    # Offsets are looked up, because reading the nested spans of nested conditionals takes quadratic time.
-    opened, closed = (offsets[slice(*np.searchsorted(offsets, (start, end)))] for offsets in braces)
-    return len(opened) != len(closed) or (len(opened) > 0 and bool(closed[0] < opened[0]))
+    return [] if any(braces.are_split(*span) for span in spans) else spans

@@ -15,6 +15,7 @@ from preprocess.latex.cleaning.gullet import WINDOW, GivenUp, Step, carry_out
 from preprocess.latex.cleaning.macros import (
     DEFINERS,
     DEFINITION,
+    ENVIRONMENT_DEFINERS,
     PREFIXES,
     Macro,
     defined_names,
@@ -66,13 +67,19 @@ class Expander:
 
     def learn(self, text: bytes) -> None:
         """Read the definitions in `text`, usually a preamble."""
-        groups, at, regions = Groups(text), 0, expl_regions(text)
+        groups, at, regions, macros = Groups(text), 0, expl_regions(text), self.macros
         for match in DEFINITION.finditer(text):
-            if match.start() >= at and (definition := read_definition(groups, match, self.macros)):
+            if match.start() < at or not (definition := read_definition(groups, match, macros)):
+                continue
+            learned, at = definition
+            if regions:
                 before = bisect(regions, (match.start(),)) - 1  # the last region that begins before it
-                is_expl = before >= 0 and match.start() < regions[before][1]
-                self._set(from_expl(definition[0]) if is_expl else definition[0])
-                at = definition[1]
+                if before >= 0 and match.start() < regions[before][1]:
+                    learned = from_expl(learned)
+            macros.update(learned)
+            if match[1] in ENVIRONMENT_DEFINERS and learned:
+                macros[b"\\begin"] = macros[b"\\end"] = _EDGE
+        self._forget_templates()
 
     def take_expl_regions(self, text: bytes) -> bytes:
         r"""`text` without `\ExplSyntaxOn … \ExplSyntaxOff`, after learning the definitions there."""
@@ -104,19 +111,20 @@ class Expander:
         groups, out = Groups(text), Rewriter(text, self._removed if outermost else self._not_counted)
         if commands is None:
             commands = [(match.start(), match[0]) for match in COMMAND.finditer(text) if match[0] in macros]
+        plain, may_belong = self._plain, _MAY_BELONG
         live = 0  # a command ends here: whether the next one is escaped is known, however many backslashes
         for n, (start, name) in enumerate(commands):
             macro = macros.get(name)
-            if macro is None or start < max(out.at, live):
+            if macro is None or start < live or start < out.at:
                 continue
             end = start + len(name)
             if start and text[start - 1] == BACKSLASH and start != live and escaped(text, start):
                 live = start + 1
                 continue
             live = end
-            plain = self._plain.get(name)
-            if plain is not None and text[end : end + 1] not in _MAY_BELONG and self._spend(len(plain)):
-                out.replace(start, end, plain, "macro_expansion")
+            body = plain.get(name)
+            if body is not None and text[end : end + 1] not in may_belong and self._spend(len(body)):
+                out.replace(start, end, body, "macro_expansion")
                 self.replaced += self._counts
                 continue
             if macro is _EDGE:
@@ -170,10 +178,14 @@ class Expander:
             if self.macros.get(name) == macro:
                 continue
             self.macros[name] = macro
-            self._templates.clear()  # other macros' templates may contain the old meaning
-            self._plain.clear()
+            self._forget_templates()
             if is_environment(name):
                 self.macros[b"\\begin"] = self.macros[b"\\end"] = _EDGE
+
+    def _forget_templates(self) -> None:
+        """Forget the expanded bodies, because they may contain the old meaning of another macro."""
+        self._templates.clear()
+        self._plain.clear()
 
     # ---------------------------------------------------------------- uses
 

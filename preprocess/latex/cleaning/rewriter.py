@@ -2,18 +2,19 @@
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 from preprocess.latex.lexer import escaped
 
 # Characters of a control word; `@` is one in style files and behind \makeatletter.
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz@"
-_NAME_BYTES = frozenset(_LETTERS[n : n + 1] for n in range(len(_LETTERS)))
+_NAME_BYTES = frozenset(_LETTERS)
 _REST_OF_LINE = re.compile(rb"[ \t]*+(?:\n|\Z)")
 
 
 def ends_in_control_word(text: bytes) -> bool:
     r"""Whether `text` ends in a command such as `\alpha`, whose name a following letter would extend."""
-    if text[-1:] not in _NAME_BYTES:  # true of most texts, and cheap to check
+    if not text or text[-1] not in _NAME_BYTES:  # true of most texts, and cheap to check
         return False
     at = text.rfind(b"\\", max(0, len(text) - 60))
     return 0 <= at < len(text) - 1 and not text[at + 1 :].strip(_LETTERS) and not escaped(text, at)
@@ -33,20 +34,32 @@ class Rewriter:
 
     def replace(self, start: int, end: int, new: bytes, cause: str) -> None:
         """Put `new` in place of [start, end), with a blank where a control word would meet a letter."""
-        text, pieces, at = self.text, self._pieces, self.at
-        self._causes[cause] += end - start - len(new)
-        if start > at:
-            pieces.append(text[at:start])
-        after = text[end : end + 1]
-        if (new[:1] or after).isalpha() and pieces and ends_in_control_word(pieces[-1]):
+        text, pieces = self.text, self._pieces
+        if start > self.at:
+            pieces.append(text[self.at : start])
+        follows_letter = text[end : end + 1].isalpha()
+        if (new[:1].isalpha() if new else follows_letter) and pieces and ends_in_control_word(pieces[-1]):
             new = b" " + new
-            self._causes[cause] -= 1
         if new:
-            if after.isalpha() and ends_in_control_word(new):
+            if follows_letter and ends_in_control_word(new):
                 new += b" "
-                self._causes[cause] -= 1
             pieces.append(new)
+        self._causes[cause] += end - start - len(new)
         self.at = end
+
+    def remove(self, spans: Iterable[tuple[int, int]], cause: str) -> None:
+        """Replace each of `spans` by nothing; as `replace`, but faster for many of them."""
+        text, pieces, at, n_removed = self.text, self._pieces, self.at, 0
+        for start, end in spans:
+            if start > at:
+                pieces.append(text[at:start])
+            n_removed += end - start
+            if text[end : end + 1].isalpha() and pieces and ends_in_control_word(pieces[-1]):
+                pieces.append(b" ")
+                n_removed -= 1
+            at = end
+        self._causes[cause] += n_removed
+        self.at = at
 
     def cut(self, start: int, end: int, cause: str) -> None:
         """Leave out [start, end), and the line end as well if nothing else is on the line.

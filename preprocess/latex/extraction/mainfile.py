@@ -117,7 +117,8 @@ def choose_main_file(members: Mapping[str, memoryview]) -> MainFile | Dropped:
 
 def _roots(source: Source, live: Mapping[str, bytes]) -> set[str]:
     """The other files that `%!TEX root` lines in this one name."""
-    lines = _TEX_ROOT.findall(source.text[:2000])
+    head = source.text[:2000]
+    lines = _TEX_ROOT.findall(head) if b"root" in head else ()
     names = [line.decode("utf-8", "replace").strip(" \t\"'") for line in lines]
     found = (resolve(name, (posixpath.dirname(source.path),), live) for name in names)
     return {path for path in found if path and path != source.path}
@@ -165,16 +166,13 @@ def _best_tier(sources: Mapping[str, Source]) -> list[Source]:
     included = {target for source in sources.values() for target in source.includes}
     with_class, with_body = (with_evidence(what, sources) for what in ("class", "body"))
     whole = [source for path, source in sources.items() if path in with_class & with_body]
-    tiers = (
-        [source for source in whole if not _NOT_A_PAPER.fullmatch(source.class_name)],
-        whole,
-        [source for source in sources.values() if source.dialect],
-        [source for path, source in sources.items() if path in with_class | with_body],
+    tier = (
+        [source for source in whole if not _NOT_A_PAPER.fullmatch(source.class_name)]
+        or whole
+        or [source for source in sources.values() if source.dialect]
+        or [source for path, source in sources.items() if path in with_class | with_body]
     )
-    for tier in tiers:
-        if tier:
-            return [source for source in tier if source.path not in included] or tier
-    return []
+    return [source for source in tier if source.path not in included] or tier
 
 
 def _score(

@@ -40,23 +40,25 @@ class Source:
     archive: Archive = field(repr=False)
 
     @cached_property
+    def _marks(self) -> tuple[re.Match[bytes] | None, re.Match[bytes] | None]:
+        """The declaration of the document class, and the beginning of the body."""
+        return _class_and_body(self.text)
+
+    @cached_property
     def evidence(self) -> tuple[str, ...]:
         """Which of `class` (a document class) and `body` (a \\begin{document}) the file has."""
-        if b"document" not in self.text:  # true of most parts; this check is fast
-            return ()
-        found = (("class", live_match(_CLASS, self.text)), ("body", live_match(_BEGIN_DOCUMENT, self.text)))
-        return tuple(name for name, match in found if match)
+        return tuple(name for name, match in zip(("class", "body"), self._marks, strict=True) if match)
 
     @cached_property
     def dialect(self) -> str:
         """The file's dialect as `dialect_of` gives it."""
-        return dialect_of(self.text)
+        return _dialect(self.text, *self._marks)
 
     @property
     def class_name(self) -> bytes:
         """The name of its document class; b"" where it declares none."""
-        match = live_match(_CLASS, self.text)
-        return match[2] if match else b""
+        declared, _ = self._marks
+        return declared[2] if declared else b""
 
     @cached_property
     def includes(self) -> frozenset[str]:
@@ -90,10 +92,20 @@ def live_match(pattern: re.Pattern[bytes], text: bytes, limit: int = 50) -> re.M
 
 def dialect_of(text: bytes) -> str:
     """Dialect of a whole paper: latex, latex209, amstex or plain; "" for a text that is not a whole paper."""
-    has_class = live_match(_CLASS, text)
-    if has_class and has_class[1] == b"style":
-        return "amstex" if b"amsppt" in has_class[2] else "latex209"
-    if has_class or live_match(_BEGIN_DOCUMENT, text):
+    return _dialect(text, *_class_and_body(text))
+
+
+def _class_and_body(text: bytes) -> tuple[re.Match[bytes] | None, re.Match[bytes] | None]:
+    """The first live declaration of a document class, and the first live \\begin{document}."""
+    if b"document" not in text:  # true of most parts; this check is fast
+        return None, None
+    return live_match(_CLASS, text), live_match(_BEGIN_DOCUMENT, text)
+
+
+def _dialect(text: bytes, declared: re.Match[bytes] | None, body: re.Match[bytes] | None) -> str:
+    if declared and declared[1] == b"style":
+        return "amstex" if b"amsppt" in declared[2] else "latex209"
+    if declared or body:
         return "latex"
     if live_match(_PLAIN, text):
         return "amstex" if b"amstex" in text or b"\\topmatter" in text else "plain"
