@@ -55,16 +55,16 @@ def effect(a: Mapping[int, RunLog], b: Mapping[int, RunLog]) -> Effect:
     if any(log.val_document.empty for run in (a, b) for log in run.values()):
         by_seed = {s: _final(b[s]) - _final(a[s]) for s in seeds}
         note = "the logs tell no documents apart: the interval covers the spread between seeds alone"
-        return _interval(by_seed, 0.0, 0, 0, note)
+        return interval(by_seed, 0.0, 0, 0, note)
     tables = {s: _paired(a[s].val_document, b[s].val_document) for s in seeds}
     common = tables[seeds[0]].index
     n_left_out = max(len(run[s].val_document) for run in (a, b) for s in seeds) - len(common)
-    by_seed = {s: float(_differences(table, np.ones((1, len(table))))[0]) for s, table in tables.items()}
-    variance = _variance_over_documents([tables[s].reindex(common) for s in seeds])
+    by_seed = {s: float(differences(table)[0]) for s, table in tables.items()}
+    variance = variance_over_documents([tables[s].reindex(common) for s in seeds])
     note = "the interval covers documents and seeds"
     if len(seeds) == 1:
         note = "one seed: the interval covers the choice of documents, not the spread between seeds"
-    return _interval(by_seed, variance, len(common), n_left_out, note)
+    return interval(by_seed, variance, len(common), n_left_out, note)
 
 
 def _final(log: RunLog) -> float:
@@ -81,8 +81,14 @@ def _paired(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(columns, axis=1, join="inner").sort_index()
 
 
-def _differences(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
-    """Bits per byte of B less those of A for each row of `weights`, which say how often documents count."""
+def differences(table: pd.DataFrame, weights: np.ndarray | None = None) -> np.ndarray:
+    """Bits per byte of B less those of A, the mean of the domains.
+
+    `table`: columns `nats_a nats_b n_bytes` by (domain, document). A value for each row of `weights`, which
+    say how often documents count (default: one row, each once).
+    """
+    if weights is None:
+        weights = np.ones((1, len(table)))
     nats = (table["nats_b"] - table["nats_a"]).to_numpy()
     n_bytes = table["n_bytes"].to_numpy(float)
     domains = table.index.get_level_values("domain")
@@ -93,7 +99,7 @@ def _differences(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     return np.mean(of_domain, axis=0) / math.log(2)
 
 
-def _variance_over_documents(tables: Sequence[pd.DataFrame]) -> float:
+def variance_over_documents(tables: Sequence[pd.DataFrame]) -> float:
     """Variance of the mean difference over seeds when each domain's documents are drawn anew."""
     rng = np.random.default_rng(SEED)
     domains = tables[0].index.get_level_values("domain")
@@ -102,12 +108,13 @@ def _variance_over_documents(tables: Sequence[pd.DataFrame]) -> float:
         members = np.flatnonzero(domains == domain)
         shares = np.full(len(members), 1 / len(members))
         weights[:, members] = rng.multinomial(len(members), shares, size=N_RESAMPLES)
-    return float(np.var(np.mean([_differences(table, weights) for table in tables], axis=0), ddof=1))
+    return float(np.var(np.mean([differences(table, weights) for table in tables], axis=0), ddof=1))
 
 
-def _interval(
+def interval(
     by_seed: dict[int, float], variance: float, n_documents: int, n_left_out: int, note: str
 ) -> Effect:
+    """The effect with its interval, as `effect` says, from that of each seed and documents' variance."""
     n = len(by_seed)
     values = np.array(list(by_seed.values()))
     mean = float(values.mean())

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from analysis import symbol_losses
 from analysis.effects import effect, t_quantile, validation_curve
 from analysis.joint_effects import Contrast, Joint, joint_effects
 from analysis.power_law import interval
@@ -93,6 +94,7 @@ class Results:
     confirmatory: Joint | None
     exploratory: Joint | None
     why_not: str = ""  # why there are no joint effects
+    symbols: dict[str, Any] | None = None  # symbol_losses.read
     findings: list[tuple[Claim, list[Finding], str]] = field(default_factory=list)
 
     def joint(self, contrast: Contrast) -> Joint | None:
@@ -144,7 +146,8 @@ def results(plan: Plan, logs: Sequence[RunLog], corpora: Path = CORPORA) -> Resu
             twin[log.run.seed] = log
         else:
             by_run.setdefault(log.run.run, {})[log.run.seed] = log
-    found = Results(plan, by_run, twin, None, None)
+    symbols = symbol_losses.read(logs[0].run.scale) if logs else None
+    found = Results(plan, by_run, twin, None, None, symbols=symbols)
     chosen = {(BASELINE, run) for run in plan.confirmatory}
     others = {(BASELINE, run) for run in by_run if run != BASELINE and not run.startswith("ladder_")}
     others |= {test.contrast for claim in plan.claims for test in claim.tests if test.contrast}
@@ -213,6 +216,8 @@ def _contrast(test: Test, found: Results) -> Finding:
 def _measure(test: Test, found: Results) -> Finding:
     assert test.measure
     what = f"{test.measure} of {' less that of '.join(reversed(test.of))}"
+    if test.measure.startswith(symbol_losses.PREFIX):
+        return _symbols(test, what, found)
     if test.measure not in MEASURES:
         return _finding(test, what, NOTHING, 0, note="not measured yet")
     of = [{s: MEASURES[test.measure](log) for s, log in found.logs.get(run, {}).items()} for run in test.of]
@@ -225,6 +230,18 @@ def _measure(test: Test, found: Results) -> Finding:
     mean = float(values.mean())
     half = t_quantile(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
     return _finding(test, what, (mean, mean - half, mean + half), len(values))
+
+
+def _symbols(test: Test, what: str, found: Results) -> Finding:
+    """How much more, in bits per byte, formulas cost the model when they are written another way."""
+    change = str(test.measure).removeprefix(symbol_losses.PREFIX)
+    against = test.of[0] if len(test.of) == 2 else None
+    one = symbol_losses.excess(found.symbols, change, test.of[-1], against) if found.symbols else None
+    if one is None:
+        return _finding(test, what, NOTHING, 0, note="not measured yet: make symbol-losses")
+    if len(one.by_seed) < 2:
+        return _finding(test, what, (one.mean, math.nan, math.nan), 1, note="needs two seeds")
+    return _finding(test, what, (one.mean, one.low, one.high), len(one.by_seed), note="seeds and papers")
 
 
 def _scaling(test: Test, found: Results) -> Finding:

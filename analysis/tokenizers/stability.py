@@ -70,7 +70,7 @@ def measure(text: str, encode: Encoder) -> Measures:
     measures = Measures(
         documents=1, lossless=int(decoded == text), n_bytes=len(text.encode()), n_tokens=len(ends)
     )
-    formulas = [match.span() for match in _FORMULA.finditer(text) if match["formula"]]
+    formulas = find_formulas(text)
     measures.formulas, measures.formula_tokens = len(formulas), _touching(formulas, ends)
     words = [match.span() for match in _WORD.finditer(_FORMULA.sub(lambda m: " " * len(m[0]), text))]
     measures.words, measures.word_tokens = len(words), _touching(words, ends)
@@ -92,6 +92,11 @@ def measure(text: str, encode: Encoder) -> Measures:
             renamed, encode, new
         )
     return measures
+
+
+def find_formulas(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each formula, with its delimiters."""
+    return [match.span() for match in _FORMULA.finditer(text) if match["formula"]]
 
 
 def commands(text: str) -> Iterator[tuple[int, int, str, int]]:
