@@ -4,7 +4,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
+<<<<<<< HEAD
 SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter bench-train bench-io bench-recipes,$(MAKECMDGOALS)),mini,full))
+=======
+SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter bench-train bench-io report symbol-losses,$(MAKECMDGOALS)),mini,full))
+>>>>>>> 6fe231d (make report: what the study found on one HTML page, which a test opens in Chromium)
 VARIANT ?= main
 TOKENIZER ?= main
 SEEDS ?= 0
@@ -134,8 +138,14 @@ stability: setup  ## SCALE=: show spikes, gradient norms and gaps of all runs, a
 study-corpora: setup  ## DATA=data/mini: how many tokens each preprocessing of the study leaves
 	@$(PY) analysis/study_corpora.py --data "$$DATA"
 
+symbol-losses: setup  ## SCALE=mini DATA=: what finished runs lose when formulas have other blanks, names or orders
+	@$(PY) -m benchmarks.symbol_losses --scale "$$SCALE" --data "$$DATA"
+
 claims: setup  ## judge the paper's claims by the published logs and write analysis/claims.md
 	@$(PY) analysis/claims.py
+
+report: setup  ## SCALE=mini LOGS=logs DATA=: write what the study found on one HTML page; with DATA= also the yield of its corpus
+	@$(PY) analysis/report.py --scale "$$SCALE" $(if $(LOGS),--logs $(LOGS)) $(if $(findstring command,$(origin DATA)),--data "$$DATA")
 
 compare: setup  ## A=run20 B=run08 SCALE=: show what run B changes against run A, with an interval
 	@$(PY) analysis/compare.py $(A) $(B) $(if $(SCALE),--scale "$$SCALE")

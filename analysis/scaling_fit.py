@@ -89,9 +89,9 @@ def read_ladder(found: dict[Run, list[Path]], scale: str, roots: Sequence[Path])
     """The logs of the ladder's finished runs. Raises UserError if there is none, or of several tokenizers."""
     logs = []
     for run, files in found.items():
-        if run.scale == scale and (run.run in BASE or run.run.startswith("ladder_")):
+        if run.scale == scale and is_rung(run):
             log = read_run(run, files)
-            if len(log.val) and log.header.get("params_total"):
+            if can_be_fitted(log):
                 logs.append(log)
             else:
                 print(f"{run}: is left out: its log has no validation or does not say its parameters")
@@ -101,6 +101,16 @@ def read_ladder(found: dict[Run, list[Path]], scale: str, roots: Sequence[Path])
     if warning := words.other_validation(logs):
         raise UserError(f"{where}: no law joins these runs. {warning}")
     return logs
+
+
+def is_rung(run: Run) -> bool:
+    """Whether a run is one of the ladder's."""
+    return run.run in BASE or run.run.startswith("ladder_")
+
+
+def can_be_fitted(log: RunLog) -> bool:
+    """Whether a log says a loss and a size."""
+    return bool(len(log.val) and log.header.get("params_total"))
 
 
 def base_sizes(logs: Sequence[RunLog]) -> tuple[float, float]:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkout's code
 
 from analysis.power_law import interval
-from analysis.table_text import markdown
+from analysis.table_text import Table
 from configs.script import UserError, default_data_root, run_main
 
 CORPORA = ("main", "run01", "run02", "run03", "run04", "run05", "run22")
@@ -84,6 +84,24 @@ def report(corpora: Mapping[str, Papers]) -> dict[str, Any]:
     }
 
 
+def as_table(found: Mapping[str, Any]) -> Table:
+    """A row for each corpus."""
+    rows = [
+        (
+            *(name, f"{of['papers']:,}", f"{of['tokens']:,}", f"{of['bytes'] / max(of['tokens'], 1):.2f}"),
+            f"{100 * found['shares_lost'][name]:.1f}" if name in found["shares_lost"] else "–",
+        )
+        for name, of in found["corpora"].items()
+    ]
+    header = ("corpus", "papers", "tokens", "bytes a token", "% lost")
+    largest = found["largest_share_lost"]
+    told = (
+        f"The largest share that one choice loses is {100 * largest['value']:.1f} % "
+        f"({100 * largest['low']:.1f} to {100 * largest['high']:.1f} %, papers resampled)."
+    )
+    return Table("study_corpora", "Training text that each preprocessing leaves", header, rows, [told])
+
+
 def main() -> None:
     """Print the table and write the file."""
     parser = argparse.ArgumentParser(
@@ -94,14 +112,7 @@ def main() -> None:
     args = parser.parse_args()
     data: Path = args.data or default_data_root("mini")
     found = report({name: read_papers(data / "tokens" / f"{name}-main") for name in CORPORA})
-    rows = [
-        (
-            *(name, f"{of['papers']:,}", f"{of['tokens']:,}", f"{of['bytes'] / max(of['tokens'], 1):.2f}"),
-            f"{100 * found['shares_lost'][name]:.1f}" if name in found["shares_lost"] else "–",
-        )
-        for name, of in found["corpora"].items()
-    ]
-    print(markdown(("corpus", "papers", "tokens", "bytes a token", "% lost"), rows))
+    print(as_table(found).markdown())
     args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"written: {args.out}")
 

@@ -44,7 +44,7 @@ class Table:
 
     def latex(self) -> str:
         """A `table` environment; the document needs `\\usepackage{booktabs}`."""
-        alignment = "".join("r" if is_right else "l" for is_right in _to_the_right(self.header, self.rows))
+        alignment = "".join("r" if is_right else "l" for is_right in to_the_right(self.header, self.rows))
         lines = [" & ".join(map(escape_latex, row)) + r" \\" for row in (self.header, *self.rows)]
         notes = [rf"\par\footnotesize {escape_latex(note)}" for note in self.notes]
         return "\n".join(
@@ -80,18 +80,18 @@ class Table:
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table in aligned columns, which reads well as plain text, too."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    to_the_right = _to_the_right(header, rows)
+    right = to_the_right(header, rows)
 
     def line(cells: Sequence[str]) -> str:
         padded = [
             cell.rjust(width) if is_right else cell.ljust(width)
-            for cell, width, is_right in zip(cells, widths, to_the_right, strict=True)
+            for cell, width, is_right in zip(cells, widths, right, strict=True)
         ]
         return f"| {' | '.join(padded)} |"
 
     rule = [
         "-" * (width - 1) + ":" if is_right else "-" * width
-        for width, is_right in zip(widths, to_the_right, strict=True)
+        for width, is_right in zip(widths, right, strict=True)
     ]
     return "\n".join([line(header), line(rule), *map(line, rows)])
 
@@ -101,7 +101,8 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def _to_the_right(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[bool]:
+def to_the_right(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[bool]:
+    """For each column whether it holds numbers, which stand to the right."""
     return [all(_NUMBER.fullmatch(row[i]) for row in rows) for i in range(len(header))]
 
 

@@ -148,7 +148,7 @@ def runs_table(logs: Sequence[RunLog]) -> Table:
                 str(about.get("change") or NOTHING),
                 str(len(seeds)),
                 f"{tokens / 1e6:,.1f} M",
-                _mean_cell(finals),
+                mean_cell(finals),
                 base,
                 against,
             )
@@ -166,7 +166,8 @@ def _is_ours(name: str) -> bool:
     return (CONFIGS / "runs" / f"{name}.yaml").is_file()
 
 
-def _mean_cell(values: Sequence[float]) -> str:
+def mean_cell(values: Sequence[float]) -> str:
+    """Mean and half-width of its interval over seeds; one value alone has none."""
     n, mean = len(values), sum(values) / len(values)
     if n == 1:
         return f"{mean:.4f}"

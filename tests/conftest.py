@@ -66,6 +66,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "remote": partial(_missing_extra, "remote", "aiohttp", "s3fs", "moto", "flask", "flask_cors"),
     "pandoc": partial(_missing_oracle, "pandoc"),
     "latexpand": partial(_missing_oracle, "latexpand"),
+    "chromium": partial(_missing_oracle, "chromium"),
 }
 
 

@@ -1,6 +1,6 @@
-"""Other programs that read LaTeX, with which ours is compared: Debian's pandoc and latexpand.
+"""Other programs that tests use: pandoc and latexpand, which read LaTeX as ours does, and chromium.
 
-They are looked up on the PATH. If REQUIRE names one and apt-get exists, it is fetched. From latexpand's
+They are looked up on the PATH. If REQUIRE names one and apt-get exists, Debian's is fetched. From latexpand's
 package, which depends on 350 MB of TeX, one Perl script is unpacked and nothing is installed.
 """
 
@@ -37,7 +37,7 @@ def bring(program: str) -> list[str]:
     if shutil.which(program):
         return [program]
     _apt_get("update", "-qq")
-    if program == "pandoc":
+    if program != "latexpand":
         _apt_get("install", "-y", "-qq", "--no-install-recommends", program)
         return [program]
     folder = Path(tempfile.gettempdir()) / "latexpand-for-tests"

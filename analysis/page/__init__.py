@@ -1,0 +1,1 @@
+"""Pieces of HTML for analysis/report.py; html.py comes first."""
