@@ -27,6 +27,7 @@ from analysis import (
     study_corpora,
     symbol_losses,
     tables,
+    yield_report,
 )
 from analysis.effects import CONFIDENCE, Effect, effect
 from analysis.figures import style, words
@@ -34,6 +35,8 @@ from analysis.figures.scaling_laws import scaling_laws
 from analysis.figures.sidecar import file_sha256
 from analysis.joint_effects import JointEffect
 from analysis.page import html
+from analysis.readers.groups import read_groups
+from analysis.readers.ledgers import read_corpus
 from analysis.readers.run_logs import Run, RunLog, find_runs, read_run
 from analysis.study_results import BASELINE, Results, final_bits, read_plan, results
 from analysis.table_text import Table, print_written
@@ -225,7 +228,7 @@ def tables_section(logs: Sequence[RunLog], found: Results, scale: str) -> str:
 
 
 def corpus_section(data: Path | None) -> str:
-    """The corpora of the study side by side, and with a data root the yield by stage."""
+    """The study's corpora side by side; with a data root the yield of main, and its papers by kind."""
     parts = []
     if study_corpora.OUT.is_file():
         parts.append(
@@ -234,7 +237,9 @@ def corpus_section(data: Path | None) -> str:
     else:
         parts.append(html.paragraph("The study's corpora are not measured yet: `make study-corpora`."))
     if data:
+        parts.append(html.figure(yield_report.draw(read_corpus(data, "main"), "main")))
         parts.append(html.table(tables.corpus_table(data)))
+        parts += map(html.table, yield_report.group_tables(read_groups(data, "main", "main")))
     return "".join(parts)
 
 

@@ -25,7 +25,7 @@ from analysis.figures import style
 from analysis.readers.distinct_ngrams import FilterDiversity, read_diversity, write_diversity
 from analysis.readers.groups import Group, Groups, read_groups
 from analysis.readers.ledgers import Corpus, StageYield, read_corpus, stage_folders
-from analysis.table_text import markdown, print_written
+from analysis.table_text import Table, markdown, print_written
 from configs.loader import LawBroken, UserError, default_data_root, run_main
 
 MB = 1e6
@@ -64,7 +64,7 @@ def report(corpus: Corpus, groups: Groups, diversity: Sequence[FilterDiversity],
         ),
         "## Bytes removed from kept documents by cause",
         markdown(("stage", "cause", "MB"), removed) if removed else "None.",
-        *(_group_table(by, of) for by, of in groups.items()),
+        *(f"## {made.caption}\n\n{markdown(made.header, made.rows)}" for made in group_tables(groups)),
         *([_diversity(diversity)] if diversity else []),
         "## Laws",
         _laws(corpus),
@@ -98,8 +98,12 @@ def _missing(corpus: Corpus) -> str:
     )
 
 
-def _group_table(by: str, groups: Mapping[str, Group]) -> str:
-    """Where the documents of each value went, and what is left of them."""
+def group_tables(groups: Groups) -> list[Table]:
+    """Where the documents of each domain, year and so on went, and what is left of them."""
+    return [_group_table(by, of) for by, of in groups.items()]
+
+
+def _group_table(by: str, groups: Mapping[str, Group]) -> Table:
     total = Group()
     for group in groups.values():
         total.selected = (total.selected or 0) + (group.selected or 0)
@@ -109,7 +113,7 @@ def _group_table(by: str, groups: Mapping[str, Group]) -> str:
         total.n_tokens += group.n_tokens
     header = (by, "selected", "extracted", "in the corpus", "% of extracted", "MB", "tokens", "bytes a token")
     rows = [_group_row(value, group) for value, group in (*groups.items(), ("all", total))]
-    return f"## The corpus by {by}\n\n" + markdown(header, rows)
+    return Table(f"corpus_by_{by}", f"The corpus by {by}", header, rows)
 
 
 def _group_row(value: str, group: Group) -> tuple[str, ...]:
