@@ -152,17 +152,14 @@ def figures_section(logs: Sequence[RunLog]) -> str:
 
 def runs_section(found: Results) -> str:
     """A card for each run that the study plans, in the order of their names."""
-    names = sorted((path.stem for path in (CONFIGS / "runs").glob("*.yaml")), key=_order)
     note = html.paragraph(
         "Outcome: bits per byte on the validation papers that all runs share, mean of the domains, at the "
         "end. Curves: the same while the run trains, mean of its seeds, without the first quarter; dashed: "
         "the run that it is compared with."
     )
-    return f'{note}<div class="cards">\n{"".join(card(name, found) for name in names)}</div>\n'
-
-
-def _order(name: str) -> tuple[bool, str]:
-    return name.startswith("ladder_"), name
+    return (
+        f'{note}<div class="cards">\n{"".join(card(name, found) for name in claims.planned_runs())}</div>\n'
+    )
 
 
 def card(name: str, found: Results) -> str:
