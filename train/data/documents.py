@@ -36,6 +36,7 @@ class Documents(Protocol):
     """A split's documents, in groups."""
 
     fingerprint: str  # of the content: same fingerprint, same documents in the same order
+    location: str  # folder, URL or file
 
     def groups(self, rank: int, world_size: int, key: object) -> list[Group]:
         """A rank's groups of one epoch, in an order that depends on `key` alone.
@@ -120,7 +121,7 @@ class JsonlDocuments:
 
     def __init__(self, path: Path) -> None:
         """Read the file. Raises UserError naming the line if one is no object with a text in Unicode."""
-        self.path = path
+        self.location = str(path)
         self._texts = list(read_jsonl(path))
         if not self._texts:
             raise UserError(f"{path}: holds no document")
@@ -132,7 +133,9 @@ class JsonlDocuments:
     def groups(self, rank: int, world_size: int, key: object) -> list[Group]:
         """Rank r of w takes lines r, r + w, … of the epoch's permutation."""
         if len(self._texts) < world_size:
-            raise UserError(f"{self.path}: {len(self._texts)} lines are too few for {world_size} processes")
+            raise UserError(
+                f"{self.location}: {len(self._texts)} lines are too few for {world_size} processes"
+            )
         mine = permutation(len(self._texts), key)[rank::world_size]
         return [Group(len(mine), lambda: [self._texts[i] for i in mine])]
 

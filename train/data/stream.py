@@ -27,6 +27,7 @@ from train.data.order import permutation
 from train.model.loss import IGNORE
 
 BUFFER_DOCUMENTS = 1024  # 60 MB of text of arXiv's papers
+EMPTY_EPOCHS = 100  # without text, after which there is none: every epoch gives a process other shards
 Encode = Callable[[str], list[int]]
 
 
@@ -136,14 +137,17 @@ class TextStream:
             yield at, np.append(np.array(self.encode(text), np.int64), self.eod_id)
 
     def _texts(self, position: Position) -> Iterator[tuple[Position, str]]:
-        epoch, start = position.epoch, position.document
-        while True:
+        epoch, start, empty = position.epoch, position.document, 0
+        while empty < EMPTY_EPOCHS:
+            empty += 1
             groups = self.documents.groups(self.rank, self.world_size, (*self.key, "shards", epoch))
             n_rows = sum(group.n_rows for group in groups)
             order = through_buffer(n_rows, self.buffer_documents, (*self.key, "rows", epoch, self.rank))
             for document, text in _read_in_order(groups, order, start):
+                empty = 0
                 yield Position(epoch, document), text
             epoch, start = epoch + 1, 0
+        raise UserError(f"{self.documents.location}: holds no text to train on: choose another location")
 
 
 def _read_in_order(groups: list[Group], order: np.ndarray, start: int) -> Iterator[tuple[int, str]]:

@@ -156,6 +156,12 @@ def test_a_cut_off_shard_is_named(corpus: Path) -> None:
         ParquetDocuments(str(corpus))
 
 
+def test_a_corpus_without_text_of_the_split_is_refused(corpus: Path) -> None:
+    documents = ParquetDocuments(str(corpus), split="test")
+    with pytest.raises(UserError, match=r"corpus: holds no text to train on"):
+        next(TextStream(documents, encode, EOD, T, (0,)).samples())
+
+
 def test_a_folder_of_empty_shards_is_refused(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.parquet", 0, rows=0)
     with pytest.raises(UserError, match="its 1 shards hold no rows"):
