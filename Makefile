@@ -4,11 +4,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-<<<<<<< HEAD
-SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter bench-train bench-io bench-recipes,$(MAKECMDGOALS)),mini,full))
-=======
-SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter bench-train bench-io report symbol-losses,$(MAKECMDGOALS)),mini,full))
->>>>>>> 6fe231d (make report: what the study found on one HTML page, which a test opens in Chromium)
+# Targets whose default scale is not full.
+AT_MINI = bench-train bench-io bench-recipes report symbol-losses
+SCALE ?= $(if $(filter demo,$(MAKECMDGOALS)),demo,$(if $(filter $(AT_MINI),$(MAKECMDGOALS)),mini,full))
 VARIANT ?= main
 TOKENIZER ?= main
 SEEDS ?= 0
