@@ -103,6 +103,23 @@ ladder: setup $(STUDY_INPUT)  ## SCALE= CORPUS=real SEEDS= JOBS= PUBLISHED=1 DRY
 	@$(PY) train/study.py --ladder --scale "$$SCALE" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
 	  $(if $(JOBS),--jobs $(JOBS)) $(if $(PUBLISHED),--published) $(if $(DRY_RUN),--dry-run)
 
+# A study of corpora. VALUES: recipe values of all its runs, for instance VALUES="tokens_total=102400".
+CORPUS_STUDY = $(PY) train/study.py --scale "$$SCALE" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
+  $(if $(JOBS),--jobs $(JOBS)) $(if $(DRY_RUN),--dry-run) $(VALUES)
+runs_named = $(notdir $(basename $(wildcard configs/runs/$(1).yaml)))
+yield-study compat-study: SRC := $(if $(filter real,$(CORPUS)),$(ARXIV_REAL)/src,$(SRC))
+
+yield-study: setup $(STUDY_INPUT)  ## SCALE= SEEDS="0 1 2" JOBS= DRY_RUN=1 SHARE=0.01: what each rule costs and gains, in documents, tokens, bits per byte
+	@$(if $(SHARE),$(PY) preprocess/sample_metadata.py --metadata "$$METADATA" --share $(SHARE) --out "$$DATA/raw/share.json")
+	@$(if $(SHARE),METADATA="$$DATA/raw/share.json") $(CORPUS_STUDY) --runs "run20 run02 $(call runs_named,off_*)"
+	@$(if $(DRY_RUN),,$(PY) -m benchmarks.marginal_yield --scale "$$SCALE" --data "$$DATA")
+
+compat-study: setup $(STUDY_INPUT)  ## SCALE= SEEDS="0 1 2" JOBS= DRY_RUN=1: train on corpora cleaned as other pipelines clean arXiv
+	@$(CORPUS_STUDY) --runs "run20 run05 $(call runs_named,compat_*)"
+
+compat-report: setup  ## table of those corpora, as make bench-compat measured them
+	@$(PY) analysis/compat_report.py
+
 plan: setup  ## RUN=run20 SCALE= GPUS=2 DEVICE=a100-80gb: what a run needs: memory, time, energy, money, disk
 	@$(PY) train/plan.py configs/runs/$(or $(RUN),run20).yaml --scale "$$SCALE" $(if $(GPUS),--gpus $(GPUS)) $(if $(DEVICE),--device $(DEVICE))
 
@@ -206,6 +223,9 @@ bench-corpus: setup  ## ARXIV_REAL=: measure every stage's speed, with two worke
 
 bench-before: setup  ## COMMIT= ARXIV_REAL=: compare the CPU time of preprocessing with that of an earlier commit
 	$(PY) -m benchmarks.before --commit "$(COMMIT)"
+
+bench-compat: setup  ## ARXIV_REAL= SCALE=, after make compat-study: what other pipelines lose and leak, and their speed
+	$(PY) -m benchmarks.compat --scale "$$SCALE" --data "$$DATA"
 
 bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: measure speed, recall, memory and growth of deduplication and split
 	$(PY) -m benchmarks.duplicates --peers $(VENV)-bench/bin/python

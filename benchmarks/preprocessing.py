@@ -79,11 +79,16 @@ class Paper:
         return sum(map(len, self.tex.values()))
 
 
-def sample(folder: Path) -> list[Paper]:
-    """A seeded sample of papers with SAMPLE_BYTES of TeX in total."""
+def all_papers(folder: Path) -> list[Paper]:
+    """All papers with TeX files in a folder of real papers."""
     with (folder / "arxiv-metadata-oai-snapshot.json").open(encoding="utf-8") as lines:
         metadata = {row["id"]: row for row in map(json.loads, lines)}
-    papers = [paper for path in sorted((folder / "src").glob("*.tar")) for paper in _papers(path, metadata)]
+    return [paper for path in sorted((folder / "src").glob("*.tar")) for paper in _papers(path, metadata)]
+
+
+def sample(folder: Path) -> list[Paper]:
+    """A seeded sample of papers with SAMPLE_BYTES of TeX in total."""
+    papers = all_papers(folder)
     random.Random(SEED).shuffle(papers)
     n_bytes, chosen = 0, []
     for paper in papers:

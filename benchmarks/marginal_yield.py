@@ -1,0 +1,84 @@
+"""What each rule of cleaning, filtering and deduplication costs and gains when it alone is switched off.
+
+    make yield-study SCALE=demo SEEDS="0 1 2" [DRY_RUN=1] [VALUES="tokens_total=153600"]
+
+In:  what train/study.py made of Run 20, Run 02 and the runs off_*: corpora in --data, logs in --runs-root.
+Out: a table; analysis/measurements/marginal_yield.json. Documents, bytes and tokens are those of the finished
+     corpus, validation papers included, less those of `main`; bits per byte are measured on the validation
+     papers of `main`, with an interval that pairs the runs by seed and document (analysis/effects.py).
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from analysis.table_text import Table
+from benchmarks.measure import record
+from benchmarks.study_results import bits_per_byte, kept, logs_by_run, run_tokens, totals
+from configs.loader import CONFIGS, default_data_root, default_runs_root, read_yaml, run_main
+
+BASE = "run20"
+RUNS = ["run02", *sorted(path.stem for path in (CONFIGS / "runs").glob("off_*.yaml"))]
+
+
+def measure(data: Path, runs_root: Path, scale: str) -> dict[str, Any]:
+    """The figures. Raises UserError if a corpus is not finished; runs may be missing."""
+    logs = logs_by_run(runs_root, scale, [BASE, *RUNS])
+    base, documents = totals(data, "main"), kept(data, "main")
+    rules = {}
+    for run in RUNS:
+        about = read_yaml(CONFIGS / "runs" / f"{run}.yaml")
+        corpus = about["corpus"]
+        without, there = totals(data, corpus), kept(data, corpus)
+        changes = {name: without[name] - base[name] for name in base}
+        changes |= {"documents_gained": len(there - documents), "documents_lost": len(documents - there)}
+        rules[run] = {"title": about["title"], **changes}
+        if any(changes.values()):  # else the run would be that of main again
+            rules[run] |= bits_per_byte(run, BASE, logs)
+    main = base | bits_per_byte(BASE, BASE, logs)
+    return {"scale": scale, "run_tokens": run_tokens(logs), "main": main, "rules": rules}
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """The figures as a table."""
+    main = figures["main"]
+    rows = [
+        (
+            rule["title"],
+            f"{rule['documents_gained']:+,}",
+            f"{-rule['documents_lost']:,}",
+            f"{rule['bytes'] / 1e3:+,.1f}",
+            f"{rule['tokens']:+,}",
+            f"{100 * rule['tokens'] / main['tokens']:+.2f}",
+            f"{rule['mean']:+.4f}" if "mean" in rule else "–" if rule["tokens"] else "the same",
+            f"{rule['low']:+.4f} to {rule['high']:+.4f}" if "low" in rule else "–",
+            str(rule.get("seeds", 0)),
+        )
+        for rule in figures["rules"].values()
+    ]
+    header = ("corpus", "documents gained", "lost", "kB", "tokens", "% tokens")
+    header += ("bits per byte", "95 % interval", "seeds")
+    caption = (
+        f"One rule switched off at a time, against {main['documents']:,} documents, "
+        f"{main['bytes'] / 1e6:.2f} MB and {main['tokens']:,} tokens of main; runs of "
+        f"{figures['run_tokens']:,} tokens"
+    )
+    return Table("marginal_yield", caption, header, rows)
+
+
+def main() -> None:
+    """Measure, print, record."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scale", default="demo", help="of the study (default: demo)")
+    parser.add_argument("--data", type=Path, help="data root (default: $ARXIV_DATA, else data/<scale>)")
+    parser.add_argument("--runs-root", type=Path, default=default_runs_root(), help="root of run folders")
+    args = parser.parse_args()
+    figures = measure(args.data or default_data_root(args.scale), args.runs_root, args.scale)
+    print(table(figures).markdown())
+    print(record("marginal_yield", figures))
+
+
+if __name__ == "__main__":
+    run_main(main)
