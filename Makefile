@@ -44,6 +44,10 @@ download: setup  ## MONTHS=0704-0706 MAX_USD=15 BASE_URL= SRC=: fetch arXiv's bu
 	@$(PY) preprocess/download.py bulk --months "$(MONTHS)" --to "$(or $(SRC),$(DATA)/raw/src)" \
 	  $(if $(BASE_URL),--base-url "$(BASE_URL)") $(if $(MAX_USD),--max-usd "$(MAX_USD)")
 
+budget: setup  ## SRC= METADATA= MONTHS=2101-2112 CORES=64 SAMPLE=6 SCALE=: what preprocessing will need: CPU-hours, disk, files, days
+	@$(PY) preprocess/budget.py --src "$(or $(SRC),$(DATA)/raw/src)" --metadata "$(or $(METADATA),$(DATA)/raw/metadata.json)" \
+	  --scale "$$SCALE" $(if $(MONTHS),--months "$(MONTHS)") $(if $(CORES),--cores "$(CORES)") $(if $(SAMPLE),--sample "$(SAMPLE)")
+
 preprocess: setup $(if $(filter demo,$(MAKECMDGOALS)),demo-corpus)  ## SRC= METADATA= DATA= VARIANT= TOKENIZER= SCALE= WORKERS=: turn raw archives into corpus, tokenizer, token shards
 	@set -e; set -- --data "$$DATA" --variant "$$VARIANT" --scale "$$SCALE" --workers "$$WORKERS"; \
 	if [ -n "$$SRC" ]; then set -- "$$@" --src "$$SRC"; fi; \
@@ -220,6 +224,9 @@ bench-tokenizer: setup  ## ARXIV_REAL=: measure encoding, training, shards and s
 
 bench-corpus: setup  ## ARXIV_REAL=: measure every stage's speed, with two workers and with a growing corpus, and its memory
 	$(PY) -m benchmarks.corpus
+
+bench-budget: setup  ## ARXIV_REAL=: compare what make budget predicts from six tars with what all of them take
+	$(PY) -m benchmarks.budget
 
 bench-before: setup  ## COMMIT= ARXIV_REAL=: compare the CPU time of preprocessing with that of an earlier commit
 	$(PY) -m benchmarks.before --commit "$(COMMIT)"
