@@ -13,11 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from configs.loader import LawBroken
 from preprocess.pipeline.schema import LEDGER
-from preprocess.pipeline.shard import ParquetShard
+from preprocess.pipeline.shard import ParquetShard, open_shard
 
 
 class Documents:
@@ -117,14 +116,16 @@ def check_laws(folder: Path, names: Iterable[str]) -> Counter[str]:
     """
     counts: Counter[str] = Counter()
     for name in names:
-        table = pq.read_table(folder / f"{name}.parquet", columns=LEDGER.names[2:7])
+        with open_shard(folder / f"{name}.parquet") as file:
+            table = file.read(LEDGER.names[2:7], use_threads=False)
         kept = pc.equal(table["outcome"], "kept")
         total = {c: pc.sum(table[c]).as_py() or 0 for c in ("bytes_in", "bytes_out", "bytes_removed")}
         dropped = pc.sum(table.filter(pc.invert(kept))["bytes_in"]).as_py() or 0
         if total["bytes_in"] != total["bytes_out"] + dropped + total["bytes_removed"]:
             raise LawBroken(f"{folder / name}: bytes do not add up: {total}, of dropped documents {dropped}")
-        for entry in table["reason"].value_counts().to_pylist():
+        by_reason = table["reason"].value_counts().to_pylist()
+        for entry in by_reason:
             counts[entry["values"] or "kept"] += entry["counts"]
-        if sum(entry["counts"] for entry in table["reason"].value_counts().to_pylist()) != table.num_rows:
+        if sum(entry["counts"] for entry in by_reason) != table.num_rows:
             raise LawBroken(f"{folder / name}: a document has no verdict")
     return counts
