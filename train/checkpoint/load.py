@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from configs.loader import Config, UserError, read_yaml, validate
-from train.config import NOT_HASHED, Run, read_config
+from train.config import CAME_LATER, NOT_HASHED, Recipe, Run, read_config
 from train.data.growth import describe_change
 from train.guard import GuardState
 from train.model.llama import PretrainModel, build_model
@@ -142,8 +142,9 @@ def _changed_keys(config: Path, run: Run) -> str:
 
     def flat(whole: dict[str, Any]) -> dict[str, Any]:
         recipe = {key: value for key, value in whole["recipe"].items() if key not in NOT_HASHED}
-        return recipe | {f"model.{key}": value for key, value in whole["model"].items()}
+        return later | recipe | {f"model.{key}": value for key, value in whole["model"].items()}
 
+    later = {key: Recipe.model_fields[key].default for key in CAME_LATER}
     # Not validated: a configuration that an older version wrote may hold keys that no longer exist.
     before, now = flat(read_yaml(config)), flat(run.hashed_values())
     pairs = {key: (before.get(key, "absent"), now.get(key, "absent")) for key in sorted(before | now)}
