@@ -40,7 +40,7 @@ from preprocess.pipeline.shard import code_hash, content_hash
 from preprocess.pipeline.stage import Unit, progress, require_done, require_one_task, run_tasks, units_of
 from preprocess.tokenizer import text_units
 from preprocess.tokenizer.checks import check_commands, check_encoders, check_texts
-from preprocess.tokenizer.growth import cleaned_hash, corpus_recipe, count_added
+from preprocess.tokenizer.growth import cleaned_hashes, corpus_recipe, count_added
 from preprocess.tokenizer.huggingface import write_hf_files
 from preprocess.tokenizer.training_text import buckets_to_take, bytes_by_bucket, sampled_texts
 
@@ -247,7 +247,7 @@ def train_tokenizer(job: Job, name: str) -> None:
         print(f"train_tokenizer: {out} is finished, not made again")
         return
     recipe = xxhash.xxh3_128_hexdigest((config.model_dump_json() + code + corpus_recipe(job)).encode())
-    cleaned = {unit.name: cleaned_hash(job, unit.name) for unit in units}
+    cleaned = cleaned_hashes(job, [unit.name for unit in units])
     if n_new := count_added(made, recipe, cleaned):
         print(
             f"train_tokenizer: {out} is kept: the corpus has only grown, by {n_new} shards, and token shards "

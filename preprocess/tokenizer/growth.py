@@ -6,7 +6,7 @@ because of a new one), and the recipe is the same.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.stages import TABLE
@@ -20,10 +20,16 @@ def corpus_recipe(job: Job) -> str:
     return json.dumps([recipe.get(stage.name) for stage in TABLE if stage.kind == "corpus"], sort_keys=True)
 
 
-def cleaned_hash(job: Job, name: str) -> str:
-    """Hash of one tar's documents before the stages that look at the whole corpus."""
+def cleaned_hashes(job: Job, names: Sequence[str]) -> dict[str, str]:
+    """Hash of each tar's documents before the stages that look at the whole corpus.
+
+    Empty if shards of those stages have been removed: nothing then says that the corpus has only grown.
+    """
     before = [stage.name for stage in TABLE if stage.kind == "shards"][-2:]  # their texts, and who was kept
-    return "-".join(content_hash(job.corpus(stage) / f"{name}.parquet") for stage in before)
+    shards = {name: [job.corpus(stage) / f"{name}.parquet" for stage in before] for name in names}
+    if not all(path.is_file() for paths in shards.values() for path in paths):
+        return {}
+    return {name: "-".join(map(content_hash, paths)) for name, paths in shards.items()}
 
 
 def count_added(made: Mapping[str, Any], recipe: str, cleaned: Mapping[str, str]) -> int:
