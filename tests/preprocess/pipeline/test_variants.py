@@ -29,10 +29,10 @@ FIRST = {
 OTHER_TEXT = ("run01", "run02", "run05", "redpajama", "proof_pile", "pes2o")
 
 
-def _job(variant: str, stage: str) -> job.Job:
-    recipes = tuple(job._recipes(CONFIGS / "corpus.yaml", variant))
+def _job(variant: str, stage: str, scale: str = "full") -> job.Job:
+    recipes = tuple(job._recipes(CONFIGS / "corpus.yaml", scale, variant))
     here = Path("d")
-    return job.Job(stage, here, variant, "full", here, here, (0, 1), 1, recipes, {})
+    return job.Job(stage, here, variant, scale, here, here, (0, 1), 1, recipes, {})
 
 
 def _model(stage: str) -> type[Config]:
@@ -44,6 +44,17 @@ def _model(stage: str) -> type[Config]:
 @pytest.mark.parametrize("stage", CORPUS_STAGES)
 def test_recipe_is_valid_for_every_stage(variant: str, stage: str) -> None:
     _job(variant, stage).config(_model(stage))
+
+
+@pytest.mark.parametrize("variant", ["main", *FIRST])
+def test_a_scale_sets_its_keys_in_main_and_in_all_variants(variant: str) -> None:
+    for stage, key, value in (
+        ("filter_metadata", "categories", "broad"),
+        ("split_corpus", "min_val_papers", 2),
+    ):
+        full, mini = (_job(variant, stage, scale).config(_model(stage)) for scale in ("full", "mini"))
+        assert getattr(mini, key) == value
+        assert mini.model_copy(update={key: getattr(full, key)}) == full
 
 
 @pytest.mark.parametrize(("variant", "first"), FIRST.items())
