@@ -53,4 +53,4 @@ def test_a_python_with_three_packages_draws_all_figures(light_python: Path, tmp_
         text=True,
     )
     assert drawn.returncode == 0, drawn.stderr
-    assert len(list(tmp_path.glob("*.png"))) == 5
+    assert len(list(tmp_path.glob("fig[1-7]_*.png"))) == 7
