@@ -216,6 +216,8 @@ class TestVariants:
         (tmp_path / "corpora/twice.yaml").write_text("base: main\ndeduplicate: {exact: false}\n")
         monkeypatch.setattr(job, "CONFIGS", tmp_path)
         (tmp_path / "corpus.yaml").write_text("filter_metadata: {categories: paper}\n")
+        (tmp_path / "scales").mkdir()
+        (tmp_path / "scales/full.yaml").write_text("")
         made = self._job("twice", "deduplicate")
         assert made.ledger("filter_quality") == Path("d/ledger/main/filter_quality")
         assert made.ledger("deduplicate") == Path("d/ledger/twice/deduplicate")
