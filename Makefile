@@ -90,14 +90,14 @@ lint: setup  ## run ruff, mypy, shellcheck and hadolint
 	$(VENV)/bin/shellcheck -x slurm/*.sh .ci/run
 	$(VENV)/bin/hadolint Dockerfile
 
-# The papers of a study: one's own below DATA/raw, or CORPUS=real: those that study_corpus.py chooses in
+# The papers of a study: one's own below DATA/raw, or CORPUS=real: those that study_papers.py chooses in
 # $ARXIV_REAL, or CORPUS=sample: invented ones (the default at demo scale).
 CORPUS ?= $(if $(filter demo,$(SCALE)),sample)
 STUDY_INPUT = $(if $(filter sample,$(CORPUS)),demo-corpus) $(if $(filter real,$(CORPUS)),study-papers)
 study ladder: SRC := $(if $(filter real,$(CORPUS)),$(ARXIV_REAL)/src,$(SRC))
 
 study-papers: setup
-	@$(PY) preprocess/study_corpus.py --real "$$ARXIV_REAL" --data "$$DATA"
+	@$(PY) preprocess/study_papers.py --real "$$ARXIV_REAL" --data "$$DATA"
 
 study: setup $(STUDY_INPUT)  ## SCALE= CORPUS=real RUNS_LIST="run20 run08" SEEDS="0 1" JOBS= PUBLISHED=1 DRY_RUN=1: make every missing corpus, tokenizer and run
 	@$(PY) train/study.py --scale "$$SCALE" --runs "$(RUNS_LIST)" --seeds "$(SEEDS)" --data "$$DATA" --workers "$$WORKERS" \
@@ -155,7 +155,7 @@ stability: setup  ## SCALE=: show spikes, gradient norms and gaps of all runs, a
 	@$(PY) analysis/run_stability.py --scale "$$SCALE"
 
 study-corpora: setup  ## DATA=data/mini: how many tokens each preprocessing of the study leaves
-	@$(PY) analysis/study_corpora.py --data "$$DATA"
+	@$(PY) -m benchmarks.study_corpora --data "$$DATA"
 
 symbol-losses: setup  ## SCALE=mini DATA=: what finished runs lose when formulas have other blanks, names or orders
 	@$(PY) -m benchmarks.symbol_losses --scale "$$SCALE" --data "$$DATA"

@@ -10,7 +10,6 @@ Out: in DIR (default: analysis/out/card/<variant>) README.md, with the front mat
 The same corpus gives the same card. Examples show only openly licensed papers.
 """
 
-import argparse
 import hashlib
 import json
 import re
@@ -28,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from analysis.readers.distinct_ngrams import read_diversity
 from analysis.readers.groups import licence_name, read_groups
-from analysis.readers.ledgers import Corpus, read_corpus, read_rows, stage_folders
+from analysis.readers.ledgers import Corpus, corpus_arguments, read_corpus, read_rows, stage_folders
 from analysis.table_text import markdown, print_written
 from analysis.yield_report import report
-from configs.loader import UserError, default_data_root, format_bytes, run_main
+from configs.loader import UserError, format_bytes, run_main
 
 # As `licenses: open` in a recipe: licences under which anyone may pass the text on.
 OPEN_LICENCE = re.compile(r"CC (by|by-sa)/|CC publicdomain")
@@ -302,12 +301,7 @@ def push(repository: str, readme: Path, folder: Path, confirm: bool, api: Any = 
 
 def main() -> None:
     """Write the card; show or make the upload."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--data", type=Path, default=default_data_root(), help="data root")
-    parser.add_argument("--variant", default="main", help="corpus (default: main)")
-    parser.add_argument("--tokenizer", default="main", help="whose tokens are counted (default: main)")
-    parser.add_argument("--out", type=Path, help="default: analysis/out/card/<variant>")
+    parser = corpus_arguments(__doc__, "card")
     parser.add_argument(
         "--push", metavar="OWNER/NAME", help="data set on the Hub; shows only, without --confirm"
     )

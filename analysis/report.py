@@ -227,9 +227,9 @@ def tables_section(logs: Sequence[RunLog], found: Results, scale: str) -> str:
 def corpus_section(data: Path | None) -> str:
     """The study's corpora side by side; with a data root the yield of main, and its papers by kind."""
     parts = []
-    if study_corpora.OUT.is_file():
+    if study_corpora.MEASURED.is_file():
         parts.append(
-            html.table(study_corpora.as_table(json.loads(study_corpora.OUT.read_text(encoding="utf-8"))))
+            html.table(study_corpora.as_table(json.loads(study_corpora.MEASURED.read_text(encoding="utf-8"))))
         )
     else:
         parts.append(html.paragraph("The study's corpora are not measured yet: `make study-corpora`."))

@@ -20,13 +20,13 @@ from analysis.power_law import interval
 from analysis.readers.run_logs import RunLog
 from analysis.scaling_fit import fit_both, fit_data
 from analysis.stability_values import MEASURES
+from analysis.study_corpora import MEASURED
 from analysis.verdicts import Predicts, of_claim, verdict
 from configs.loader import Config, read_yaml, validate
 
 FOLDER = Path(__file__).resolve().parent
 BASELINE = "run20"
 TWIN = "run20 again"  # Run 20 with other seeds, as if it were another run
-CORPORA = FOLDER / "measurements" / "study_corpora.json"
 
 
 class Test(Config):
@@ -135,7 +135,7 @@ def final_bits(log: RunLog) -> float:
     return float(validation_curve(log)["bits_per_byte"].iloc[-1])
 
 
-def results(plan: Plan, logs: Sequence[RunLog], corpora: Path = CORPORA) -> Results:
+def results(plan: Plan, logs: Sequence[RunLog], corpora: Path = MEASURED) -> Results:
     """Judge every claim by the finished runs among `logs`."""
     by_run: dict[str, dict[int, RunLog]] = {}
     twin = {}

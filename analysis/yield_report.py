@@ -9,7 +9,6 @@ yield.pdf. Exit code 3 if a law is broken: then documents or bytes went missing,
 used.
 """
 
-import argparse
 import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +23,9 @@ from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.distinct_ngrams import FilterDiversity, read_diversity, write_diversity
 from analysis.readers.groups import Group, Groups, read_groups
-from analysis.readers.ledgers import Corpus, StageYield, read_corpus, stage_folders
+from analysis.readers.ledgers import Corpus, StageYield, corpus_arguments, read_corpus, stage_folders
 from analysis.table_text import Table, markdown, print_written
-from configs.loader import LawBroken, UserError, default_data_root, run_main
+from configs.loader import LawBroken, UserError, run_main
 
 MB = 1e6
 MOST_REASONS, MOST_CAUSES = 3, 2  # named below a bar; the tables name all
@@ -249,13 +248,7 @@ def _describe(axes: style.Axes, at: float, stage: str, counts: str, below: Seque
 
 def main() -> None:
     """Print the table, write the files, then check the laws."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--data", type=Path, default=default_data_root(), help="data root")
-    parser.add_argument("--variant", default="main", help="corpus (default: main)")
-    parser.add_argument("--tokenizer", default="main", help="whose tokens are counted (default: main)")
-    parser.add_argument("--out", type=Path, help="default: analysis/out/yield/<variant>")
-    args = parser.parse_args()
+    args = corpus_arguments(__doc__, "yield").parse_args()
 
     corpus = read_corpus(args.data, args.variant)
     quality_ledger = stage_folders(args.data, args.variant).get("filter_quality")

@@ -17,7 +17,6 @@ On the built-in sample: documents, tokens and bytes a token of the finished corp
 main drops as duplicates; bits per byte of Run 20's model on the validation papers of main.
 """
 
-import argparse
 import os
 import random
 import re
@@ -31,14 +30,20 @@ from statistics import median
 from typing import Any
 
 from analysis.compat_report import table
+from benchmarks.corpus_runs import (
+    bits_per_byte,
+    duplicates,
+    kept,
+    logs_by_run,
+    run_tokens,
+    study_arguments,
+    totals,
+)
 from benchmarks.measure import record
 from benchmarks.preprocessing import Paper, all_papers
-from benchmarks.study_results import bits_per_byte, duplicates, kept, logs_by_run, run_tokens, totals
 from configs.loader import (
     CONFIGS,
     UserError,
-    default_data_root,
-    default_runs_root,
     merge,
     read_yaml,
     run_main,
@@ -209,18 +214,12 @@ def on_the_sample(data: Path, runs_root: Path, scale: str) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", default="demo", help="of the study (default: demo)")
-    parser.add_argument("--data", type=Path, help="data root (default: $ARXIV_DATA, else data/<scale>)")
-    parser.add_argument("--runs-root", type=Path, default=default_runs_root(), help="root of run folders")
-    args = parser.parse_args()
+    args = study_arguments(__doc__)
     if not os.environ.get("ARXIV_REAL"):
         raise UserError(
             "ARXIV_REAL= must name a folder of real papers (src/, arxiv-metadata-oai-snapshot.json)"
         )
-    sample = on_the_sample(args.data or default_data_root(args.scale), args.runs_root, args.scale)
+    sample = on_the_sample(args.data, args.runs_root, args.scale)
     papers = readable_papers(Path(os.environ["ARXIV_REAL"]))
     figures = {
         "real_papers": {"n": len(papers), "tex_mb": round(sum(r.paper.n_bytes for r in papers) / 1e6, 2)},

@@ -8,14 +8,13 @@ Out: a table; analysis/measurements/marginal_yield.json. Documents, bytes and to
      papers of `main`, with an interval that pairs the runs by seed and document (analysis/effects.py).
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from analysis.table_text import Table
+from benchmarks.corpus_runs import bits_per_byte, kept, logs_by_run, run_tokens, study_arguments, totals
 from benchmarks.measure import record
-from benchmarks.study_results import bits_per_byte, kept, logs_by_run, run_tokens, totals
-from configs.loader import CONFIGS, default_data_root, default_runs_root, read_yaml, run_main
+from configs.loader import CONFIGS, read_yaml, run_main
 
 BASE = "run20"
 RUNS = ["run02", *sorted(path.stem for path in (CONFIGS / "runs").glob("off_*.yaml"))]
@@ -68,14 +67,8 @@ def table(figures: dict[str, Any]) -> Table:
 
 def main() -> None:
     """Measure, print, record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", default="demo", help="of the study (default: demo)")
-    parser.add_argument("--data", type=Path, help="data root (default: $ARXIV_DATA, else data/<scale>)")
-    parser.add_argument("--runs-root", type=Path, default=default_runs_root(), help="root of run folders")
-    args = parser.parse_args()
-    figures = measure(args.data or default_data_root(args.scale), args.runs_root, args.scale)
+    args = study_arguments(__doc__)
+    figures = measure(args.data, args.runs_root, args.scale)
     print(table(figures).markdown())
     print(record("marginal_yield", figures))
 

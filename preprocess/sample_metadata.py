@@ -1,7 +1,6 @@
 """Write a seeded share of a metadata snapshot: a corpus made with it holds these papers alone.
 
-    python preprocess/sample_metadata.py --metadata snapshot.json --share 0.01 --out
-data/sample/raw/metadata.json
+    python preprocess/sample_metadata.py --metadata snapshot.json --share 0.01 --out sample.json
 
 A paper belongs to the share if the hash of its id and the seed is small enough. The choice depends on
 nothing else: a larger share contains a smaller one, and a newer snapshot keeps the papers of an older one.

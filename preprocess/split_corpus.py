@@ -125,7 +125,7 @@ def read_earlier_choice(folder: Path, config: SplitCorpusConfig | None) -> set[s
     """Validation papers of an earlier run, or of whoever chose them, from validation.json in `folder`.
 
     None if there is no such file, or if the run's configuration was not `config` (None: any). A file whose
-    configuration is null was written by study_corpus.py; its papers hold for every configuration.
+    configuration is null was written by study_papers.py; its papers hold for every configuration.
     """
     if not (folder / CHOICE_FILE).is_file():
         return set()

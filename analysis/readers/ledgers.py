@@ -4,6 +4,7 @@ In: `$DATA/ledger/<variant>/<stage>/<tar>.parquet`, a row for each document that
 `StageYield` for each stage. Only the ids of one tar are in memory at a time.
 """
 
+import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -14,10 +15,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.loader import CONFIGS, UserError, read_yaml
+from configs.loader import CONFIGS, UserError, default_data_root, read_yaml
 from configs.stages import CORPUS_STAGES, TAR_STAGES
 
 COLUMNS = ["id", "outcome", "reason", "bytes_in", "bytes_out", "bytes_removed", "detail"]
+
+
+def corpus_arguments(doc: str | None, out: str) -> argparse.ArgumentParser:
+    """The parser of a script about one corpus: --data, --variant, --tokenizer, --out.
+
+    `doc`: the script's docstring. `out`: the folder below analysis/out that holds a folder for each variant.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=default_data_root(), help="data root ($ARXIV_DATA)")
+    parser.add_argument("--variant", default="main", help="corpus (default: main)")
+    parser.add_argument("--tokenizer", default="main", help="whose tokens are counted (default: main)")
+    parser.add_argument("--out", type=Path, help=f"default: analysis/out/{out}/<variant>")
+    return parser
 
 
 @dataclass

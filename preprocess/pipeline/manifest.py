@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from configs.loader import UserError
 
 MANIFEST = "arXiv_src_manifest.xml"
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _TAR = re.compile(r"arXiv_src_(\d{4})_\d+\.tar")
 
 
@@ -51,6 +52,9 @@ def read_manifest(path: Path) -> dict[str, ManifestEntry]:
         ]
     except (ElementTree.ParseError, ValueError) as error:
         raise UserError(f"{path}: not a manifest as arXiv writes it ({error}); fetch it again") from None
+    for entry in entries:
+        if not _MD5.fullmatch(entry.md5):  # it becomes a part of a file's name
+            raise UserError(f"{path}: {entry.name}: {entry.md5!r} is no MD5 of 32 hexadecimal digits")
     return {entry.name: entry for entry in entries}
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from analysis.study_corpora import CORPORA, report, shares_lost
+from benchmarks.study_corpora import CORPORA, report, shares_lost
 
 
 def corpora(rng: random.Random) -> dict[str, dict[str, tuple[int, int]]]:

@@ -209,9 +209,13 @@ def test_missing_and_unlisted_tars_are_reported(tmp_path: Path) -> None:
         (None, "no manifest"),
         ("<arXivSRC><file>", "not a manifest"),
         ("<arXivSRC><file><size>many</size></file></arXivSRC>", "not a manifest"),
+        (
+            "<arXivSRC><file><size>1</size><num_items>1</num_items><md5sum>/../../a</md5sum></file></arXivSRC>",
+            "'/../../a' is no MD5",
+        ),
         ('<!DOCTYPE a [<!ENTITY b "c">]><arXivSRC/>', "holds a DTD"),
     ],
-    ids=["none", "truncated", "no-number", "entities"],
+    ids=["none", "truncated", "no-number", "no-md5", "entities"],
 )
 def test_unusable_manifest_is_a_clear_error(tmp_path: Path, manifest: str | None, says: str) -> None:
     src = _source(tmp_path, {"a.tar": tar_of({"0704/0704.0001.gz": gzip.compress(TEX)})})

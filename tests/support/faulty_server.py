@@ -27,7 +27,6 @@ class FaultyServer(ThreadingHTTPServer):
         self.faults: defaultdict[str, list[str]] = defaultdict(list)
         self.requests: list[tuple[str, int]] = []  # name, first byte
         self.agents: set[str] = set()
-        self.at_once, self.most_at_once = 0, 0
         self.lock = threading.Lock()
         self.closing = threading.Event()
 
@@ -46,8 +45,6 @@ class _Handler(BaseHTTPRequestHandler):
         with server.lock:
             server.requests.append((name, start))
             server.agents.add(self.headers.get("User-Agent", ""))
-            server.at_once += 1
-            server.most_at_once = max(server.most_at_once, server.at_once)
             faults = server.faults[name]
             fault, _, number = (faults.pop(0) if faults else "").partition(" ")
         try:
@@ -55,8 +52,6 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:  # the client is gone
             pass
         finally:
-            with server.lock:
-                server.at_once -= 1
             self.close_connection = True
 
     def _answer(self, name: str, start: int, fault: str, number: int) -> None:

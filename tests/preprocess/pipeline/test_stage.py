@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from configs.loader import LawBroken, UserError
+from configs.loader import LawBroken
 from configs.stages import CORPUS_STAGES
-from preprocess.pipeline import job, schema
+from preprocess.pipeline import schema
 from preprocess.pipeline.ledger import Documents, check_laws
 from preprocess.pipeline.shard import (
     MACHINERY,
@@ -191,42 +191,3 @@ class TestLaws:
         documents.drop("0704.0001", "language", 1)
         with pytest.raises(LawBroken, match="twice"), kept, rows:
             documents.drop("0704.0001", "language", 1)
-
-
-class TestVariants:
-    def _job(self, variant: str, stage: str) -> job.Job:
-        recipes = tuple(job._recipes(job.CONFIGS / "corpus.yaml", "full", variant))
-        here = Path("d")
-        return job.Job(stage, here, variant, "full", here, here, (0, 1), 1, recipes, {})
-
-    def test_variant_has_its_own_folder_from_where_it_differs(self) -> None:
-        made = self._job("broad", "extract_latex")
-        assert made.corpus("filter_metadata") == Path("d/corpus/broad/filter_metadata")
-        assert made.corpus("extract_latex") == Path("d/corpus/broad/extract_latex")
-
-    def test_main_is_its_own(self) -> None:
-        assert self._job("main", "extract_latex").corpus("normalize_text") == Path(
-            "d/corpus/main/normalize_text"
-        )
-
-    def test_stage_before_the_difference_is_shared(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        (tmp_path / "corpora").mkdir()
-        (tmp_path / "corpora/twice.yaml").write_text("base: main\ndeduplicate: {exact: false}\n")
-        monkeypatch.setattr(job, "CONFIGS", tmp_path)
-        (tmp_path / "corpus.yaml").write_text("filter_metadata: {categories: paper}\n")
-        (tmp_path / "scales").mkdir()
-        (tmp_path / "scales/full.yaml").write_text("")
-        made = self._job("twice", "deduplicate")
-        assert made.ledger("filter_quality") == Path("d/ledger/main/filter_quality")
-        assert made.ledger("deduplicate") == Path("d/ledger/twice/deduplicate")
-
-    def test_bases_in_a_circle_are_refused(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        (tmp_path / "corpora").mkdir()
-        (tmp_path / "corpora/a.yaml").write_text("base: b\n")
-        (tmp_path / "corpora/b.yaml").write_text("base: a\n")
-        (tmp_path / "corpus.yaml").write_text("")
-        monkeypatch.setattr(job, "CONFIGS", tmp_path)
-        with pytest.raises(UserError, match="circle"):
-            self._job("a", "deduplicate")

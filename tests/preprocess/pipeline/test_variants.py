@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from configs.loader import CONFIGS, Config
+from configs.loader import CONFIGS, Config, UserError
 from configs.stages import CORPUS_STAGES
 from preprocess.pipeline import job
 from preprocess.pipeline.shard import read_rows
@@ -63,6 +63,28 @@ def test_stages_before_the_difference_are_shared(variant: str, first: str) -> No
     homes = {stage: _job(variant, first).corpus(stage).parent.name for stage in CORPUS_STAGES}
     assert {homes[stage] for stage in CORPUS_STAGES[:at]} <= {"main"}
     assert {homes[stage] for stage in CORPUS_STAGES[at:]} == {variant}
+
+
+def test_a_variant_has_its_own_folders_from_where_it_differs_and_main_has_its_own() -> None:
+    made = _job("broad", "extract_latex")
+    assert made.corpus("filter_metadata") == Path("d/corpus/broad/filter_metadata")
+    assert made.corpus("extract_latex") == Path("d/corpus/broad/extract_latex")
+    assert _job("main", "extract_latex").corpus("normalize_text") == Path("d/corpus/main/normalize_text")
+
+
+def test_the_ledger_of_a_shared_stage_is_shared() -> None:
+    made = _job("run03", "deduplicate")
+    assert made.ledger("filter_quality") == Path("d/ledger/main/filter_quality")
+    assert made.ledger("deduplicate") == Path("d/ledger/run03/deduplicate")
+
+
+def test_bases_in_a_circle_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora/a.yaml").write_text("base: b\n")
+    (tmp_path / "corpora/b.yaml").write_text("base: a\n")
+    monkeypatch.setattr(job, "CONFIGS", tmp_path)
+    with pytest.raises(UserError, match="circle"):
+        _job("a", "deduplicate")
 
 
 def _run(data: Path, variant: str, *stages: str) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.loader import UserError
-from preprocess.study_corpus import (
+from preprocess.study_papers import (
     DOMAIN_SHARES,
     MAX_REPO_BYTES,
     MIN_VAL_BYTES,
@@ -70,7 +70,7 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
 @pytest.mark.real
 @pytest.mark.slow
 def test_the_split_keeps_the_chosen_papers_and_whole_repositories(arxiv_real: Path, tmp_path: Path) -> None:
-    run_script("preprocess/study_corpus.py", "--real", arxiv_real, "--data", tmp_path)
+    run_script("preprocess/study_papers.py", "--real", arxiv_real, "--data", tmp_path)
     chosen = {json.loads(line)["id"] for line in (tmp_path / "raw/metadata.json").open()}
     run_script(
         *("preprocess/all_stages.py", "--src", arxiv_real / "src", "--data", tmp_path),

@@ -1,6 +1,6 @@
 """Choose the papers of the study at mini scale from a folder of real papers in arXiv's packaging.
 
-    python preprocess/study_corpus.py --real $ARXIV_REAL --data data/mini
+    python preprocess/study_papers.py --real $ARXIV_REAL --data data/mini
 
 In:  arxiv-metadata-oai-snapshot.json and provenance.tsv, which tells the repository that each paper is from
      (columns `id repo categories lang tex_bytes`).

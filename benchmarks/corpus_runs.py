@@ -1,5 +1,6 @@
 """What a study leaves behind for each corpus: documents, bytes, tokens, and bits per byte of the models."""
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -9,9 +10,23 @@ from analysis.effects import effect, validation_curve
 from analysis.readers.groups import read_groups
 from analysis.readers.ledgers import read_rows, stage_folders
 from analysis.readers.run_logs import RunLog, find_runs, read_run
-from configs.loader import UserError
+from configs.loader import UserError, default_data_root, default_runs_root
 
 DUPLICATES = ("exact_duplicate", "near_duplicate", "contained")
+
+
+def study_arguments(doc: str | None) -> argparse.Namespace:
+    """The command line of a benchmark of a finished study: scale, data (the root), runs_root.
+
+    `doc`: the benchmark's docstring, shown by --help.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", default="demo", help="of the study (default: demo)")
+    parser.add_argument("--data", type=Path, help="data root (default: $ARXIV_DATA, else data/<scale>)")
+    parser.add_argument("--runs-root", type=Path, default=default_runs_root(), help="root of run folders")
+    arguments = parser.parse_args()
+    arguments.data = arguments.data or default_data_root(arguments.scale)
+    return arguments
 
 
 def totals(data: Path, corpus: str) -> dict[str, int]:
