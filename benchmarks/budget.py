@@ -13,9 +13,8 @@ from pathlib import Path
 
 from benchmarks.measure import record
 from configs.loader import UserError, run_main
-from preprocess.budget import measure, predict, small_vocabularies, spread
+from preprocess.budget import measure, predict, spread
 from preprocess.fetch.choice import in_time
-from preprocess.train_tokenizer import tokenizer_config
 from preprocess.validate_archives import find_archives
 
 SAMPLE = 6  # tars, the default of budget.py
@@ -31,14 +30,10 @@ def main() -> None:
     entries = in_time([manifest[path.name] for path in tars])
     large = spread(entries, SAMPLE)
     small = spread(large, SAMPLE // 3)
-    tokenizer = tokenizer_config("main", "full", {})
-    sizes = small_vocabularies(tokenizer.vocab_size)
-    one, two = (
-        measure(src, metadata, [entry.name for entry in some], "full", sizes) for some in (small, large)
-    )
+    one, two = (measure(src, metadata, [entry.name for entry in some], "full") for some in (small, large))
     n_bytes = sum(entry.size for entry in entries)
-    predicted = predict((one, two), len(entries), n_bytes, metadata.stat().st_size, tokenizer)
-    whole = measure(src, metadata, [entry.name for entry in entries], "full", [tokenizer.vocab_size])
+    predicted = predict((one, two), len(entries), n_bytes, metadata.stat().st_size)
+    whole = measure(src, metadata, [entry.name for entry in entries], "full")
     totals = {}
     for key in ("cpu_s", "n_bytes", "n_files"):
         sums = [sum(getattr(cost, key) for cost in costs.values()) for costs in (predicted, whole.costs)]

@@ -6,9 +6,9 @@ In:  the manifest, some of its tars, the metadata snapshot. Nothing is written b
 Out: a table with a row for each stage. A small and a larger sample of the tars that are here go through all
      stages on one core each; what a stage costs is a fixed part and a part that grows with the bytes of its
      input (of the tars; for filter_metadata, of the snapshot). The samples are spread over the months.
-Training a tokenizer is measured with two small vocabularies, as a sample of text has no large one; it stops
-growing at its sample of 2 GB of text. The number of files grows with the number of tars. Days assume that
-arrays keep all cores busy; stages that look at the whole corpus run on one node (--node-cores).
+Training a tokenizer takes what it takes on the larger sample: the vocabulary decides, and text beyond the
+sample of 2 GB is not read. The number of files grows with the number of tars. Days assume that arrays keep
+all cores busy; stages that look at the whole corpus run on one node (--node-cores).
 """
 
 import argparse
@@ -30,13 +30,11 @@ from preprocess.fetch.choice import in_time, of_months
 from preprocess.pipeline.identifiers import month_of
 from preprocess.pipeline.manifest import MANIFEST, ManifestEntry, in_order
 from preprocess.pipeline.snapshot import check_snapshot
-from preprocess.train_tokenizer import TrainTokenizerConfig, tokenizer_config
 from preprocess.validate_archives import find_archives
 
 SCRIPTS = Path(__file__).resolve().parent
 # A sample may hold few papers of a domain and too little text for the vocabulary.
 VALUES = {"split_corpus": ["min_val_papers=1"], "train_tokenizer": ["allow_smaller=true"]}
-SMALLEST_VOCABULARY = 600  # pieces: the bytes, the characters, some commands
 _ID = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
 
 
@@ -56,15 +54,11 @@ class Sample:
     n_tars: int
     tar_bytes: int
     snapshot_bytes: int
-    text_bytes: int  # of the finished corpus, compressed as Parquet
-    costs: Mapping[str, Cost]  # by stage; of train_tokenizer, with the smallest vocabulary that was asked for
-    cpu_s_a_piece: float = 0.0  # of a larger vocabulary
+    costs: Mapping[str, Cost]  # by stage
 
 
-def measure(
-    src: Path, metadata: Path, tars: Sequence[str], scale: str, vocabularies: Sequence[int]
-) -> Sample:
-    """Run all stages on some tars, one core each, and train tokenizers of these sizes, ascending.
+def measure(src: Path, metadata: Path, tars: Sequence[str], scale: str) -> Sample:
+    """Run all stages on some tars, one core each.
 
     Raises UserError with what a stage said if it fails.
     """
@@ -80,27 +74,14 @@ def measure(
         costs = {}
         seen = _files(data)
         for stage in TABLE:
-            values = VALUES.get(stage.name, [])
-            if stage.kind == "tokenizer":
-                of_size = [_run(stage.name, data, scale, [*values, f"vocab_size={n}"]) for n in vocabularies]
-                cpu_s = of_size[0]
-            else:
-                cpu_s = _run(stage.name, data, scale, values)
+            cpu_s = _run(stage.name, data, scale, VALUES.get(stage.name, []))
             now = _files(data)
             new = {path: now[path] for path in now.keys() - seen.keys()}
             costs[stage.name] = Cost(cpu_s, sum(new.values()), len(new))
             seen = now
-        text = sum(path.stat().st_size for path in (data / "corpus/main/split_corpus").glob("*.parquet"))
         snapshot_bytes = (data / "raw/metadata.json").stat().st_size
     tar_bytes = sum((src / tar).stat().st_size for tar in tars)
-    more_pieces = max(vocabularies[-1] - vocabularies[0], 1)
-    a_piece = max(of_size[-1] - of_size[0], 0.0) / more_pieces
-    return Sample(len(tars), tar_bytes, snapshot_bytes, text, costs, a_piece)
-
-
-def small_vocabularies(pieces: int) -> tuple[int, int]:
-    """Two sizes that a sample of text has, in place of a vocabulary of `pieces`."""
-    return max(SMALLEST_VOCABULARY, pieces // 32), max(2 * SMALLEST_VOCABULARY, pieces // 8)
+    return Sample(len(tars), tar_bytes, snapshot_bytes, costs)
 
 
 def _month(line: bytes) -> str:
@@ -145,24 +126,19 @@ def predict(
     n_tars: int,
     tar_bytes: int,
     snapshot_bytes: int,
-    tokenizer: TrainTokenizerConfig,
 ) -> dict[str, Cost]:
     """The cost of each stage for so many tars and bytes, from a small and a larger sample."""
     small, large = samples
     predicted = {}
     for stage in TABLE:
-        # A Parquet file of text has about a third of its bytes.
         to_bytes: float = tar_bytes
         sizes = (small.tar_bytes, large.tar_bytes)
         if stage.kind == "metadata":
             to_bytes, sizes = snapshot_bytes, (small.snapshot_bytes, large.snapshot_bytes)
         elif stage.kind == "tokenizer":
-            to_bytes = min(tar_bytes, tokenizer.sample_bytes / max(3 * large.text_bytes, 1) * large.tar_bytes)
+            to_bytes = large.tar_bytes
         one, two = small.costs[stage.name], large.costs[stage.name]
         cpu_s = extrapolate(one.cpu_s, two.cpu_s, sizes, to_bytes)
-        if stage.kind == "tokenizer":
-            pieces = tokenizer.vocab_size - small_vocabularies(tokenizer.vocab_size)[0]
-            cpu_s += pieces * large.cpu_s_a_piece
         n_files = two.n_files
         if stage.kind != "metadata":  # whose files are months
             n_files = extrapolate(one.n_files, two.n_files, (small.n_tars, large.n_tars), n_tars)
@@ -221,14 +197,12 @@ def main() -> None:
         raise UserError(f"{args.src}: holds fewer than three tars of the manifest; fetch some of the months")
     large = spread(here, args.sample)
     small = spread(large, max(2, len(large) // 3))
-    tokenizer = tokenizer_config("main", args.scale, {})
-    sizes = small_vocabularies(tokenizer.vocab_size)
     one, two = (
-        measure(args.src, args.metadata, [entry.name for entry in some], args.scale, sizes)
+        measure(args.src, args.metadata, [entry.name for entry in some], args.scale)
         for some in (small, large)
     )
     n_bytes = sum(entry.size for entry in chosen)
-    costs = predict((one, two), len(chosen), n_bytes, args.metadata.stat().st_size, tokenizer)
+    costs = predict((one, two), len(chosen), n_bytes, args.metadata.stat().st_size)
     print(f"budget: {len(chosen):,} tars, {format_bytes(n_bytes)}; samples of {len(small)}, {len(large)}")
     print(table(costs, args.cores, args.node_cores))
     print(f"The tars take {format_bytes(n_bytes)} more; days: {args.cores} cores, {args.node_cores} a node.")

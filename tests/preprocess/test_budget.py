@@ -13,7 +13,6 @@ from preprocess import budget
 from preprocess.budget import Cost, Sample, extrapolate, predict, spread
 from preprocess.pipeline.manifest import ManifestEntry
 from preprocess.sample_corpus import write_sample
-from preprocess.train_tokenizer import TrainTokenizerConfig
 
 
 @pytest.mark.parametrize(
@@ -33,15 +32,13 @@ def test_extrapolate(small: float, large: float, to_bytes: float, expected: floa
 def test_each_stage_grows_with_what_it_reads() -> None:
     def sample(n: int) -> Sample:
         costs = {stage.name: Cost(float(n), n, n) for stage in TABLE}
-        return Sample(n, 1000 * n, 10 * n, 100 * n, costs, cpu_s_a_piece=0.5)
+        return Sample(n, 1000 * n, 10 * n, costs)
 
-    tokenizer = TrainTokenizerConfig(vocab_size=3200, sample_bytes=3_000)
-    cost = predict((sample(1), sample(2)), 40, 1_000_000, 50, tokenizer)
+    cost = predict((sample(1), sample(2)), 40, 1_000_000, 50)
     assert cost["filter_metadata"].cpu_s == pytest.approx(5)  # with the snapshot
     assert cost["extract_latex"].cpu_s == pytest.approx(1000)  # with the tars
     assert cost["extract_latex"].n_files == pytest.approx(40)  # with their number
-    # 3,000 bytes of text are in 10,000 bytes of tars; 2,600 pieces more than the samples'.
-    assert cost["train_tokenizer"].cpu_s == pytest.approx(10 + 1300)
+    assert cost["train_tokenizer"].cpu_s == pytest.approx(2)  # as on the larger sample
 
 
 def test_spread_is_even_and_has_no_tar_twice() -> None:
