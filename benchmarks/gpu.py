@@ -17,6 +17,7 @@ step, so an interruption loses nothing. benchmarks/gpu_steps.py holds the steps.
     micro      train at the largest micro-batch that the plan says fits
     head       the head alone, for pieces of 256 to 4,096 tokens
     optimizer  AdamW: fused, foreach and one tensor at a time
+    documents  train with documents kept apart: FlexAttention, and the same with a mask
     profile    where the GPU's time goes, by kernel and kind
     tests      the tests that need a GPU
 """
@@ -44,6 +45,7 @@ STEPS = {
     "profile": 60,
     "recompute": 90,
     "micro": 60,
+    "documents": 70,
     "tests": 120,
 }
 SECONDS = 540.0

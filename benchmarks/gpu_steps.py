@@ -35,6 +35,7 @@ WARM_UP = 3 if ON_CUDA else 1  # micro-batches that are not timed
 MICRO_BATCHES = 200 if ON_CUDA else 4  # of the step `train`; others take a quarter
 TIMED_S = 50.0  # after which no further micro-batch begins
 N_ACCUMULATED = 64  # micro-batches of a step of Run 20 on two GPUs
+DOCUMENT_END = 1  # token id
 CHUNKS = (256, 512, 1024, 2048, 4096)
 KINDS = {  # words in the names of CUDA kernels
     "products": ("gemm", "cutlass", "nvjet", "xmma"),
@@ -58,12 +59,16 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def build(run: Run) -> PretrainModel:
+def build(run: Run, attention: str | None = None) -> PretrainModel:
     """The model with random weights, made on the device: copying 5 GB there takes longer."""
     set_numerics(run.recipe)
     with DEVICE:
         model = PretrainModel(run.model)
     model.head_chunk_tokens = run.recipe.head_chunk_tokens
+    if run.recipe.mask_documents:
+        model.keep_documents_apart(DOCUMENT_END)
+    if attention:
+        model.llama.set_attn_implementation(attention)
     prepare_layers(model, run.recipe)
     return model
 
@@ -72,6 +77,8 @@ def random_batch(run: Run) -> Batch:
     """A micro-batch of random tokens."""
     shape = (run.recipe.micro_batch_size, run.recipe.sequence_length + 1)
     tokens = torch.randint(run.model.vocab_size, shape, device=DEVICE)
+    if run.recipe.mask_documents:  # half of each window belongs to one document
+        tokens[:, shape[1] // 2] = DOCUMENT_END
     return Batch(tokens[:, :-1], tokens[:, 1:], torch.zeros(shape[0], device=DEVICE))
 
 
@@ -117,10 +124,13 @@ def facts(run: Run, micro_s: float, update_s: float = 0.0) -> dict[str, Any]:
     return found
 
 
-def train(n_micro: int = MICRO_BATCHES, **values: Any) -> dict[str, Any]:
-    """Micro-batches and updates as train/pretrain.py makes them in one process."""
+def train(n_micro: int = MICRO_BATCHES, attention: str | None = None, **values: Any) -> dict[str, Any]:
+    """Micro-batches and updates as train/pretrain.py makes them in one process.
+
+    `attention` replaces the implementation that the run would take, by its name in transformers.
+    """
     run = load(**values)
-    model = build(run)
+    model = build(run, attention)
     optimizer = make_optimizer(model, run, DEVICE)
     strategy = make_strategy(model, optimizer, World(0, 1, DEVICE), run, N_ACCUMULATED)
     batch = random_batch(run)
@@ -237,12 +247,17 @@ def profile_step() -> dict[str, Any]:
 
 
 MODES = {"selective": {"recompute": "selective"}, "full": {"recompute": "full"}}
+DOCUMENTS = {
+    "flex": {"mask_documents": True},
+    "mask": {"mask_documents": True, "attention": "sdpa"},
+}
 RUNNERS: dict[str, Callable[[], dict[str, Any]]] = {
     "train": train,
     "layers": layers,
     "compile": lambda: train(MICRO_BATCHES // 4, compile=True),
     "recompute": lambda: several(MODES),
     "micro": micro,
+    "documents": lambda: several(DOCUMENTS),
     "head": head,
     "optimizer": optimizer,
     "profile": profile_step,

@@ -91,7 +91,8 @@ def measure_run(folder: Path, data: Path, texts: Texts, known: Mapping[str, Any]
         return dict(known)
     model, run = load_model(checkpoint)
     tokens = open_tokens(data, run.recipe.corpus, run.recipe.tokenizer, "val")
-    model.document_end_id = tokens.eod_id if run.recipe.mask_documents else None
+    if run.recipe.mask_documents:
+        model.keep_documents_apart(tokens.eod_id)
     path = tokenizer_folder(data, run, read_state(checkpoint).tokenizer_sha256) / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.encode_special_tokens = True  # `</s>` written in a paper is text

@@ -60,7 +60,8 @@ class Recipe(Config):
     # Weights over the last fifth of the run; null: `mixture` holds to the end.
     anneal_mixture: dict[Domain, Weight] | None = None
     curriculum: bool = False  # order each domain's blocks from prose to formulas instead of permuting them
-    mask_documents: bool = False  # a token attends to its own document only; rules out the flash kernel
+    # A token attends to its own document only: by FlexAttention on CUDA, by a mask on CPUs.
+    mask_documents: bool = False
     # windows: documents are joined into one stream and cut into windows of T + 1 tokens;
     # truncate: each sample is the first T + 1 tokens of one document, padded
     packing: Literal["windows", "truncate"] = "windows"

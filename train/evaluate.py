@@ -64,11 +64,13 @@ def main() -> None:
         print(lines, end="")
         out.touch()  # no older than the run that it belongs to, for slurm/submit_all.sh
         return
-    model.document_end_id = tokens.eod_id if run.recipe.mask_documents else None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    if run.recipe.mask_documents:
+        model.keep_documents_apart(tokens.eod_id)
     world = World(rank=0, size=1, device=device)
     # Only a strategy knows how to run the model in the run's precision; its optimiser is never stepped.
-    strategy = DataParallel(model.to(device), torch.optim.SGD(model.parameters()), world, run, 1)
+    strategy = DataParallel(model, torch.optim.SGD(model.parameters()), world, run, 1)
     lines = ""
     for result in validate_model(strategy, validation_sets(tokens, run)):
         line = json.dumps(of | result.row()) + "\n"

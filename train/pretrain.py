@@ -131,7 +131,8 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     # ------------------------------------------------------------ model, optimiser, state
     set_numerics(recipe)
     model = build_model(run.model, recipe.init_seed).to(world.device)
-    model.document_end_id = val_tokens.eod_id if recipe.mask_documents else None
+    if recipe.mask_documents:
+        model.keep_documents_apart(val_tokens.eod_id)
     model.head_chunk_tokens = recipe.head_chunk_tokens
     prepare_layers(model, recipe)
     params_total = count_parameters(run.model)

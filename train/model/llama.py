@@ -64,8 +64,9 @@ class PretrainModel(nn.Module):
         positions_BT = None
         if self.document_end_id is not None:
             positions_BT = document_positions(input_ids_BT, self.document_end_id)
-        # From positions that restart at 0 the library derives a mask that keeps documents apart, but only
-        # without cache and attention_mask. Without positions there is no mask, and the flash kernel runs.
+        # From positions that restart at 0 the library derives a mask that keeps documents apart (for
+        # FlexAttention, the blocks to visit), but only without cache and attention_mask. Without positions
+        # there is no mask, and the flash kernel runs.
         hidden_BTD = self.llama.model(
             input_ids=input_ids_BT, position_ids=positions_BT, use_cache=False
         ).last_hidden_state
@@ -80,6 +81,16 @@ class PretrainModel(nn.Module):
         )
         self.token_losses_BT = losses_N.view_as(targets_BT)
         return loss_sum, self.token_losses_BT.sum(dim=1)
+
+    def keep_documents_apart(self, document_end_id: int) -> None:
+        """Let each token attend to its own document only. Call this when the model is on its device.
+
+        On CUDA, FlexAttention (Dong et al. 2024) takes the place of a mask: it skips blocks of 128 x 128
+        that lie between documents and holds no tensor of T x T. Results differ by rounding only.
+        """
+        self.document_end_id = document_end_id
+        if self.llama.device.type == "cuda":
+            self.llama.set_attn_implementation("flex_attention")
 
     def named_weights(self) -> dict[str, nn.Parameter]:
         """Each distinct parameter by its name in a Hugging Face checkpoint; a tied head is absent."""

@@ -1,4 +1,4 @@
-"""The chunked loss, initial weights, rotary frequencies and document masks."""
+"""The chunked loss, initial weights and rotary frequencies."""
 
 from unittest import mock
 
@@ -11,7 +11,6 @@ from configs.loader import CONFIGS, read_yaml, validate
 from train.model.llama import (
     ModelConfig,
     build_model,
-    document_positions,
     rope_frequencies,
 )
 from train.model.loss import IGNORE, chunked_cross_entropy
@@ -116,45 +115,6 @@ def test_rotary_frequencies_are_found_and_fp32(demo: ModelConfig) -> None:
 
 
 # ---------------------------------------------------------------- documents in one window
-
-END = 2  # the end-of-document token
-
-
-def two_documents(first: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A window with two documents, the first made of the token `first`, and the targets of the second."""
-    tokens = torch.cat([torch.full((20,), first), torch.tensor([END]), torch.arange(3, 30)])[None]
-    targets = torch.full_like(tokens, IGNORE)
-    targets[:, 21:-1] = tokens[:, 22:]
-    return tokens, targets
-
-
-def test_positions_restart_after_each_document() -> None:
-    tokens = torch.tensor([[7, 8, END, 9, END, END, 5], [END, 3, 3, 3, 3, 3, 3]])
-    expected = [[0, 1, 2, 0, 1, 0, 0], [0, 0, 1, 2, 3, 4, 5]]
-    assert document_positions(tokens, END).tolist() == expected
-
-
-@pytest.mark.parametrize("masked", [True, False])
-def test_a_document_attends_to_the_one_before_only_without_masking(demo: ModelConfig, masked: bool) -> None:
-    model = build_model(demo, init_seed=0)
-    model.document_end_id = END if masked else None
-    with torch.no_grad():
-        (one, _), (other, _) = (model(*two_documents(first)) for first in (50, 60))
-    assert (abs(float(one - other)) < 1e-4) is masked
-
-
-@pytest.mark.parametrize("masked", [True, False])
-def test_the_default_path_uses_no_mask(demo: ModelConfig, masked: bool) -> None:
-    model = build_model(demo, init_seed=0)
-    model.document_end_id = END if masked else None
-    masks = []
-    for layer in model.llama.model.layers:
-        layer.self_attn.register_forward_pre_hook(
-            lambda _, __, given: masks.append(given.get("attention_mask")), with_kwargs=True
-        )
-    model(*two_documents(50))
-    assert len(masks) == len(model.llama.model.layers)
-    assert all((mask is not None) is masked for mask in masks)
 
 
 def test_bf16_chunks_add_up_to_nearly_one_fp32_product() -> None:
