@@ -38,7 +38,7 @@ from train.optimizer import learning_rate, make_optimizer
 TOKENS, SEEDS = 300_000, (0, 1, 2)
 UNIQUE_TOKENS = 10_018_560  # of which a run sees the first 300,000
 TOKENS_PER_STEP = 16 * 256  # of scale mini
-RATES = {"baseline": (2e-3, 4e-3, 8e-3), "muon": (4e-3, 8e-3, 16e-3)}
+RATES = {"baseline": (2e-3, 4e-3, 8e-3), "muon": (4e-3, 8e-3, 16e-3, 32e-3)}
 VALIDATION_TOKENS = 24_576  # of each domain
 Z_LOSS = 1e-4  # PaLM (Chowdhery et al. 2022, section 5)
 DECAY_SHARE = 0.2  # of the steps, in which a WSD schedule falls (Hägele et al. 2024: 10 to 20 %)
