@@ -141,7 +141,7 @@ class Trial(NamedTuple):
             *("train/pretrain.py", str(ROOT / "configs/runs/run20.yaml"), "--scale", "mini"),
             *("--seed", str(self.seed), "--data", str(data), "--out", str(self.folder(root))),
             *(f"lr={self.lr}", f"tokens_total={TOKENS}", f"unique_tokens={UNIQUE_TOKENS}"),
-            *(f"warmup_tokens={15 * TOKENS_PER_STEP}"),
+            f"warmup_tokens={15 * TOKENS_PER_STEP}",
             *("global_batch_size=16", "micro_batch_size=8", f"validation_tokens={VALIDATION_TOKENS}"),
             *(f"validate_every_tokens={at_the_end}", f"checkpoint_every_tokens={at_the_end}"),
             *VALUES.get(self.option, ()),
