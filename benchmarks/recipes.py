@@ -28,14 +28,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.measure import record
-from configs.loader import default_data_root, default_runs_root, run_main
+from configs.loader import CONFIGS, default_data_root, default_runs_root, run_main
 from tests.support.training import ROOT
 from train.config import Run
 from train.model.llama import ModelConfig, PretrainModel, build_model
 from train.model.loss import IGNORE
 from train.optimizer import learning_rate, make_optimizer
 
+RUN, SCALE = CONFIGS / "runs" / "run20.yaml", "mini"
 TOKENS, SEEDS = 300_000, (0, 1, 2)
+WARMUP_STEPS = 15
 UNIQUE_TOKENS = 10_018_560  # of which a run sees the first 300,000
 TOKENS_PER_STEP = 16 * 256  # of scale mini
 RATES = {"baseline": (2e-3, 4e-3, 8e-3), "muon": (4e-3, 8e-3, 16e-3, 32e-3)}
@@ -132,19 +134,24 @@ class Trial(NamedTuple):
         """Where it writes."""
         return root / f"{self.option}-lr{self.lr:g}" / f"seed{self.seed}"
 
+    def recipe(self) -> list[str]:
+        """What differs from Run 20, as `key=value`."""
+        at_the_end = 10**12  # tokens: no validation and no checkpoint before
+        return [
+            *(f"lr={self.lr}", f"tokens_total={TOKENS}", f"unique_tokens={UNIQUE_TOKENS}"),
+            f"warmup_tokens={WARMUP_STEPS * TOKENS_PER_STEP}",
+            *("global_batch_size=16", "micro_batch_size=8", f"validation_tokens={VALIDATION_TOKENS}"),
+            *(f"validate_every_tokens={at_the_end}", f"checkpoint_every_tokens={at_the_end}"),
+            *VALUES.get(self.option, ()),
+        ]
+
     def train(self, data: Path, root: Path) -> None:
         """Train in this process."""
         from train.pretrain import main
 
-        at_the_end = 10**12  # tokens: no validation and no checkpoint before
         arguments = [
-            *("train/pretrain.py", str(ROOT / "configs/runs/run20.yaml"), "--scale", "mini"),
-            *("--seed", str(self.seed), "--data", str(data), "--out", str(self.folder(root))),
-            *(f"lr={self.lr}", f"tokens_total={TOKENS}", f"unique_tokens={UNIQUE_TOKENS}"),
-            f"warmup_tokens={15 * TOKENS_PER_STEP}",
-            *("global_batch_size=16", "micro_batch_size=8", f"validation_tokens={VALIDATION_TOKENS}"),
-            *(f"validate_every_tokens={at_the_end}", f"checkpoint_every_tokens={at_the_end}"),
-            *VALUES.get(self.option, ()),
+            *("train/pretrain.py", str(RUN), "--scale", SCALE, "--seed", str(self.seed)),
+            *("--data", str(data), "--out", str(self.folder(root)), *self.recipe()),
         ]
         with contextlib.ExitStack() as patched:
             patched.enter_context(mock.patch.object(sys, "argv", arguments))
@@ -207,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=default_data_root("mini"), help="data root")
+    parser.add_argument("--data", type=Path, default=default_data_root(SCALE), help="data root")
     parser.add_argument("--report", action="store_true", help="train nothing")
     parser.add_argument("--one", nargs=3, metavar=("OPTION", "LR", "SEED"), help="train one run here")
     arguments = parser.parse_args()
@@ -231,7 +238,7 @@ def main() -> None:
         print(f"{option:<20} rate {row['lr']:<6g} {row['mean_difference']:+.4f} (by seed: {by_seed})")
     content = {
         "command": "make bench-recipes",
-        "scale": "mini",
+        "scale": SCALE,
         "tokens": TOKENS,
         "tokens_per_step": TOKENS_PER_STEP,
         "rates": {o: {f"{t.lr:g}": v for t, v in sweep.items() if t.option == o} for o in RATES},
