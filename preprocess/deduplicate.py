@@ -56,7 +56,7 @@ from preprocess.pipeline.stage import (
     write_json,
 )
 
-PAIRS_A_TASK = 64  # a worker holds the n-grams of at most 128 documents
+DOCUMENTS_A_TASK = 128  # a worker holds the n-grams of so many documents
 _MEASURE = {
     "exact_duplicate": "similarity of letters and digits",
     "near_duplicate": "Jaccard similarity of 5-word n-grams",
@@ -144,6 +144,7 @@ def find_duplicates(
     if config.near or config.contained:
         found = [differing[some] for some in papers.sketches.candidates(order[differing])]
         pairs = np.unique(np.concatenate([np.empty((0, 2), np.int64), *found]), axis=0)
+        print(f"deduplicate: {len(pairs):,} pairs of {len(order):,} documents are worth comparing")
         tasks = [
             (some, {document: papers.location(order[document]) for pair in some for document in pair})
             for some in _batches(pairs, papers.unit[order])
@@ -164,13 +165,24 @@ def find_duplicates(
 
 
 def _batches(pairs: np.ndarray, unit: np.ndarray) -> Iterator[list[tuple[int, int]]]:
-    """Divide `pairs` among the workers. Pairs from the same shards stay together: few shards are read twice.
+    """Divide `pairs` among the workers, so that few documents are read and few shards are opened twice.
 
-    pairs: int64 [pairs, 2], documents by rank. unit: int32 [documents], the shard of each.
+    pairs: int64 [pairs, 2], documents by rank, ascending. unit: int32 [documents], the shard of each.
     """
-    pairs = pairs[np.lexsort((unit[pairs[:, 1]], unit[pairs[:, 0]]))]
-    for start in range(0, len(pairs), PAIRS_A_TASK):
-        yield [(one, two) for one, two in pairs[start : start + PAIRS_A_TASK].tolist()]
+    # Pairs of a family come one after the other: they share the first partner of their second document.
+    seconds, begin = np.unique(pairs[:, 1], return_index=True)
+    lead = pairs[begin, 0][np.searchsorted(seconds, pairs[:, 1])]
+    pairs = pairs[np.lexsort((pairs[:, 0], pairs[:, 1], unit[pairs[:, 1]], lead, unit[lead]))]
+    task: list[tuple[int, int]] = []
+    documents: set[int] = set()
+    for one, two in pairs.tolist():
+        if len(documents) > DOCUMENTS_A_TASK - 2 and not documents.issuperset((one, two)):
+            yield task
+            task, documents = [], set()
+        task.append((one, two))
+        documents.update((one, two))
+    if task:
+        yield task
 
 
 def decide(

@@ -25,7 +25,12 @@ THRESHOLD = np.uint64(2**64 // SAMPLE)
 WORTHWHILE = 0.3
 # Partners of a document that one n-gram may yield, preferred papers first. It limits phrases that all use.
 MOST_PARTNERS = 64
-_AT_A_TIME = 1024  # documents looked up together: at most 16 MB of pairs
+# A single shared hash is evidence only if so few documents have it. A short document has few hashes that a
+# long one shows, and each phrase among them would else bring MOST_PARTNERS partners by chance: pairs to read
+# and compare whose number grows faster than the corpus, as more and more phrases have many users.
+RARE = 16
+_AT_A_TIME = 1024  # documents whose pairs are counted together: at most 16 MB of them
+_LOOKED_UP_AT_A_TIME = 64 * _AT_A_TIME
 _NONE = np.uint64(2**64 - 1)  # stands for "no hash" and "no entry"
 # An entry of the index is the hash's lower 40 bits, then the document's number. Among 4 x 10^8 entries (all
 # of arXiv) a given hash meets a different hash with the same 40 bits with p = 4e-4.
@@ -85,17 +90,22 @@ class SketchIndex:
         all_probes = np.frombuffer(self._probes, np.uint64).reshape(-1, SMALLEST)
         limits = np.frombuffer(self._limits, np.uint64)[order]
         entries = self._renumbered(order)
-        for start in range(0, len(order), _AT_A_TIME):
-            probes = all_probes[order[start : start + _AT_A_TIME]]
-            in_every_sketch = np.count_nonzero(probes < THRESHOLD, axis=1)
-            row, partner, n_shared = _partners(probes, entries, start)
-            # A cheap test first: count only the probes that any sketch would have. Then count those that this
-            # partner's sketch would have.
-            enough = n_shared >= np.floor(WORTHWHILE * in_every_sketch[row])
-            row, partner, n_shared = row[enough], partner[enough], n_shared[enough]
-            shown = np.count_nonzero(probes[row] <= limits[partner, None], axis=1)
-            enough = n_shared >= np.floor(WORTHWHILE * shown)
-            yield np.sort(np.stack((row + start, partner), axis=1)[enough], axis=1)
+        for looked_up in range(0, len(order), _LOOKED_UP_AT_A_TIME):
+            many_probes = all_probes[order[looked_up : looked_up + _LOOKED_UP_AT_A_TIME]]
+            first, last = _runs(many_probes, entries)
+            for at in range(0, len(many_probes), _AT_A_TIME):
+                some, start = slice(at, at + _AT_A_TIME), looked_up + at
+                probes = many_probes[some]
+                in_every_sketch = np.count_nonzero(probes < THRESHOLD, axis=1)
+                row, partner, n_shared, has_rare = _partners(first[some], last[some], entries, start)
+                # A cheap test first: count only the probes that any sketch would have. Then count those that
+                # this partner's sketch would have.
+                enough = n_shared >= np.floor(WORTHWHILE * in_every_sketch[row])
+                enough &= has_rare | (n_shared > 1)
+                row, partner, n_shared = row[enough], partner[enough], n_shared[enough]
+                shown = np.count_nonzero(probes[row] <= limits[partner, None], axis=1)
+                enough = n_shared >= np.floor(WORTHWHILE * shown)
+                yield np.sort(np.stack((row + start, partner), axis=1)[enough], axis=1)
 
     def _renumbered(self, order: np.ndarray) -> np.ndarray:
         """The entries of the documents in `order`, ascending, with positions in `order` as numbers."""
@@ -110,21 +120,35 @@ class SketchIndex:
         return entries[: np.searchsorted(entries, _NONE)]
 
 
-def _partners(
-    probes: np.ndarray, entries: np.ndarray, start: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(row of `probes`, position of another document, number of hashes they share), each int64 [pairs].
+def _runs(probes: np.ndarray, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The range of the entries with each probe's hash: (first, behind the last), int64, shaped as `probes`.
 
-    probes: uint64 [documents, SMALLEST] of the documents from position `start` on.
+    probes: uint64 [documents, SMALLEST]; where there is no hash, the range is empty.
     """
-    row, column = np.nonzero(probes != _NONE)
-    keys = probes[row, column] << _NUMBER_BITS
-    first = np.searchsorted(entries, keys)
-    last = np.searchsorted(entries, keys | _NUMBER, side="right")
-    at, probe = expand_ranges(first, np.minimum(last, first + MOST_PARTNERS))
+    keys = probes.ravel() << _NUMBER_BITS
+    # In ascending order, neighbours in the search are neighbours in memory.
+    order = np.argsort(keys)
+    first, last = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
+    first[order] = np.searchsorted(entries, keys[order])
+    last[order] = np.searchsorted(entries, keys[order] | _NUMBER, side="right")
+    last = np.where(probes.ravel() == _NONE, first, last)
+    return first.reshape(probes.shape), last.reshape(probes.shape)
+
+
+def _partners(
+    first: np.ndarray, last: np.ndarray, entries: np.ndarray, start: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(row, position of another document, number of hashes they share, whether one is RARE), each [pairs].
+
+    first, last: as `_runs` returns them, of the documents from position `start` on.
+    """
+    at, probe = expand_ranges(first.ravel(), np.minimum(last, first + MOST_PARTNERS).ravel())
+    row = probe // first.shape[1]
     partner = (entries[at] & _NUMBER).astype(np.int64)
-    other = partner != row[probe] + start
-    pairs = np.sort(row[probe[other]] << 24 | partner[other])
-    begins = np.flatnonzero(np.diff(pairs, prepend=-1))
-    n_shared = np.diff(begins, append=len(pairs))
-    return pairs[begins] >> 24, pairs[begins] & int(_NUMBER), n_shared
+    is_rare = (last - first <= RARE).ravel()[probe]
+    other = partner != row + start
+    pairs = np.sort(row[other] << 25 | partner[other] << 1 | is_rare[other])
+    ends = np.flatnonzero(np.diff(pairs >> 1, append=-1))  # of each pair's hashes; rare ones come last
+    n_shared = np.diff(ends, prepend=-1)
+    pairs = pairs[ends]
+    return pairs >> 25, pairs >> 1 & int(_NUMBER), n_shared, (pairs & 1).astype(np.bool_)

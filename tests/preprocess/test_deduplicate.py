@@ -16,8 +16,9 @@ from preprocess.dedup.duplicates import (
     equal_keys,
     judge,
 )
-from preprocess.dedup.minhash import MOST_PARTNERS, SketchIndex, sketch
+from preprocess.dedup.minhash import MOST_PARTNERS, SMALLEST, THRESHOLD, SketchIndex, sketch
 from preprocess.dedup.ngrams import text_key, word_bytes
+from preprocess.deduplicate import DOCUMENTS_A_TASK, _batches
 from preprocess.pipeline.shard import read_rows
 from tests.conftest import run_script
 from tests.support.corpus import document, ledger, run_stage, write_parts
@@ -75,6 +76,21 @@ class TestCandidates:
         family = [" ".join(edited(rng, words, 0.005)) for _ in range(3 * MOST_PARTNERS)]
         assert {(0, i) for i in range(1, len(family))} <= candidates(family)
 
+    def test_a_phrase_of_many_documents_makes_no_candidates(self) -> None:
+        """A short text shows a long one a few hashes; a single one that many texts have says nothing."""
+        rng = np.random.default_rng(5)
+        phrase = rng.integers(0, THRESHOLD, 1, np.uint64)
+        index = SketchIndex()
+
+        def paper(n: int, below: np.uint64) -> np.ndarray:
+            own = rng.integers(int(THRESHOLD), int(below), SMALLEST - 1, np.uint64)
+            return np.sort(np.concatenate([phrase, own if n == SMALLEST else own % THRESHOLD]))
+
+        for _ in range(20):  # all of a short text's hashes but one are above the threshold
+            sketches = [paper(SMALLEST, np.uint64(2**62)), paper(100, np.uint64(2**62))]
+            index.add(np.concatenate(sketches), np.array(list(map(len, sketches))))
+        assert sum(map(len, index.candidates(np.arange(40)))) == 0
+
     def test_the_order_of_adding_does_not_matter(self) -> None:
         rng = random.Random(2)
         texts = []
@@ -90,6 +106,23 @@ class TestCandidates:
         index = SketchIndex()
         add(index, [text] * 3 + [""])
         assert np.concatenate(list(index.candidates(np.array([0, 2, 3])))).tolist() == [[0, 1], [0, 1]]
+
+
+class TestTasks:
+    def test_every_pair_is_in_one_task_and_few_documents_are_in_each(self) -> None:
+        rng = np.random.default_rng(0)
+        pairs = np.unique(np.sort(rng.integers(0, 2000, (3000, 2)), axis=1), axis=0)
+        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+        tasks = list(_batches(pairs, rng.integers(0, 20, 2000)))
+        assert sorted(pair for task in tasks for pair in task) == [tuple(pair) for pair in pairs.tolist()]
+        assert max(len(set(itertools.chain(*task))) for task in tasks) <= DOCUMENTS_A_TASK
+
+    def test_each_document_of_a_family_is_read_once(self) -> None:
+        """Not once for each partner: 60 documents have 1,770 pairs."""
+        family = list(itertools.combinations(range(0, 600, 10), 2))
+        others = [(start, start + 1) for start in range(1, 600, 10)]
+        tasks = list(_batches(np.array(sorted(family + others)), np.arange(600) % 7))
+        assert sum(len({*itertools.chain(*task)} & set(range(0, 600, 10))) for task in tasks) <= 2 * 60
 
 
 class TestJudging:
