@@ -16,10 +16,9 @@ would train the same one.
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
-from itertools import compress
 from pathlib import Path
 from string import ascii_letters, ascii_uppercase
 from typing import Any
@@ -167,7 +166,9 @@ def detect_language(letters: bytes, starts: np.ndarray, lengths: np.ndarray) -> 
     for k in range(LANGUAGE_SAMPLES if len(starts) else 0):
         middle = (2 * k + 1) * len(starts) // (2 * LANGUAGE_SAMPLES)
         words = slice(max(0, middle - SAMPLE_WORDS // 2), middle + SAMPLE_WORDS // 2)
-        sample = b" ".join(letters[s : s + n] for s, n in zip(starts[words], lengths[words], strict=True))
+        sample = b" ".join(
+            letters[s : s + n] for s, n in zip(starts[words].tolist(), lengths[words].tolist(), strict=True)
+        )
         labels, scores = _language_model().predict(_without_shouting(sample))
         votes[labels[0].removeprefix("__label__")] += min(float(scores[0]), 1.0)
     if not votes:
@@ -178,8 +179,7 @@ def detect_language(letters: bytes, starts: np.ndarray, lengths: np.ndarray) -> 
 
 def repetition(text: str) -> float:
     """Share of the characters in long lines that belong to a repetition of an earlier line."""
-    every = text.split("\n")
-    lines = list(compress(every, map((LONG_LINE - 1).__lt__, map(len, every))))  # half the time of a loop
+    lines = [line for line in text.split("\n") if len(line) >= LONG_LINE]
     different = set(lines)
     if len(different) == len(lines):
         return 0.0
@@ -230,7 +230,7 @@ def filter_shard(unit: Unit, config: FilterQualityConfig, documents: Documents) 
             diversity.add(reason, n_grams)
             words = b"" if reason else word_bytes(text)
             found.append(
-                asdict(measures)
+                vars(measures)
                 | {"text_bytes": len(text.encode()), "text_key": text_key(words), "sketch": sketch(words)}
             )
             dropped.append((reason, detail) if reason else None)

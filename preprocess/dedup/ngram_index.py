@@ -49,7 +49,8 @@ class NgramIndex:
     @classmethod
     def load(cls, folder: Path) -> "NgramIndex":
         """Map the index in `folder` into memory; processes that load it share the memory."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS))
+        # As plain arrays: indexing a np.memmap takes longer.
+        return cls(*(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS))
 
     def find(self, hashes: np.ndarray) -> np.ndarray:
         """Positions of the entries whose n-grams are in `hashes` (uint64, in any order): int64 [found]."""

@@ -25,6 +25,7 @@ from configs.loader import (
 )
 from configs.lock import FileLock
 from configs.stages import CORPUS_STAGES, parts_after, stage_before
+from preprocess.pipeline.process import prepare_process
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def arguments(
 def parse(parser: argparse.ArgumentParser, stage: str) -> Job:
     """The `Job` that the command line describes. Raises UserError if an argument or a recipe is invalid."""
     args = parser.parse_args()
+    prepare_process()
     data = args.data or default_data_root(args.scale)
     if args.workers < 1:
         raise UserError(f"--workers {args.workers}: at least 1")

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,15 @@ from configs.loader import UserError
 
 PREPROCESS = Path(__file__).resolve().parents[1]
 _IMPORT = re.compile(r"^[ \t]*from preprocess([\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
-MACHINERY = {f"pipeline/{name}.py" for name in ("job", "ledger", "parts", "schema", "shard", "stage")}
+MACHINERY = {
+    f"pipeline/{name}.py" for name in ("job", "ledger", "parts", "process", "schema", "shard", "stage")
+}
 ABANDONED_S = 86_400  # after this long without a write a temporary file is left over: no shard takes a day
 ROW_GROUP_BYTES = 16 << 20  # of text; limits a worker's memory, whatever the size of the tar
 # Levels of zstd, for what the next stages read and for the finished corpus. Level 1 takes two thirds of the
 # time of level 3, and a tenth more space.
 LEVEL_BETWEEN_STAGES, LEVEL_FINISHED = 1, 3
+HASHES = ("input_hash", "content_hash", "made_from")  # in a footer; parts.py writes the last one
 # Names of columns whose values repeat, and of those with long values.
 REPEATED = {"domain", "categories", "license", "source_tar", "language", "outcome", "reason", "split"}
 LONG = {"title", "abstract", "record", "text", "sketch", "detail"}
@@ -75,13 +78,19 @@ def _imports(module: str) -> list[str]:
 
 
 def footer(path: Path, key: str) -> str | None:
-    """A value in a shard's footer, None if the shard is missing, unreadable or has no such value."""
+    """One of HASHES in a shard's footer, None if the shard is missing, unreadable or has no such value."""
     try:
-        metadata = pq.read_metadata(path).metadata or {}
+        status = path.stat()
+        return _footer_of(path, status.st_ino, status.st_size, status.st_mtime_ns).get(key)
     except (OSError, pa.ArrowInvalid):
         return None
-    value = metadata.get(key.encode())
-    return value.decode() if value is not None else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _footer_of(path: Path, *_: int) -> dict[str, str]:
+    """The hashes in a footer, which a stage asks for several times. `_`: numbers that a new file changes."""
+    values = pq.read_metadata(path).metadata or {}
+    return {name: values[name.encode()].decode() for name in HASHES if name.encode() in values}
 
 
 def content_hash(path: Path) -> str:
@@ -134,8 +143,11 @@ def temporary_beside(path: Path) -> Path:
     asked for by its number, one on another host counts as dead after ABANDONED_S without a write.
     """
     host = os.uname().nodename
-    for other in path.parent.glob(f".{path.name}.*.tmp"):
-        match = re.fullmatch(r"(.+)-(\d+)", other.name.removeprefix(f".{path.name}.").removesuffix(".tmp"))
+    for other in path.parent.iterdir():  # `glob` compiles a pattern for each name, which takes 1 ms
+        name = other.name
+        if not (name.startswith(f".{path.name}.") and name.endswith(".tmp")):
+            continue
+        match = re.fullmatch(r"(.+)-(\d+)", name.removeprefix(f".{path.name}.").removesuffix(".tmp"))
         with contextlib.suppress(FileNotFoundError):
             if match and match[1] == host:
                 abandoned = not _is_alive(int(match[2]))

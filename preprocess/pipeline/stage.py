@@ -28,6 +28,7 @@ from configs.loader import ConfigT, UserError, writing
 from preprocess.pipeline.job import Job
 from preprocess.pipeline.ledger import Documents, check_laws
 from preprocess.pipeline.parts import MADE_FROM, check_parts, hash_of
+from preprocess.pipeline.process import prepare_process
 from preprocess.pipeline.schema import LEDGER
 from preprocess.pipeline.shard import (
     LEVEL_BETWEEN_STAGES,
@@ -227,6 +228,7 @@ def _processes(workers: int) -> ProcessPoolExecutor:
 
 def end_with_parent() -> None:
     """Let this worker process end whenever its parent ends, even by SIGKILL."""
+    prepare_process()
     if (parent := parent_process()) is not None:
         watch = threading.Thread(target=_wait_for, args=(parent,), name="parent watch", daemon=True)
         watch.start()

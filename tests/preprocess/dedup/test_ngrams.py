@@ -7,7 +7,14 @@ import string
 import numpy as np
 import pytest
 
-from preprocess.dedup.ngrams import _LONGEST, distinct_ngrams, expand_ranges, n_shared, ngram_hashes
+from preprocess.dedup.ngrams import (
+    _LONGEST,
+    distinct_ngrams,
+    expand_ranges,
+    n_shared,
+    ngram_hashes,
+    sorted_distinct,
+)
 
 
 def words(text: str) -> list[str]:
@@ -82,6 +89,15 @@ def test_sets_and_their_intersection() -> None:
         assert [len(h) for h in hashed] == [len(s) for s in sets]
         assert n_shared(*hashed) == len(sets[0] & sets[1])
         assert all((np.diff(h.astype(object)) > 0).all() for h in hashed)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 16, 40, 63, 64])
+def test_sorted_distinct_is_a_sorted_set(bits: int) -> None:
+    """Hashes below 2^bits: they may all have the same first 16 bits, by which they are sorted first."""
+    rng = random.Random(bits)
+    hashes = [rng.randrange(1 << bits) for _ in range(3000)]
+    assert sorted_distinct(np.array(hashes, np.uint64)).tolist() == sorted(set(hashes))
+    assert sorted_distinct(np.array([], np.uint64)).tolist() == []
 
 
 def test_ranges_one_after_the_other() -> None:

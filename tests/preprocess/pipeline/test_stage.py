@@ -127,6 +127,16 @@ def test_content_hash_is_of_the_rows_alone(tmp_path: Path) -> None:
     assert footer(tmp_path / "a.parquet", "input_hash") == "hash"
 
 
+def test_footer_is_of_the_file_that_lies_there_now(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    for shard_hash in ("one", "two"):  # hashes of the same length: the files have the same size
+        with ParquetShard(path, schema.PAPERS, shard_hash):
+            pass
+        assert footer(path, "input_hash") == shard_hash
+    path.unlink()
+    assert footer(path, "input_hash") is None
+
+
 def test_large_shard_is_written_in_row_groups_and_read_back(tmp_path: Path) -> None:
     rows = [document(f"0704.{i:04}", f"{i} " * 500_000) for i in range(40)]
     path = write_shard(tmp_path / "a.parquet", rows)
