@@ -19,16 +19,16 @@ NGRAM_WORDS = 5
 SMALLEST = 32
 SAMPLE = 100  # 0.9 KB for a paper of 90 KB; a chapter of 1,000 words still has 10 hashes in its book's sketch
 THRESHOLD = np.uint64(2**64 // SAMPLE)
-# A pair is compared if it shares at least this part of the hashes that it could share. Of the pairs with 0.8
-# of their n-grams in common, chance gives less to one in 10^4 if it could share 10 hashes, to one in 10^10 if
-# it could share 32 (binomial tail).
-WORTHWHILE = 0.3
-# Partners of a document that one n-gram may yield, preferred papers first. It limits phrases that all use.
-MOST_PARTNERS = 64
-# A single shared hash is evidence only if so few documents have it. A short document has few hashes that a
-# long one shows, and each phrase among them would else bring MOST_PARTNERS partners by chance: pairs to read
-# and compare whose number grows faster than the corpus, as more and more phrases have many users.
+# A pair is compared if it shares at least this part of the hashes that it could share, and two of four or
+# more. Of the pairs with 0.8 of their n-grams in common, chance gives less to one in 40 if it could share 4
+# hashes, to one in 10^4 if it could share 10, to one in 10^10 if it could share 32 (binomial tail).
+WORTHWHILE, TWO_OF = 0.3, 4
+# A single hash, of those with fewer, counts only if at most RARE documents have it. Otherwise a short
+# document, which shows a long one few hashes, would be compared with all that have one of its phrases, and
+# the number of such pairs grows faster than the corpus: more and more phrases have many users.
 RARE = 16
+# Partners of a document that one n-gram may yield, preferred papers first. It limits phrases that all use.
+MOST_PARTNERS = 32
 _AT_A_TIME = 1024  # documents whose pairs are counted together: at most 16 MB of them
 _LOOKED_UP_AT_A_TIME = 64 * _AT_A_TIME
 _NONE = np.uint64(2**64 - 1)  # stands for "no hash" and "no entry"
@@ -100,11 +100,10 @@ class SketchIndex:
                 row, partner, n_shared, has_rare = _partners(first[some], last[some], entries, start)
                 # A cheap test first: count only the probes that any sketch would have. Then count those that
                 # this partner's sketch would have.
-                enough = n_shared >= np.floor(WORTHWHILE * in_every_sketch[row])
-                enough &= has_rare | (n_shared > 1)
+                enough = (n_shared >= _needed(in_every_sketch)[row]) & (has_rare | (n_shared > 1))
                 row, partner, n_shared = row[enough], partner[enough], n_shared[enough]
                 shown = np.count_nonzero(probes[row] <= limits[partner, None], axis=1)
-                enough = n_shared >= np.floor(WORTHWHILE * shown)
+                enough = n_shared >= _needed(shown)
                 yield np.sort(np.stack((row + start, partner), axis=1)[enough], axis=1)
 
     def _renumbered(self, order: np.ndarray) -> np.ndarray:
@@ -118,6 +117,11 @@ class SketchIndex:
             part[:] = np.where(at == _NONE, _NONE, part & ~_NUMBER | at)
         entries.sort()
         return entries[: np.searchsorted(entries, _NONE)]
+
+
+def _needed(n_possible: np.ndarray) -> np.ndarray:
+    """How many hashes a pair must share to be compared, by the number that it could share."""
+    return np.where(n_possible < TWO_OF, 1, np.maximum(2, np.floor(WORTHWHILE * n_possible)))
 
 
 def _runs(probes: np.ndarray, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
