@@ -117,18 +117,19 @@ def by_stage(data: Path, source: tuple[object, ...], tex_mb: float) -> dict[str,
 
 
 def multiplied(real: Path, to: Path, n: int) -> tuple[object, ...]:
-    """Write the archives and metadata `n` times under other ids; return the flags of a stage that name them.
+    """Write archives with each paper `n` times under other ids; return the flags of a stage that name them.
 
-    The contents are the same, so `deduplicate` drops all copies of a paper except one.
+    The contents are the same, so `deduplicate` drops all copies of a paper except one. The tars grow in size,
+    not in number: those of arXiv have 500 MB.
     """
     with (real / METADATA).open(encoding="utf-8") as lines:
         papers = {paper["id"]: paper for paper in map(json.loads, lines)}
     (to / "src").mkdir(parents=True)
     entries, numbers = [], Counter[str]()
     with (to / METADATA).open("w", encoding="utf-8") as lines:
-        for at, path in enumerate(sorted((real / "src").glob("*.tar")) * n):
+        for at, path in enumerate(sorted((real / "src").glob("*.tar"))):
             yymm, part = f"{15 + at // 12 % 10}{at % 12 + 1:02}", []
-            for member, data in items(path):
+            for member, data in n * list(items(path)):
                 if paper := papers.get(from_member_stem(Path(member.name).stem) or ""):
                     numbers[yymm] += 1
                     new_id = f"{yymm}.{numbers[yymm]:05}"
