@@ -1,6 +1,6 @@
 """The stages of preprocessing in their order. Every other part of the project reads the order from here.
 
-    python -m configs.stages          prints a line `name kind` per stage, for shell scripts
+    python -m configs.stages          prints a line `name kind rounds` per stage, for shell scripts
 
 A stage is the script preprocess/<name>.py. docs/adding_a_stage.md shows how to add one.
 """
@@ -13,12 +13,14 @@ class Stage(NamedTuple):
 
     name: str
     # metadata: reads the metadata snapshot, with a shard per month. shards: works on one tar's shard at a
-    # time, so the tasks of an array can divide the shards. corpus: needs all documents in one task.
+    # time, so the tasks of an array can divide the shards. corpus: needs what is known of all documents.
     # tokenizer: trains one tokenizer, in one task. tokens: encodes one shard at a time with one tokenizer.
     kind: Literal["metadata", "shards", "corpus", "tokenizer", "tokens"]
     # rows: complete rows. columns: the id of each document that stays and the columns that this stage adds;
     # the others stay where they are, so that not every filter writes the texts again.
     writes: Literal["rows", "columns"] = "columns"
+    # How often an array has to be started until a stage of the kind corpus is finished; 0: it is one task.
+    rounds: int = 0
 
 
 TABLE = (
@@ -28,7 +30,7 @@ TABLE = (
     Stage("normalize_text", "shards", "rows"),
     Stage("filter_quality", "shards"),
     Stage("deduplicate", "corpus"),
-    Stage("split_corpus", "corpus", "rows"),
+    Stage("split_corpus", "corpus", "rows", rounds=3),
     Stage("train_tokenizer", "tokenizer", "rows"),
     Stage("tokenize_corpus", "tokens", "rows"),
 )
@@ -55,4 +57,4 @@ def parts_after(name: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    print(*(f"{stage.name} {stage.kind}" for stage in TABLE), sep="\n")
+    print(*(f"{stage.name} {stage.kind} {stage.rounds}" for stage in TABLE), sep="\n")

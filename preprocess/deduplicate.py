@@ -51,6 +51,7 @@ from preprocess.pipeline.stage import (
     finish_corpus,
     is_corpus_done,
     progress,
+    require_one_task,
     run_tasks,
     units_of,
     write_json,
@@ -241,6 +242,7 @@ def deduplicate(job: Job) -> None:
 
     Raises UserError if the stage was started as part of an array or a benchmark cannot be read.
     """
+    require_one_task(job)
     config = job.config(DeduplicateConfig)
     code = code_hash("deduplicate.py")
     stage = ShardStage("deduplicate", DEDUPLICATED, drop_duplicates, code)

@@ -3,7 +3,7 @@
     python preprocess/split_corpus.py --data data
 
 In:  the shards of normalize_text with the texts, of filter_quality and deduplicate with the columns that they
-     add, and relatives.json of deduplicate; this stage runs as one task.
+     add, and relatives.json of deduplicate.
 Out: $DATA/corpus/<variant>/split_corpus/<tar>.parquet, the finished corpus, with the column `split` (train,
      val). Beside the ledger: validation.json, the ids of the validation papers, and `_DONE.json`.
 In each domain the components with the smallest hash of (seed, component) become validation, up to the
@@ -18,9 +18,14 @@ changes, the stage chooses anew.
 At most half of a validation paper's n-grams may be in training papers (overlap.py). Training papers that
 bring in more are dropped as `val_duplicate`; a validation paper that consists of common phrases is dropped
 as `val_contained`.
+
+The tasks of an array share the work in three rounds, because each round needs what all tasks found in the one
+before: the n-grams of the validation papers, their overlaps with training papers, the shards. A task does
+what it can and ends; start the same array again for the next round. A single task does all rounds.
 """
 
 import json
+import shutil
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -43,6 +48,7 @@ from preprocess.pipeline.shard import LEVEL_FINISHED, code_hash
 from preprocess.pipeline.stage import (
     ShardStage,
     Unit,
+    corpus_hashes,
     finish_corpus,
     is_corpus_done,
     require_bases,
@@ -187,9 +193,18 @@ def split_corpus(job: Job) -> None:
             grouped[shard_of[paper_id]].add(paper_id)
         return grouped
 
-    dropped |= find_overlaps(
-        units, by_shard(validation), by_shard(dropped), folder / ".validation", job.workers
-    )
+    facts = json.dumps([corpus_hashes(stage, config, units), sorted(validation), dropped], sort_keys=True)
+    scratch = folder / ".validation" / xxhash.xxh3_128_hexdigest(facts.encode())
+    try:
+        overlapping = find_overlaps(units, by_shard(validation), by_shard(dropped), scratch, job)
+    except FileNotFoundError:  # if the last task has just ended, it has removed what all of them found
+        if is_corpus_done(stage, job, config, units):
+            return
+        raise
+    if overlapping is None:
+        print(f"split_corpus: task {job.shard[0]} has done what it can; start the array again after its end")
+        return
+    dropped |= overlapping
     n_papers = Counter(
         (paper.domain, paper.id in validation) for papers in components.values() for paper in papers
     )
@@ -201,7 +216,10 @@ def split_corpus(job: Job) -> None:
         decisions[name]["val"] = sorted(ids)
     for name, ids in by_shard(dropped).items():
         decisions[name]["dropped"] = {paper_id: dropped[paper_id] for paper_id in ids}
-    finish_corpus(stage, job, config, units, decisions)
+    if finish_corpus(stage, job, config, units, decisions):
+        shutil.rmtree(scratch.parent, ignore_errors=True)
+    else:
+        print("split_corpus: other tasks have not written their shards yet")
 
 
 if __name__ == "__main__":

@@ -22,13 +22,14 @@ submit_all() {  # submit_all [SBATCH OPTION ...]: submit all stages, each depend
   run_python preprocess/check_inputs.py "${arguments[@]}"  # now, rather than after a day in the queue
   local stages job='' last_task=$((${TASKS:-64} - 1))  # 64: 50 of arXiv's tars each
   stages=$(run_python -m configs.stages)
-  while read -r STAGE kind; do
+  while read -r STAGE kind rounds; do
     local options=(--parsable --job-name="$STAGE" --kill-on-invalid-dep=yes)
-    [ -z "$job" ] || options+=(--dependency=afterok:"$job")
-    case $kind in shards | tokens) options+=(--array="0-$last_task") ;; esac  # all other kinds are a single task
-    job=$(STAGE=$STAGE sbatch "${options[@]}" "$@" slurm/preprocess.sh </dev/null)
-    job=${job%%;*}  # sbatch prints JOB;CLUSTER if there are several clusters
-    echo "$STAGE: job $job"
+    case $kind:$rounds in shards:* | tokens:* | *:[1-9]*) options+=(--array="0-$last_task") ;; esac  # else a single task
+    for ((round = 0; round == 0 || round < rounds; round++)); do  # a round needs what all tasks found in the one before
+      job=$(STAGE=$STAGE sbatch "${options[@]}" ${job:+--dependency=afterok:"$job"} "$@" slurm/preprocess.sh </dev/null)
+      job=${job%%;*}  # sbatch prints JOB;CLUSTER if there are several clusters
+      echo "$STAGE: job $job"
+    done
   done <<<"$stages"
 }
 

@@ -4,19 +4,22 @@ An index holds the n-grams of all validation papers in memory that the workers s
 makes 160 bytes per paper of the corpus if 0.2 % of the papers are validation.
 """
 
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from preprocess.dedup.ngram_index import NgramIndex
 from preprocess.dedup.ngrams import distinct_ngrams, ngram_hashes
+from preprocess.pipeline.job import Job
 from preprocess.pipeline.parts import document_rows, texts_of
-from preprocess.pipeline.stage import Unit, progress, run_tasks
+from preprocess.pipeline.shard import temporary_beside
+from preprocess.pipeline.stage import Unit, progress, run_tasks, share_of
 
 NGRAM_WORDS = 8
 MAX_SHARE = 0.5  # of a validation paper's n-grams that may be in training papers
@@ -45,38 +48,93 @@ def find_overlaps(
     validation: Mapping[str, Set[str]],
     left_out: Mapping[str, Set[str]],
     scratch: Path,
-    workers: int,
-) -> dict[str, Verdict]:
+    job: Job,
+) -> dict[str, Verdict] | None:
     """The papers to drop, by id, so that at most MAX_SHARE of each validation paper is in training papers.
 
     Training papers are all documents of `units` except those in `validation` and `left_out`, which hold ids
-    by the name of the unit. `scratch`: a folder for the index; it is created here and removed at the end.
+    by the name of the unit. `scratch`: a folder for what the tasks of an array find, named after all that it
+    depends on; the caller removes it. None: other tasks have not found their part yet.
     """
-    ngrams: dict[str, np.ndarray] = {}
-    holding = [(unit.inputs[0], validation[unit.name]) for unit in units if validation.get(unit.name)]
-    for some in run_tasks(_ngrams_of, holding, workers):
-        ngrams |= some
-    ids = sorted(ngrams)
-    index = NgramIndex.of_sets([ngrams.pop(paper_id) for paper_id in ids])
+    if scratch.parent.is_dir():
+        for other in scratch.parent.iterdir():  # of other inputs
+            if other != scratch:
+                shutil.rmtree(other, ignore_errors=True)
+    nothing: Set[str] = frozenset()
+
+    def missing(kind: str, some: Sequence[Unit]) -> list[Unit]:
+        return [unit for unit in some if not _file(scratch, kind, unit).is_file()]
+
+    holding = [unit for unit in units if validation.get(unit.name)]
+    tasks = [
+        (unit.inputs[0], validation[unit.name], _file(scratch, "ngrams", unit))
+        for unit in missing("ngrams", share_of(job, holding))
+    ]
+    for _ in run_tasks(_write_ngrams, tasks, job.workers):
+        pass
+    if missing("ngrams", holding):
+        return None
+    ids = sorted(set().union(*validation.values()))
+    index_folder = _index_in(scratch, ids, holding)
+    _load.cache_clear()
+    todo = missing("overlaps", share_of(job, units))
+    overlap_tasks = [
+        (
+            unit,
+            validation.get(unit.name, nothing) | left_out.get(unit.name, nothing),
+            index_folder,
+            _file(scratch, "overlaps", unit),
+        )
+        for unit in todo
+    ]
+    with progress("training papers", todo) as bar:
+        for unit in run_tasks(_write_overlaps, overlap_tasks, job.workers):
+            bar.update(unit.n_bytes)
+    if missing("overlaps", units):
+        return None
+    index = _load(index_folder)
     in_phrases = np.zeros(len(index.hashes), np.bool_)
     overlaps: list[Overlap] = []
-    shutil.rmtree(scratch, ignore_errors=True)  # left by a killed process
-    index.save(scratch)
-    _load.cache_clear()
-    try:
-        nothing: Set[str] = frozenset()
-        tasks = [
-            (unit, validation.get(unit.name, nothing) | left_out.get(unit.name, nothing), scratch)
-            for unit in units
-        ]
-        with progress("training papers", units) as bar:
-            for unit, bits, some in run_tasks(_overlaps_of, tasks, workers):
-                in_phrases |= np.unpackbits(bits, count=len(in_phrases)).view(np.bool_)
-                overlaps += some
-                bar.update(unit.n_bytes)
-    finally:
-        shutil.rmtree(scratch)
+    for unit in units:
+        with np.load(_file(scratch, "overlaps", unit)) as saved:
+            in_phrases[saved["in_phrases"]] = True
+            parts = np.split(saved["entries"], np.cumsum(saved["lengths"])[:-1])
+            overlaps += map(Overlap, saved["papers"].tolist(), saved["validation"].tolist(), parts)
     return judge(ids, index, in_phrases, overlaps)
+
+
+def _file(scratch: Path, kind: str, unit: Unit) -> Path:
+    return scratch / kind / f"{unit.name}.npz"
+
+
+def _write(path: Path, arrays: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(path)
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _index_in(scratch: Path, ids: Sequence[str], holding: Sequence[Unit]) -> Path:
+    """The folder with the index of the validation papers `ids`; the first task that needs it writes it."""
+    folder = scratch / "index"
+    if not folder.is_dir():
+        ngrams: dict[str, np.ndarray] = {}
+        for unit in holding:
+            with np.load(_file(scratch, "ngrams", unit)) as saved:
+                ngrams |= saved
+        temporary = scratch / f".index-{os.uname().nodename}-{os.getpid()}"
+        NgramIndex.of_sets([ngrams.pop(paper_id) for paper_id in ids]).save(temporary)
+        try:
+            temporary.replace(folder)
+        except OSError:  # another task has just written the same one
+            shutil.rmtree(temporary)
+            if not folder.is_dir():
+                raise
+    return folder
 
 
 def judge(
@@ -119,13 +177,14 @@ def judge(
     return verdicts
 
 
-def _ngrams_of(shard: Path, ids: Set[str]) -> dict[str, np.ndarray]:
-    return {paper_id: distinct_ngrams(text, NGRAM_WORDS) for paper_id, text in texts_of(shard, ids)}
+def _write_ngrams(shard: Path, ids: Set[str], to: Path) -> None:
+    """Write the distinct n-grams of some documents of a shard, by their ids."""
+    _write(to, {paper_id: distinct_ngrams(text, NGRAM_WORDS) for paper_id, text in texts_of(shard, ids)})
 
 
-def _overlaps_of(unit: Unit, left_out: Set[str], folder: Path) -> tuple[Unit, np.ndarray, list[Overlap]]:
-    """(unit, packed bits of the entries in common phrases, overlaps) of a shard's training papers."""
-    index = _load(folder)
+def _write_overlaps(unit: Unit, left_out: Set[str], index_folder: Path, to: Path) -> Unit:
+    """Write the overlaps of a shard's training papers, and the entries of the index in common phrases."""
+    index = _load(index_folder)
     in_phrases = np.zeros(len(index.hashes), np.bool_)
     overlaps: list[Overlap] = []
     for row in document_rows(unit.inputs, ("id", "text")):
@@ -140,7 +199,15 @@ def _overlaps_of(unit: Unit, left_out: Set[str], folder: Path) -> tuple[Unit, np
             for number in np.unique(passages)
             if not is_phrase[number]
         ]
-    return unit, np.packbits(in_phrases), overlaps
+    found = {
+        "in_phrases": np.flatnonzero(in_phrases),
+        "papers": np.array([overlap.paper for overlap in overlaps], np.str_),
+        "validation": np.array([overlap.validation for overlap in overlaps], np.int64),
+        "lengths": np.array([len(overlap.entries) for overlap in overlaps], np.int64),
+        "entries": np.concatenate([np.empty(0, np.int64), *(overlap.entries for overlap in overlaps)]),
+    }
+    _write(to, found)
+    return unit
 
 
 @lru_cache(maxsize=1)

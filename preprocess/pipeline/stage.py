@@ -37,6 +37,7 @@ from preprocess.pipeline.shard import (
     footer,
     n_rows,
     shards,
+    temporary_beside,
 )
 
 DONE = "_DONE.json"  # beside the ledger of a corpus-wide stage, written after its last shard
@@ -100,8 +101,7 @@ def make_shards(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Se
     if all(unit.inputs for unit in units) and not any(n_rows(unit.inputs[-1]) for unit in units):
         before = units[0].inputs[-1].parent
         raise UserError(f"{before}: holds no documents: the stage before dropped them all")
-    index, count = job.shard
-    share = [unit for i, unit in enumerate(sorted(units, key=lambda unit: unit.name)) if i % count == index]
+    share = share_of(job, units)
     hashes = {unit.name: _input_hash(stage, config, unit) for unit in share}
     todo = [unit for unit in share if not _is_done(out, ledger, unit, hashes[unit.name])]
     if len(todo) < len(share):
@@ -122,12 +122,18 @@ def make_shards(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Se
         + (f"; dropped: {reasons}" if reasons else "")
     )
     # One task of an array may well keep nothing. The next stage sees all shards and complains if need be.
-    if not kept and count == 1:
+    if not kept and job.shard[1] == 1:
         raise NothingKept(
             f"{stage.name} kept none of {counts.total():,} documents ({reasons or 'none came in'}), so there "
             f"is nothing for the stages after it; {ledger} has a row with the reason for each, "
             f"python preprocess/{stage.name}.py --help lists the keys that decide"
         )
+
+
+def share_of(job: Job, units: Sequence[Unit]) -> list[Unit]:
+    """The units that this task of an array works on, sorted by name."""
+    index, count = job.shard
+    return sorted(units, key=lambda unit: unit.name)[index::count]
 
 
 def progress(what: str, units: Sequence[Unit]) -> "tqdm[Any]":
@@ -152,10 +158,9 @@ def require_one_task(job: Job) -> None:
 
 
 def is_corpus_done(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit]) -> bool:
-    """Whether a corpus-wide stage has finished with these very inputs. Raises UserError in an array task."""
-    require_one_task(job)
+    """Whether a corpus-wide stage has finished with these very inputs."""
     done = job.ledger(stage.name) / DONE
-    if not done.is_file() or json.loads(done.read_text()) != _corpus_hashes(stage, config, units):
+    if not done.is_file() or json.loads(done.read_text()) != corpus_hashes(stage, config, units):
         return False
     folders = (job.corpus(stage.name), job.ledger(stage.name))
     if not all((folder / f"{unit.name}.parquet").is_file() for folder in folders for unit in units):
@@ -166,10 +171,11 @@ def is_corpus_done(stage: ShardStage[ConfigT], job: Job, config: ConfigT, units:
 
 def finish_corpus(
     stage: ShardStage[ConfigT], job: Job, config: ConfigT, units: Sequence[Unit], decisions: Mapping[str, Any]
-) -> None:
-    """Write the shards of a corpus-wide stage, then `_DONE.json`. The caller holds the job's lock.
+) -> bool:
+    """Write this task's shards of a corpus-wide stage; then, if all shards are there, `_DONE.json`.
 
-    `decisions`: for each unit's name the value that `stage.process` finds in `unit.work`; JSON can hold it.
+    Returns whether all are there. The caller holds the job's lock. `decisions`: for each unit's name the
+    value that `stage.process` finds in `unit.work`; JSON can hold it.
     """
     done = job.ledger(stage.name) / DONE
     done.unlink(missing_ok=True)  # until the end, old and new shards may lie side by side
@@ -178,7 +184,11 @@ def finish_corpus(
         fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(decisions[unit.name], sort_keys=True).encode())
         decided.append(replace(unit, fingerprint=fingerprint, work=decisions[unit.name]))
     make_shards(stage, job, config, decided)
-    write_json(done, _corpus_hashes(stage, config, units))
+    out, ledger = job.corpus(stage.name), job.ledger(stage.name)
+    if not all(_is_done(out, ledger, unit, _input_hash(stage, config, unit)) for unit in decided):
+        return False  # the last task of an array finds all
+    write_json(done, corpus_hashes(stage, config, units))
+    return True
 
 
 def require_done(job: Job, stage: str) -> None:
@@ -199,7 +209,8 @@ def require_bases(job: Job) -> None:
             )
 
 
-def _corpus_hashes(stage: ShardStage[ConfigT], config: ConfigT, units: Sequence[Unit]) -> dict[str, str]:
+def corpus_hashes(stage: ShardStage[ConfigT], config: ConfigT, units: Sequence[Unit]) -> dict[str, str]:
+    """For each unit's name a hash of what the output of a corpus-wide stage depends on."""
     return {unit.name: _input_hash(stage, config, unit) for unit in units}
 
 
@@ -209,7 +220,7 @@ def write_json(path: Path, value: Any) -> None:
     if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)

@@ -187,9 +187,43 @@ class TestGrowth:
         # Killed after the choice, in the middle of the shards.
         (folder / BOOKS / "_DONE.json").unlink()
         next((folder / AFTER).glob("*.parquet")).unlink()
-        (folder / BOOKS / ".validation").mkdir()
+        (folder / BOOKS / ".validation/of-other-inputs").mkdir(parents=True)
         run_stage("split_corpus", "--data", folder, *FEW)
         assert bytes_of(folder) == before
+
+    @pytest.mark.parametrize("order", [(1, 0), (2, 0, 1)], ids=["two", "three"])
+    def test_tasks_of_an_array_give_the_same_bytes(
+        self, grown: Grown, tmp_path: Path, order: tuple[int, ...]
+    ) -> None:
+        """Each round in another order. Of the second round a task is killed, and another one runs twice."""
+        before = bytes_of(grown[0])
+        folder = tmp_path / "d"
+        shutil.copytree(grown[0], folder)
+        shutil.rmtree(folder / AFTER)
+        (folder / BOOKS / "_DONE.json").unlink()
+        done = folder / BOOKS / "_DONE.json"
+        for number, tasks in enumerate((order, order[::-1], order)):
+            if number == 2:
+                next((folder / BOOKS / ".validation").glob("*/overlaps/*.npz")).unlink()
+                tasks = (*tasks, *tasks)
+            for i in tasks:
+                run_stage("split_corpus", "--data", folder, *FEW, "--shard", f"{i}/{len(order)}")
+                n_shards = len(list((folder / AFTER).glob("*.parquet")))
+                assert done.exists() == (n_shards == len(list((folder / BOOKS).glob("*.parquet"))) > 0)
+        assert {name.replace(str(folder), ""): some for name, some in bytes_of(folder).items()} == {
+            name.replace(str(grown[0]), ""): some for name, some in before.items()
+        }
+
+    def test_a_single_task_ends_what_an_array_began(self, grown: Grown, tmp_path: Path) -> None:
+        before = bytes_of(grown[0])
+        folder = tmp_path / "d"
+        shutil.copytree(grown[0], folder)
+        (folder / BOOKS / "_DONE.json").unlink()
+        shutil.rmtree(folder / AFTER)
+        said = run_stage("split_corpus", "--data", folder, *FEW, "--shard", "1/2")
+        assert "start the array again" in said
+        run_script("preprocess/split_corpus.py", "--data", folder, "--workers", 2, *FEW)
+        assert list(bytes_of(folder).values()) == list(before.values())
 
 
 def test_another_seed_forgets_the_earlier_choice(tmp_path: Path) -> None:

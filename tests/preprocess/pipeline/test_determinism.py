@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.prove_preprocess import clear, differences, tree
-from configs.stages import CORPUS_STAGES
+from configs.stages import CORPUS_STAGES, TABLE
 from tests.conftest import run_script
 from tests.support.corpus import run_stage
 
 pytestmark = pytest.mark.slow
-WHOLE_CORPUS = ("deduplicate", "split_corpus")  # these run as one task
+ROUNDS = {"deduplicate": 0} | {stage.name: stage.rounds for stage in TABLE if stage.rounds}  # 0: one task
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def test_output_is_the_same_for_any_division_into_tasks(
     data: Path, expected: dict[str, str], order: tuple[int, ...]
 ) -> None:
     for stage in CORPUS_STAGES:
-        for i in (0,) if stage in WHOLE_CORPUS else order:
-            task = "0/1" if stage in WHOLE_CORPUS else f"{i}/{len(order)}"
+        tasks = [f"{i}/{len(order)}" for i in order] * ROUNDS.get(stage, 1) or ["0/1"]
+        for task in tasks:
             run_stage(stage, "--data", data, "--shard", task)
     for i in order:
         run_stage("filter_quality", "--data", data, "--variant", "run22", "--shard", f"{i}/{len(order)}")
