@@ -29,8 +29,8 @@ def test_a_killed_fsdp_run_ends_with_the_same_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_five_runs_of_two_processes_exit_cleanly(tmp_path: Path) -> None:
-    for number in range(5):
+def test_runs_of_two_processes_exit_cleanly(tmp_path: Path) -> None:
+    for number in range(2):  # `make prove-resume` starts 50
         folder = tmp_path / str(number)
         folder.mkdir()
         assert exits_cleanly(folder, "zero1")
