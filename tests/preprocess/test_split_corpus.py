@@ -226,6 +226,16 @@ class TestGrowth:
         assert list(bytes_of(folder).values()) == list(before.values())
 
 
+def test_a_validation_paper_that_many_papers_quote_is_left_out(tmp_path: Path) -> None:
+    """Each of them holds less than a fiftieth of it, which counts as a phrase."""
+    split(tmp_path, corpus())
+    quoted, rng = min(validation(tmp_path)), random.Random(8)
+    words = texts(tmp_path)[quoted].split()
+    quotes = [" ".join(write_words(rng, 300) + words[k : k + 10]) for k in range(0, len(words) - 10, 3)]
+    split(tmp_path, [document(f"0801.{k:04}", text) for k, text in enumerate(quotes)])
+    assert ledger(tmp_path, "split_corpus")[quoted] == "val_contained"
+
+
 def test_another_seed_forgets_the_earlier_choice(tmp_path: Path) -> None:
     split(tmp_path, corpus())
     before = validation(tmp_path)
