@@ -29,7 +29,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 from configs.loader import Config, LawBroken, UserError, run_main, writing
 from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.schema import TOKEN_INDEX
-from preprocess.pipeline.shard import ParquetShard, code_hash, content_hash, read_rows, temporary_beside
+from preprocess.pipeline.shard import (
+    ParquetShard,
+    code_hash,
+    content_hash,
+    n_rows,
+    read_rows,
+    temporary_beside,
+)
 from preprocess.pipeline.stage import DONE, Unit, progress, require_done, run_tasks, units_of, write_json
 from preprocess.tokenizer.encoders import Encode, load_encoder
 
@@ -260,7 +267,7 @@ def _totals(markers: list[dict[str, Any]], corpus: Path, units: list[Unit]) -> d
             total = totals.setdefault(part, dict.fromkeys(counts, 0))
             for key, n in counts.items():
                 total[key] += n
-    n_documents = sum(1 for unit in units for _ in read_rows(unit.inputs[0], ("id",)))
+    n_documents = sum(n_rows(unit.inputs[0]) for unit in units)
     if n_documents != sum(total["n_documents"] for total in totals.values()):
         raise LawBroken(f"{corpus}: {n_documents} documents, the token shards hold {totals}")
     for part, total in sorted(totals.items()):
