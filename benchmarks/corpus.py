@@ -31,7 +31,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, median
 from string import ascii_lowercase
@@ -180,8 +182,12 @@ def copies(clean: Path, n: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             yield f"{path.stem}_{copy:02}", rows
 
 
-def grown(clean: Path, data: Path, factor: int) -> dict[str, Any]:
-    """Work and memory of the stages after cleaning on `factor` copies of the clean papers."""
+def grown(clean: Path, data: Path, factor: int, small: Executor) -> dict[str, Any]:
+    """Work and memory of the stages after cleaning on `factor` copies of the clean papers.
+
+    `small`: a process that starts the stages. The system counts the memory of the process that starts another
+    one as the other's, too, and this process has held all copies.
+    """
     flags = {"filter_quality": ("languages=[]",)}  # the copies are in no language
     n_documents = n_bytes = 0
     for name, documents in copies(clean, factor):
@@ -189,7 +195,10 @@ def grown(clean: Path, data: Path, factor: int) -> dict[str, Any]:
         n_documents += len(documents)
         n_bytes += sum(len(row["text"].encode()) for row in documents)
     first, again = (
-        {stage: run(stage, data, "--workers", 1, *flags.get(stage, ())) for stage in GROWING}
+        {
+            stage: small.submit(run, stage, data, "--workers", 1, *flags.get(stage, ())).result()
+            for stage in GROWING
+        }
         for _ in range(2)
     )
     return {
@@ -206,10 +215,11 @@ def growth(clean: Path, scratch: Path, factors: tuple[int, ...]) -> dict[str, An
     The smaller sizes run before and after the largest, which averages out changes of the machine's speed.
     """
     runs: dict[int, list[dict[str, Any]]] = {factor: [] for factor in factors}
-    for n, factor in enumerate((*factors, *factors[-2::-1])):
-        runs[factor].append(grown(clean, scratch / f"growth{n}", factor))
-        shutil.rmtree(scratch / f"growth{n}")
-        print(f"x{factor}: {runs[factor][-1]}", flush=True)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as small:
+        for n, factor in enumerate((*factors, *factors[-2::-1])):
+            runs[factor].append(grown(clean, scratch / f"growth{n}", factor, small))
+            shutil.rmtree(scratch / f"growth{n}")
+            print(f"x{factor}: {runs[factor][-1]}", flush=True)
 
     def work_s(factor: int, *stages: str) -> float:
         return mean(sum(of_run["work_cpu_s"][stage] for stage in stages) for of_run in runs[factor])

@@ -49,7 +49,7 @@ from tests.support.corpus import document, write_done, write_shard
 PIECES = 102_400
 SPEED_BYTES = 6_000_000  # of text; SentencePiece needs 3 s for it
 ROUNDS = 3
-SHARD_ROUNDS, SHARD_COPIES = 3, 4
+SHARD_ROUNDS, SHARD_COPIES = 3, 8
 MB = 1e6
 
 

@@ -24,9 +24,9 @@ from train.planning.hours import CPU_FLOP_PER_S, gpu_hours, training_hours
 from train.study_plan import chosen_runs, run_parser
 
 SEPARATOR = "\x1f"  # unlike a tab, bash's `read` keeps empty fields between such characters
-# Cleaned text that one core takes through all stages in a second: 3.2 MB up to the split, 6.2 MB in
-# tokenize_corpus (analysis/measurements/corpus.json and tokenizer.json).
-TEXT_BYTES_PER_CORE_S = 1e6 / (1 / 3.2 + 1 / 6.2)
+# Cleaned text that one core takes through all stages in a second: 6.5 MB up to the split (of 7.2 MB of TeX),
+# 12.4 MB in tokenize_corpus (analysis/measurements/corpus.json and tokenizer.json).
+TEXT_BYTES_PER_CORE_S = 1e6 / (1 / 6.5 + 1 / 12.4)
 MFU = 0.4  # assumed; `make step-time` shows what a run reaches
 
 
