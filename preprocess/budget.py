@@ -159,7 +159,7 @@ def table(costs: Mapping[str, Cost], cores: int, node_cores: int) -> str:
     days = 0.0
     for stage in TABLE:
         cost = costs[stage.name]
-        one_task = stage.kind in ("metadata", "corpus", "tokenizer")
+        one_task = stage.kind in ("metadata", "corpus", "tokenizer") and not stage.rounds
         of_stage = cost.cpu_s / 86400 / (min(cores, node_cores) if one_task else cores)
         days += of_stage
         lines.append(_line(stage.name, cost, of_stage))
