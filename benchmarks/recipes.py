@@ -18,7 +18,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from analysis.effects import t_quantile
 from benchmarks.measure import record
 from configs.loader import CONFIGS, default_data_root, default_runs_root, run_main
 from tests.support.training import ROOT
@@ -205,8 +206,15 @@ def compare(results: dict[Trial, float]) -> dict[str, Any]:
             "bits_per_byte": values,
             "differences": differences,
             "mean_difference": statistics.mean(differences.values()),
+            "half_interval_95": half_interval(list(differences.values())),
         }
     return figures
+
+
+def half_interval(differences: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of the mean by Student's t, over seeds only; NaN for one seed."""
+    n = len(differences)
+    return t_quantile(n - 1) * statistics.stdev(differences) / math.sqrt(n) if n > 1 else math.nan
 
 
 def main() -> None:
@@ -235,7 +243,8 @@ def main() -> None:
         print(f"{trial.option:<20} rate {trial.lr:<6g} {value:.4f} bits per byte")
     for option, row in figures.items():
         by_seed = ", ".join(f"{difference:+.4f}" for difference in row["differences"].values())
-        print(f"{option:<20} rate {row['lr']:<6g} {row['mean_difference']:+.4f} (by seed: {by_seed})")
+        mean, half = row["mean_difference"], row["half_interval_95"]
+        print(f"{option:<20} rate {row['lr']:<6g} {mean:+.4f} ± {half:.4f} (by seed: {by_seed})")
     content = {
         "command": "make bench-recipes",
         "scale": SCALE,
