@@ -53,12 +53,8 @@ STEPS: tuple[tuple[Any, str], ...] = (
     (extract_latex, "unpack"),
     (extract_latex, "choose_main_file"),
     (extract_latex.Flattener, "run"),
-    (normalize_text, "strip_comments"),
-    (normalize_text, "resolve_conditionals"),
-    (normalize_text.Expander, "learn"),
-    (normalize_text.Expander, "expand"),
-    (normalize_text, "tidy_environments"),
-    (normalize_text, "tidy_blanks"),
+    (normalize_text, "_without_control_characters"),
+    (normalize_text, "clean"),
     (normalize_text, "_tidy_unicode"),
 )
 

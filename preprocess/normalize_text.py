@@ -27,11 +27,7 @@ from configs.loader import Config, UserError, run_main
 from preprocess.compat import pes2o
 from preprocess.compat.modes import MODES, CleaningMode
 from preprocess.compat.source import parts
-from preprocess.latex.cleaning.comments import Placeholders, strip_comments
-from preprocess.latex.cleaning.conditionals import resolve_conditionals
-from preprocess.latex.cleaning.environments import tidy_environments
-from preprocess.latex.cleaning.expand import Expander
-from preprocess.latex.lexer import BEGIN_DOCUMENT
+from preprocess.latex.core.wasm import CoreStopped, clean
 from preprocess.pipeline.dropped import Dropped
 from preprocess.pipeline.job import arguments, parse
 from preprocess.pipeline.ledger import Documents
@@ -39,11 +35,6 @@ from preprocess.pipeline.schema import DOCUMENTS
 from preprocess.pipeline.shard import code_hash, read_rows
 from preprocess.pipeline.stage import ShardStage, Unit, run, units_of
 
-# \document and \enddocument are AmSTeX's; plain TeX has neither, and no preamble.
-_BEGIN_DOCUMENT = re.compile(rb"\\(?:begin\s*\{\s*document\s*\}|document(?![A-Za-z]))")
-_END_DOCUMENT = re.compile(
-    rb"\\(?:end\s*\{\s*document\s*\}|enddocument(?![A-Za-z])|bye(?![A-Za-z])|end\s*\Z)"
-)
 _CONTROL_CHARACTERS = bytes(code for code in (*range(0x20), 0x7F) if code not in b"\t\n")
 _BLANK, _LINE_END, _TAB = ord(" "), ord("\n"), ord("\t")
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
@@ -89,28 +80,24 @@ def normalize_document(
     removed: Counter[str] = Counter()
     if config.compat in MODES:
         return _clean_as(config.compat, parts(text, sizes), removed)
-    plain = _without_control_characters(text)  # NUL is now free: it marks Placeholders
+    plain = _without_control_characters(text)  # NUL is now free: the core marks verbatim text with it
     removed["control_characters"] = len(text) - len(plain)
     if config.raw:
         return Normalized(_tidy_unicode(plain, removed), removed, {})
-    verbatim = Placeholders(removed)
-    plain = strip_comments(plain, verbatim, removed)
-    plain = resolve_conditionals(plain, removed)
-    preamble, plain = _split_document(plain, removed)
-    expander = Expander(len(plain), removed)
-    if config.expand_macros:
-        expander.learn(preamble)
-        plain = expander.expand(expander.take_expl_regions(plain))
-    plain = tidy_environments(
-        plain,
-        config.figures,
-        config.tables,
-        config.algorithms,
-        config.bibliography,
-        bool(title and abstract),
-        removed,
-    )
-    plain = verbatim.restore(tidy_blanks(plain, removed))
+    try:
+        cleaned = clean(
+            plain,
+            expand_macros=config.expand_macros,
+            drop_front_matter=bool(title and abstract),
+            figures=config.figures,
+            tables=config.tables,
+            algorithms=config.algorithms,
+            bibliography=config.bibliography,
+        )
+    except CoreStopped as stop:
+        return Dropped("cleaning_stopped", str(stop), len(text))
+    plain = cleaned.text
+    removed.update(cleaned.removed)
     if not _LETTER.search(plain):
         return Dropped("no_document_body", f"{len(text)} bytes of LaTeX leave no text", len(text))
     if config.compat == "pes2o":
@@ -122,9 +109,9 @@ def normalize_document(
     head = _without_control_characters(head)
     removed["title_and_abstract"] = -len(head)
     facts = {
-        "macro_uses": expander.replaced + expander.left,
-        "macros_left": expander.left,
-        "left_most": [name.decode("utf-8", "replace") for name, _ in expander.left_names.most_common(5)],
+        "macro_uses": cleaned.n_replaced + cleaned.n_left,
+        "macros_left": cleaned.n_left,
+        "left_most": cleaned.left_most,
     }
     return Normalized(_tidy_unicode(head + plain, removed), removed, facts)
 
@@ -150,44 +137,10 @@ def _without_control_characters(text: bytes) -> bytes:
     return text.translate(None, _CONTROL_CHARACTERS) if n_low or b"\x7f" in text else text
 
 
-def _split_document(text: bytes, removed: Counter[str]) -> tuple[bytes, bytes]:
-    """(preamble, body) of a text without comments; counts the bytes outside the body as removed."""
-    preamble = b""
-    at = text.find(BEGIN_DOCUMENT)  # nearly always there; ten times as fast as the pattern
-    if opening := _BEGIN_DOCUMENT.search(text, max(at, 0)):
-        preamble, text = text[: opening.start()], text[opening.end() :]
-        removed["preamble"] += opening.end()
-    end = text.rfind(b"\\end{document}")  # there is at most one: flattening cuts the text after the first
-    if end < 0 and (closing := _END_DOCUMENT.search(text)):
-        end = closing.start()
-    if end >= 0:
-        removed["after_end_document"] += len(text) - end
-        text = text[:end]
-    return preamble, text
-
-
 def _tidy_abstract(abstract: str) -> str:
     """An abstract from the metadata with an empty line between paragraphs and no indentation."""
     paragraphs = _PARAGRAPH_IN_ABSTRACT.split(abstract.strip())
     return "\n\n".join("\n".join(line.strip() for line in part.split("\n")) for part in paragraphs)
-
-
-def tidy_blanks(text: bytes, removed: Counter[str]) -> bytes:
-    """Keep one blank of several, none at either end of a line, and one empty line between paragraphs."""
-    # Arrays of bytes take a third of the time that a Python object per line takes.
-    codes = np.frombuffer(text.replace(b"\t", b" ").strip(), np.uint8)
-    blank, line_end = codes == _BLANK, codes == _LINE_END
-    kept = np.ones(len(codes), bool)
-    kept[1:] = ~(blank[1:] & (blank[:-1] | line_end[:-1]))
-    codes = codes[kept]
-    # Now no two blanks follow each other and no line begins with one. Next: blanks at line ends, empty lines.
-    blank, line_end = codes == _BLANK, codes == _LINE_END
-    kept = np.ones(len(codes), bool)
-    kept[:-1] = ~(blank[:-1] & line_end[1:])
-    kept[2:] &= ~(line_end[2:] & line_end[1:-1] & line_end[:-2])
-    tidy = codes[kept].tobytes() + b"\n"
-    removed["white_space"] += len(text) - len(tidy)
-    return tidy
 
 
 def _tidy_unicode(text: bytes, removed: Counter[str]) -> str:

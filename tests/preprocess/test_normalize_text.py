@@ -1,13 +1,13 @@
 """Clean text: what stands at its head, what stays, what goes, and that every byte is accounted for."""
 
 import re
-from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document, tidy_blanks
+from preprocess.latex.core import wasm as core
+from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
 from preprocess.pipeline.dropped import Dropped
 from tests.support.latex_cases import clean, normalize, paper
 
@@ -112,12 +112,12 @@ def test_floats_and_bibliography(options: dict[str, str], body: str, expected: s
 
 @given(st.text("a \t\n", max_size=40).map(str.encode))
 def test_blanks_are_tidied_as_line_by_line(text: bytes) -> None:
-    """The arrays give what lines give: stripped, one blank for several, at most one empty line in a row."""
+    """Each line is stripped and keeps one blank for several; at most one line in a row is empty."""
     lines = [b" ".join(line.split()) for line in text.split(b"\n")]
     expected = re.sub(rb"\n{3,}", b"\n\n", b"\n".join(lines)).strip() + b"\n"
-    removed: Counter[str] = Counter()
-    assert tidy_blanks(text, removed) == expected
-    assert removed["white_space"] == len(text) - len(expected)
+    tidied = core.clean(text)
+    assert tidied.text == expected
+    assert tidied.removed["white_space"] == len(text) - len(expected)
 
 
 def test_raw_is_the_source_as_it_is() -> None:

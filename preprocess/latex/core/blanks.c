@@ -1,33 +1,7 @@
-// Where the body begins and ends, and the bytes that print nothing: control characters and superfluous blanks.
+// Where the body begins and ends, and which blanks are superfluous.
 #include "passes.h"
 
 #include <wasm_simd128.h>
-
-static Text result_of(Text text, u8 *bytes, i32 n, i64 *removed) {
-    *removed += text.n - n;
-    return (Text){bytes, n};
-}
-
-static bool is_control(u8 byte) { return (byte < ' ' && byte != '\t' && byte != '\n') || byte == 0x7F; }
-
-Text without_control_characters(Text text, i64 *removed) {
-    const v128_t low = wasm_i8x16_splat(0x1F), tab = wasm_i8x16_splat('\t'), line_end = wasm_i8x16_splat('\n');
-    const v128_t delete = wasm_i8x16_splat(0x7F);
-    i32 first = 0;
-    for (; first + 16 <= text.n; first += 16) {
-        v128_t here = wasm_v128_load(text.bytes + first);
-        v128_t is_low = wasm_i8x16_eq(wasm_u8x16_min(here, low), here), is_delete = wasm_i8x16_eq(here, delete);
-        v128_t is_kept = wasm_v128_or(wasm_i8x16_eq(here, tab), wasm_i8x16_eq(here, line_end));
-        if (wasm_v128_any_true(wasm_v128_or(wasm_v128_andnot(is_low, is_kept), is_delete))) break;
-    }
-    while (first < text.n && !is_control(text.bytes[first])) first++;
-    if (first == text.n) return text;
-    u8 *bytes = allocate(text.n);
-    i32 n = 0;
-    for (i32 at = 0; at < text.n; at++)
-        if (!is_control(text.bytes[at])) bytes[n++] = text.bytes[at];
-    return result_of(text, bytes, n, &removed[CONTROL_CHARACTERS]);
-}
 
 // Keeps one blank of several, none at either end of a line, and one empty line between paragraphs.
 Text tidy_blanks(Text text, i64 *removed) {
@@ -70,7 +44,8 @@ Text tidy_blanks(Text text, i64 *removed) {
         }
     }
     bytes[n++] = '\n';
-    return result_of(text, bytes, n, &removed[WHITE_SPACE]);
+    removed[WHITE_SPACE] += text.n - n;
+    return (Text){bytes, n};
 }
 
 // ---------------------------------------------------------------- the body
@@ -113,8 +88,9 @@ Text split_document(Text text, Text *preamble, i64 *removed) {
         removed[PREAMBLE] += end;
         break;
     }
-    i32 last = MISSING;
-    for (at = 0; (at = find(text, at, END)) != MISSING; at++) last = at;
+    i32 last = text.n - END.n;
+    while (last >= 0 && !starts_with(text, last, END)) last--;
+    last = last < 0 ? MISSING : last;
     for (at = 0; last == MISSING && (at = find_byte(text, at, '\\')) != MISSING; at++)
         if (is_closing(text, at)) last = at;
     if (last == MISSING) return text;

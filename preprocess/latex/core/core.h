@@ -56,8 +56,9 @@ bool is_among(Text name, const char *names);       // `names` are separated and 
 // ---------------------------------------------------------------- memory (memory.c)
 
 // All memory is given back at once when the next paper begins, apart from what was taken before `keep_memory`.
-void reset_memory(void);
-void keep_memory(void);
+// The first `n_bytes` behind that are the text of a paper.
+void reset_memory(u32 n_bytes);
+u8 *keep_memory(void);
 void *allocate(i64 n_bytes);                       // give back with `release`; traps if no memory is left
 void release(void *memory, i64 n_bytes);
 void copy(u8 *to, const u8 *from, i32 n);
@@ -109,8 +110,8 @@ i32 shallow_group_end(Text text, i32 at);          // of a group with at most tw
 
 // ---------------------------------------------------------------- names (names.c)
 
-enum Cause {                                       // in the order of CAUSES in core.py
-    CONTROL_CHARACTERS, COMMENTS, COMMENT_ENVIRONMENTS, VERBATIM, CONDITIONALS, PREAMBLE, AFTER_END_DOCUMENT,
+enum Cause {                                       // in the order of CAUSES in wasm.py
+    COMMENTS, COMMENT_ENVIRONMENTS, VERBATIM, CONDITIONALS, PREAMBLE, AFTER_END_DOCUMENT,
     EXPL_REGIONS, MACRO_DEFINITIONS, MACRO_EXPANSION, LAYOUT, PROSE_LAYOUT, FRONT_MATTER, FIGURES, TABLES,
     ALGORITHMS, DRAWINGS, BIBLIOGRAPHY, WHITE_SPACE, N_CAUSES
 };
@@ -142,10 +143,20 @@ typedef struct {
 typedef struct {
     Name **slots;                                  // by hash, with free places between
     i32 n_slots, n_names, n_macros;
+    u64 beginnings[16];                            // bits of pairs of letters with which some name begins
 } Names;
 
 Name *find_name(const Names *names, Text start, Text end);   // the name `start` + `end`; NULL if unknown
 Name *make_name(Names *names, Text start, Text end);
+// The command at a backslash if it is known, and the offset behind it.
+Name *command_at(const Names *names, Text text, i32 start, i32 *end);
+
+// Whether some command begins with the two characters behind a backslash; most are ruled out by this.
+static inline u32 beginning_of(int first, int second) { return (u32)(first & 31) << 5 | (u32)(second & 31); }
+static inline bool may_be_known(const Names *names, Text text, i32 start) {
+    u32 beginning = beginning_of(byte_at(text, start + 1), byte_at(text, start + 2));
+    return names->beginnings[beginning >> 6] >> (beginning & 63) & 1;
+}
 
 // ---------------------------------------------------------------- rewriter (rewriter.c)
 

@@ -19,10 +19,10 @@ typedef struct {
 // ---------------------------------------------------------------- values of registers
 
 static i32 register_end(Text text, i32 at) {
-    i32 end = skip(text, at + 1, LETTER | AT_SIGN);
-    Text written = part(text, at + 1, end);
-    Name *name = find_name(&layout_names, written, TEXT(""));
-    return (name && name->rule == REGISTER) || is_among(written, LENGTHS) ? end : MISSING;
+    i32 end;
+    Name *name = command_at(&layout_names, text, at, &end);
+    if (end == MISSING) return MISSING;
+    return (name && name->rule == REGISTER) || is_among(part(text, at + 1, end), LENGTHS) ? end : MISSING;
 }
 
 // Behind a length: 3pt plus 1pt, 0.5\baselineskip.
@@ -86,7 +86,7 @@ static void meet_register(Tidying *t, i32 start, i32 end) {
 static i32 behind_arguments(Tidying *t, i32 at, Text name) {
     Text text = t->text;
     if (byte_at(text, at) == '*') at++;
-    if (equal(name, TEXT("vskip")) || equal(name, TEXT("vspace"))) {
+    if (equal(name, TEXT("\\vskip")) || equal(name, TEXT("\\vspace"))) {
         i32 end = value_length_end(text, at);
         if (end != MISSING) return end;
     }
@@ -276,23 +276,20 @@ static i32 last_break_end(Text text, i32 at) {
 // The name with a rule at a backslash, and the offset behind it.
 static Name *rule_at(Tidying *t, i32 at, i32 *end) {
     Text text = t->text;
-    i32 start = at + 1;
-    *end = skip(text, start, LETTER | AT_SIGN);
-    Text letters = part(text, start, *end);
-    bool begins = equal(letters, TEXT("begin"));
-    if (begins || equal(letters, TEXT("end"))) {
+    if (!may_be_known(&layout_names, text, at)) return 0;
+    Name *name = command_at(&layout_names, text, at, end);
+    if (!name) return 0;
+    if (name->rule == NO_RULE) {  // \begin or \end
         i32 brace = skip(text, *end, SPACE);
         if (byte_at(text, brace) != '{') return 0;
         i32 close = brace + 1;
         while (close < text.n && close < brace + 30 && text.bytes[close] != '}') close++;
         if (byte_at(text, close) != '}') return 0;
         *end = close + 1;
-        Name *name = find_name(&layout_names, part(text, brace, close), TEXT(""));
+        name = find_name(&layout_names, part(text, brace, close), TEXT(""));
         return name && treatment_of(t->options, name->cause) != KEEP ? name : 0;
     }
-    Name *name = letters.n > 1 ? find_name(&layout_names, letters, TEXT("")) : 0;
-    bool is_kept = name && name->rule == REMOVED_COMMAND && treatment_of(t->options, name->cause) == KEEP;
-    return is_kept ? 0 : name;
+    return name->rule == REMOVED_COMMAND && treatment_of(t->options, name->cause) == KEEP ? 0 : name;
 }
 
 static void meet(Tidying *t, i32 start, i32 end, Name *name) {

@@ -296,9 +296,11 @@ static void mark_wanted(Expander *x, Text text) {
 
 // The command at a backslash if it may be a macro, and the offset behind it; NULL if it is none.
 static Name *candidate(const Expander *x, Text text, i32 start, i32 n_known, bool is_outermost, i32 *end) {
-    *end = command_end(text, start);
-    if (*end == MISSING) return 0;
-    Name *name = find_name(&x->names, part(text, start, *end), TEXT(""));
+    if (!may_be_known(&x->names, text, start)) {
+        *end = is_outermost ? start + 1 : command_end(text, start);
+        return 0;
+    }
+    Name *name = command_at(&x->names, text, start, end);
     if (!name) return 0;
     return (name->macro && name->born < n_known) || (is_outermost && name->is_wanted) ? name : 0;
 }

@@ -13,7 +13,7 @@ enum Rule {                                        // what a name means for layo
     WITHOUT_ARGUMENTS, ONE_GROUP, TWO_GROUPS, COLOURED, HSPACE, HSKIP, HFILL, PARAGRAPH,
 };
 
-extern Names layout_names;                         // commands without backslash; environments behind `{`
+extern Names layout_names;                         // commands; environments with a `{` before their names
 
 i32 length_end(Text text, i32 at, bool allows_paragraph);   // behind 3pt plus 1pt
 i32 unit_end(Text text, i32 at);

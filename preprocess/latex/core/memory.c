@@ -19,16 +19,16 @@ static u8 *next_free, *first_free;
 static Block *free_blocks[32];
 Arena kept, scratch;
 
-void reset_memory(void) {
+void reset_memory(u32 n_bytes) {
     if (!first_free) first_free = (u8 *)(((uintptr_t)&__heap_base + 15) & ~(uintptr_t)15);
-    next_free = first_free;
+    next_free = first_free + ((n_bytes + 31) & ~15u);
     for (int n = 0; n < 32; n++) free_blocks[n] = 0;
     kept = scratch = (Arena){0};
 }
 
-void keep_memory(void) {
+u8 *keep_memory(void) {
     first_free = next_free;
-    reset_memory();
+    return first_free;
 }
 
 static int size_class(i64 n_bytes) {

@@ -1,8 +1,11 @@
 // Tables of names.
 #include "core.h"
 
+#define NO_BYTES 0x811C9DC5u
+static u32 hash_byte(u32 hash, u8 byte) { return (hash ^ byte) * 0x01000193u; }  // FNV-1a
+
 static u32 hash_of(u32 hash, Text text) {
-    for (i32 n = 0; n < text.n; n++) hash = (hash ^ text.bytes[n]) * 0x01000193u;  // FNV-1a
+    for (i32 n = 0; n < text.n; n++) hash = hash_byte(hash, text.bytes[n]);
     return hash;
 }
 
@@ -18,7 +21,7 @@ static Name **slot_of(const Names *names, u32 hash, Text start, Text end) {
 }
 
 Name *find_name(const Names *names, Text start, Text end) {
-    return *slot_of(names, hash_of(hash_of(0x811C9DC5u, start), end), start, end);
+    return *slot_of(names, hash_of(hash_of(NO_BYTES, start), end), start, end);
 }
 
 static void grow(Names *names) {
@@ -36,12 +39,33 @@ static void grow(Names *names) {
 
 Name *make_name(Names *names, Text start, Text end) {
     if (2 * names->n_names >= names->n_slots) grow(names);
-    u32 hash = hash_of(hash_of(0x811C9DC5u, start), end);
+    u32 hash = hash_of(hash_of(NO_BYTES, start), end);
     Name **slot = slot_of(names, hash, start, end);
     if (*slot) return *slot;
     Name *name = take(&kept, sizeof(Name));
     Text pieces[2] = {start, end};
     *name = (Name){.name = join(&kept, pieces, 2), .hash = hash, .template_age = MISSING};
     names->n_names++;
+    // A command of one letter may be followed by anything: all pairs that begin with it are marked.
+    if (byte_at(name->name, 0) == '\\') {
+        int first = byte_at(name->name, 1), second = byte_at(name->name, 2);
+        for (int n = 0; n < 32; n++) {
+            u32 beginning = beginning_of(first, second < 0 ? n : second);
+            names->beginnings[beginning >> 6] |= (u64)1 << (beginning & 63);
+        }
+    }
     return *slot = name;
+}
+
+Name *command_at(const Names *names, Text text, i32 start, i32 *end) {
+    u32 hash = hash_byte(NO_BYTES, '\\');
+    i32 at = start + 1;
+    for (; at < text.n && in_name(text.bytes[at]); at++) hash = hash_byte(hash, text.bytes[at]);
+    if (at == start + 1) {
+        *end = at < text.n ? at + 1 : MISSING;
+        if (*end == MISSING) return 0;
+        hash = hash_byte(hash, text.bytes[at++]);
+    }
+    *end = at;
+    return *slot_of(names, hash, part(text, start, at), TEXT(""));
 }

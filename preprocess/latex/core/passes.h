@@ -44,7 +44,6 @@ typedef struct {
 void make_layout_rules(void);                      // once
 Text tidy_environments(Text text, const Options *options, i64 *removed);
 
-Text without_control_characters(Text text, i64 *removed);
 Text tidy_blanks(Text text, i64 *removed);
 Text split_document(Text text, Text *preamble, i64 *removed);
 

@@ -264,8 +264,7 @@ Text drop_prose_layout(Text caption, i64 *removed) {
     Rewriter out = rewriter_of(caption);
     ProseLayout layout = {.groups = &groups, .out = &out, .mathematics = {.text = caption}};
     for (i32 start = 0, end; (start = find_byte(caption, start, '\\')) != MISSING; start = end) {
-        end = skip(caption, start + 1, LETTER | AT_SIGN);
-        Name *name = find_name(&layout_names, part(caption, start + 1, end), TEXT(""));
+        Name *name = command_at(&layout_names, caption, start, &end);
         if (!name || name->rule < WITHOUT_ARGUMENTS) {
             end = start + 1;
             continue;

@@ -77,8 +77,10 @@ static const struct {
 Names layout_names;
 
 void make_layout_rules(void) {
+    make_name(&layout_names, TEXT("\\begin"), TEXT(""));
+    make_name(&layout_names, TEXT("\\end"), TEXT(""));
     for (u32 n = 0; n < sizeof RULES / sizeof *RULES; n++) {
-        Text start = RULES[n].rule == TREATED_ENVIRONMENT ? TEXT("{") : TEXT("");
+        Text start = RULES[n].rule == TREATED_ENVIRONMENT ? TEXT("{") : TEXT("\\");
         const u8 *at = (const u8 *)RULES[n].names;
         while (at[0] && at[1]) {
             i32 n_bytes = 0;

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from preprocess.extract_latex import Extracted
-from preprocess.latex.cleaning.comments import Placeholders, strip_comments
 from preprocess.latex.extraction.archive import Unpacked, kind_of, unpack
 from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
 from tests.support import oracles
+from tests.support.comments import without_comments
 from tests.support.latex_cases import real_items, try_extract
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -201,9 +201,10 @@ def test_balanced_papers_stay_balanced(papers: list[Paper]) -> None:
     balanced = Counter[str]()
     lost: dict[str, list[str]] = {}
     for paper in papers:
-        body = _without_comments(paper.extracted.text).partition(b"\\begin{document}")
+        # Braces in comments and verbatim text need not be balanced.
+        body = without_comments(paper.extracted.text).partition(b"\\begin{document}")
         source = unbalanced((body[2] or body[0]).partition(b"\\end{document}")[0])
-        result = unbalanced(_without_comments(paper.clean.text.encode()))
+        result = unbalanced(without_comments(paper.clean.text.encode()))
         balanced.update({"braces", "delimiters", "environments"} - source)
         for kind in result - source:
             lost.setdefault(kind, []).append(paper.name)
@@ -211,12 +212,6 @@ def test_balanced_papers_stay_balanced(papers: list[Paper]) -> None:
     for kind, n_balanced in balanced.items():
         assert n_balanced > 500
         assert len(lost.get(kind, ())) <= 0.01 * n_balanced
-
-
-def _without_comments(text: bytes) -> bytes:
-    """A text without comments and verbatim text, whose braces need not be balanced."""
-    removed: Counter[str] = Counter()
-    return strip_comments(text, Placeholders(removed), removed)
 
 
 def test_macros_of_the_authors_are_expanded(papers: list[Paper]) -> None:

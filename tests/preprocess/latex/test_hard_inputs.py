@@ -1,7 +1,8 @@
 """Hard inputs end with their right result in bounded memory; work on them grows no faster than they do.
 
-Work is counted, not timed: calls of functions, and the bytes that searches and copies go through. What
-happens inside a regular expression cannot be counted; `make bench-growth` measures it.
+Work is counted, not timed: calls of functions, the bytes that searches and copies go through, and the
+instructions of the compiled core. What happens inside a regular expression cannot be counted; `make
+bench-growth` measures it.
 """
 
 import resource
@@ -13,11 +14,11 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import wasmtime
 
-from preprocess import normalize_text
 from preprocess.extract_latex import Extracted, ExtractLatexConfig, extract_paper
 from preprocess.latex import lexer
-from preprocess.latex.cleaning.expand import Expander
+from preprocess.latex.core import wasm as core
 from preprocess.latex.extraction.archive import Unpacked, unpack
 from preprocess.latex.extraction.flatten import Flattener
 from preprocess.normalize_text import NormalizeTextConfig, normalize_document
@@ -25,6 +26,7 @@ from preprocess.pipeline.dropped import Dropped
 from tests.support.hard_inputs import GROWING, LIMITED
 
 MAX_BYTES = 1 << 30  # more than the process has before
+MAX_INSTRUCTIONS = 1 << 60
 MAX_GROWTH = 1.25  # of the work, as a multiple of the growth of the input: 4 where the work is quadratic
 
 
@@ -69,10 +71,13 @@ def test_hard_input_ends_with_its_result_in_bounded_memory(name: str) -> None:
 
 
 class Work:
-    """Counts the calls of Python and C functions while it is entered, and the bytes of CountedText."""
+    """Counts the calls of Python and C functions while it is entered, and the bytes of CountedText.
+
+    `instructions` of the core are counted by the core itself.
+    """
 
     def __init__(self) -> None:
-        self.calls = self.scanned = 0
+        self.calls = self.scanned = self.instructions = 0
 
     def _count(self, frame: FrameType, event: str, argument: object) -> None:
         self.calls += event in ("call", "c_call")
@@ -128,24 +133,36 @@ def count_texts(monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(holder, name, with_counted_text)
 
-    for function in ("strip_comments", "resolve_conditionals", "tidy_environments"):
-        counted(normalize_text, function, 0)
-    for method in ("learn", "take_expl_regions", "_expand"):
-        counted(Expander, method, 1)
     counted(Flattener, "_read_commands", 1)
     counted(lexer.Groups, "__init__", 1)
 
 
+@pytest.fixture(scope="module")
+def metered() -> core.Instance:
+    """The compiled core, with a counter of its instructions."""
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    engine = wasmtime.Engine(config)
+    return core.Instance(engine, wasmtime.Module.from_file(engine, str(core.MODULE)), fuel=MAX_INSTRUCTIONS)
+
+
 @pytest.mark.parametrize("name", GROWING)
-def test_work_grows_no_faster_than_the_input(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_grows_no_faster_than_the_input(
+    name: str, metered: core.Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     count_texts(monkeypatch)
+    monkeypatch.setattr(core._local, "instance", metered, raising=False)
+    monkeypatch.setattr(core, "_KEPT_MEMORY", core.MAX_MEMORY)
     hard = GROWING[name]
     small, large, n_bytes = Work(), Work(), []
     for work, size in ((small, hard.size // 16), (large, hard.size // 4)):
         archive = hard.make(size)
         n_bytes.append(unpacked_bytes(archive))
+        before = metered.store.get_fuel()
         with work:
             read(archive)
+        work.instructions = before - metered.store.get_fuel()
     growth = MAX_GROWTH * max(4, n_bytes[1] / n_bytes[0])
     assert large.calls <= growth * small.calls
     assert large.scanned <= growth * small.scanned
+    assert large.instructions <= growth * small.instructions

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocess.extract_latex import Extracted
-from preprocess.latex.cleaning.comments import comments
 from preprocess.latex.lexer import VERBATIM, live_events
 from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
+from tests.support.comments import comments
 from tests.support.latex_cases import paper, real_items, tar_gz, try_extract
 
 N_REAL, MAX_BYTES = 60, 60_000

@@ -2,7 +2,6 @@ r"""Colours, sizes, skips, phantoms, `\par` and last line breaks are removed fro
 
 import pytest
 
-from preprocess.latex.cleaning.prose_layout import Mathematics
 from tests.support.latex_cases import clean, normalize, paper
 
 
@@ -53,14 +52,3 @@ def test_layout_from_a_macro_is_removed_and_counted() -> None:
     result = normalize(paper("a \\todo{b} c", "\\newcommand{\\todo}[1]{{\\color{red}\\footnotesize #1}}"))
     assert result.text == "a { b} c\n"
     assert result.removed["prose_layout"] > 0
-
-
-@pytest.mark.parametrize("piece", ["\\small a ", "$x \\small ", "\\( \\small\n\n", "\\\\\n\n"])
-def test_each_byte_is_read_once(piece: str) -> None:
-    text = piece.encode() * 2000
-    mathematics = Mathematics(text)
-    at = text.find(b"\\small")
-    while at >= 0:
-        mathematics.contains(at)
-        at = text.find(b"\\small", at + 1)
-    assert mathematics.n_read <= len(text)

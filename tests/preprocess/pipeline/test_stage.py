@@ -151,7 +151,7 @@ def test_large_shard_is_written_in_row_groups_and_read_back(tmp_path: Path) -> N
             {"latex/extraction/archive.py", "pipeline/dropped.py", "pipeline/identifiers.py"},
         ),
         ("extract_latex", {"latex/extraction/flatten.py", "latex/lexer.py", "compat/redpajama.py"}),
-        ("normalize_text", {"latex/cleaning/expand.py", "latex/cleaning/macros.py", "compat/pes2o.py"}),
+        ("normalize_text", {"latex/core/wasm.py", "compat/pes2o.py"}),
         ("filter_quality", {"quality/perplexity.py", "latex/plain_text.py", "dedup/ngrams.py"}),
         ("deduplicate", {"dedup/minhash.py", "dedup/ngrams.py"}),
         ("train_tokenizer", {"tokenizer/text_units.py", "tokenizer/training_text.py", "latex/plain_text.py"}),

@@ -1,0 +1,138 @@
+"""Run the compiled core: the bytes of a flattened paper in, clean text and counts out.
+
+The module is WebAssembly. It reads and writes nothing but its own memory, every access is checked, and an
+input that it cannot handle stops it with an error instead of harming the process.
+"""
+
+import ctypes
+import hashlib
+import struct
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+
+from configs.loader import UserError
+
+MODULE = Path(__file__).with_name("core.wasm")
+# Of the module. It stands here because a stage makes its shards again when the text of its modules changes.
+SHA256 = "3c60e76710a4d47cbb8a98bb7f2d16b0f2c819ba1b7d24fd5df58a3058a1118a"
+MAX_MEMORY = 1 << 30  # bytes; a paper of 16 MB, the longest that extract_latex lets pass, takes 300 MB
+_KEPT_MEMORY = 64 << 20  # an instance that has grown beyond these bytes is given back
+# The causes of enum Cause in core.h, in its order.
+CAUSES = (
+    "comments", "comment_environments", "verbatim", "conditionals", "preamble", "after_end_document",
+    "expl_regions", "macro_definitions", "macro_expansion", "layout", "prose_layout", "front_matter",
+    "figures", "tables", "algorithms", "drawings", "bibliography", "white_space",
+)  # fmt: skip
+_TREATMENTS = {"keep": 0, "captions": 1, "drop": 2}
+_INTERFACE = struct.Struct(f"<7I{len(CAUSES)}i")  # `interface` in interface.c
+_PAGE, _ROOM = 1 << 16, 1 << 16  # bytes: of a page of memory; that are free behind a text at least
+_local = threading.local()
+
+
+class CoreStopped(Exception):
+    """The core could not finish a text: it needs more than MAX_MEMORY, or the core has a mistake."""
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """The body of a paper as clean text, and what cleaning did."""
+
+    text: bytes
+    removed: Counter[str]  # bytes by cause; negative if bytes were added
+    n_replaced: int  # uses of the author's macros that were expanded
+    n_left: int  # uses that stay
+    left_most: list[str]  # the five macros that stay most often
+
+
+def clean(
+    text: bytes,
+    *,
+    expand_macros: bool = True,
+    drop_front_matter: bool = True,
+    figures: str = "captions",
+    tables: str = "keep",
+    algorithms: str = "keep",
+    bibliography: str = "drop",
+) -> Cleaned:
+    """Clean a flattened paper (UTF-8, LF line ends, no NUL).
+
+    `figures`, `tables`, `algorithms` and `bibliography` are `keep`, `captions` or `drop`. Raises CoreStopped.
+    """
+    treatments = [_TREATMENTS[how] for how in (figures, tables, algorithms, bibliography)]
+    instance: Instance | None = getattr(_local, "instance", None)
+    instance = _local.instance = instance or Instance(*_compiled())
+    try:
+        return instance.clean(text, expand_macros, drop_front_matter, *treatments)
+    except (wasmtime.Trap, wasmtime.WasmtimeError) as stop:
+        _local.instance = None
+        raise CoreStopped(str(stop).splitlines()[0]) from stop
+    finally:
+        if instance.n_bytes > _KEPT_MEMORY:
+            _local.instance = None
+
+
+@cache
+def _compiled() -> tuple[wasmtime.Engine, wasmtime.Module]:
+    """The module as machine code, which takes 0.15 s to make. wasmtime keeps it in the user's cache."""
+    code = MODULE.read_bytes()
+    if hashlib.sha256(code).hexdigest() != SHA256:
+        raise UserError(f"{MODULE} is not the module that belongs to this checkout: get it from git again")
+    config = wasmtime.Config()
+    try:
+        config.cache = True
+        engine = wasmtime.Engine(config)
+    except wasmtime.WasmtimeError:  # there is no folder for a cache
+        engine = wasmtime.Engine(wasmtime.Config())
+    return engine, wasmtime.Module(engine, code)
+
+
+class Instance:
+    """The module with its memory, for one text after the other.
+
+    `fuel`: instructions that it may carry out, for an engine that counts them.
+    """
+
+    def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module, fuel: int = 0) -> None:
+        self.store = wasmtime.Store(engine)
+        if fuel:
+            self.store.set_fuel(fuel)
+        self.store.set_limits(memory_size=MAX_MEMORY)
+        exports: Any = wasmtime.Instance(self.store, module, []).exports(self.store)
+        self._memory, self._clean = exports["memory"], exports["clean"]
+        self._interface: int = exports["begin"](self.store)
+        self._input: int = self._values()[0]
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of memory."""
+        return int(self._memory.data_len(self.store))
+
+    def clean(self, text: bytes, *options: int) -> Cleaned:
+        """As the function `clean`."""
+        missing = self._input + len(text) + _ROOM - self.n_bytes
+        if missing > 0:
+            self._memory.grow(self.store, -(-missing // _PAGE))
+        ctypes.memmove(self._address(self._input, len(text)), text, len(text))
+        self._clean(self.store, len(text), *options)
+        _, text_at, n_bytes, n_replaced, n_left, names_at, n_names, *counts = self._values()
+        names = self._read(names_at, n_names).decode("utf-8", "replace").split("\n")[:-1]
+        removed = Counter({cause: n for cause, n in zip(CAUSES, counts, strict=True) if n})
+        return Cleaned(self._read(text_at, n_bytes), removed, n_replaced, n_left, names)
+
+    def _values(self) -> tuple[int, ...]:
+        return _INTERFACE.unpack(self._read(self._interface, _INTERFACE.size))
+
+    def _read(self, at: int, n_bytes: int) -> bytes:
+        return ctypes.string_at(self._address(at, n_bytes), n_bytes)
+
+    def _address(self, at: int, n_bytes: int) -> int:
+        """Where the bytes at offset `at` of the module's memory are in this process."""
+        if at < 0 or at + n_bytes > self.n_bytes:
+            raise wasmtime.WasmtimeError(f"bytes {at} to {at + n_bytes} are outside of the core's memory")
+        return ctypes.addressof(self._memory.data_ptr(self.store).contents) + at
