@@ -188,6 +188,10 @@ publish-logs: setup  ## SCALE=: compact the logs of finished runs into logs/
 status: setup  ## WATCH=1: show the runs, their state and when they end; with WATCH every 5 s
 	@$(PY) analysis/status.py $(if $(WATCH),--watch)
 
+core: setup  ## compile preprocess/latex/core, for who changes its C files
+	@$(PY) -c 'import ziglang' 2>/dev/null || $(PY) -m pip install -q -e '.[core]' -c constraints.txt
+	$(PY) preprocess/latex/core/build.py
+
 bench-preprocess: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: measure the speed from archive to clean text, compared with other cleaners
 	$(PY) -m benchmarks.preprocessing --peers $(VENV)-bench/bin/python
 

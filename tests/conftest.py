@@ -64,6 +64,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "tracking": partial(_missing_extra, "tracking", "tensorboard", "wandb"),
     "readers": partial(_missing_extra, "readers", "lm_eval", "gguf", "datasets", "duckdb", "datatrove"),
     "remote": partial(_missing_extra, "remote", "aiohttp", "s3fs", "moto", "flask", "flask_cors"),
+    "core": partial(_missing_extra, "core", "ziglang"),
     "pandoc": partial(_missing_oracle, "pandoc"),
     "latexpand": partial(_missing_oracle, "latexpand"),
     "chromium": partial(_missing_oracle, "chromium"),

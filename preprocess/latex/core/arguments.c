@@ -2,10 +2,10 @@
 // rewrites bodies between \ExplSyntaxOn and \ExplSyntaxOff as ordinary LaTeX.
 #include "macros.h"
 
-static const Text SWITCH = {(const u8 *)"\\ExplSyntaxO", 12};
+static const Text SWITCH = {(const u8*)"\\ExplSyntaxO", 12};
 
 // The start of the next region at or behind `at`, and the offset behind it in `end`.
-i32 next_expl_region(Text text, i32 at, i32 *end) {
+i32 next_expl_region(Text text, i32 at, i32* end) {
     i32 start = MISSING;
     while ((at = find(text, at, SWITCH)) != MISSING) {
         i32 behind = at + SWITCH.n;
@@ -25,7 +25,7 @@ static bool in_expl_name(int byte) { return in_name(byte) || byte == '_' || byte
 
 // A body from such a region: no blanks but for `~`; `@` for `_` and `:` in names.
 Text as_latex(Text body) {
-    u8 *bytes = take(&kept, 2 * (i64)body.n);
+    u8* bytes = take(&kept, 2 * (i64)body.n);
     i32 n = 0;
     for (i32 at = 0; at < body.n;) {
         u8 byte = body.bytes[at];
@@ -50,13 +50,13 @@ Text as_latex(Text body) {
     return (Text){bytes, n};
 }
 
-static bool is_one_of(int byte, const char *bytes) {
+static bool is_one_of(int byte, const char* bytes) {
     for (; *bytes; bytes++)
         if (byte == *bytes) return true;
     return false;
 }
 
-const Letter *read_letters(Text signature, i32 *n_letters) {
+const Letter* read_letters(Text signature, i32* n_letters) {
     Letter letters[MAX_ARGUMENTS];
     signature = strip_end(signature);
     Groups groups = groups_of(signature);
@@ -87,7 +87,7 @@ const Letter *read_letters(Text signature, i32 *n_letters) {
     }
     free_groups(&groups);
     if (!is_read || !n) return 0;
-    Letter *copied = take(&kept, (i64)sizeof(Letter) * n);
+    Letter* copied = take(&kept, (i64)sizeof(Letter) * n);
     for (i32 i = 0; i < n; i++) {
         copied[i] = letters[i];
         copied[i].default_value = take_copy(&kept, letters[i].default_value);
@@ -97,11 +97,12 @@ const Letter *read_letters(Text signature, i32 *n_letters) {
 }
 
 // The text before the next `delimiter` outside braces.
-static Argument until(Groups *groups, i32 at, Text delimiter) {
+static Argument until(Groups* groups, i32 at, Text delimiter) {
     Argument none = {.end = MISSING};
     Text text = groups->text;
     for (i32 position = at; position < text.n;) {
-        if (starts_with(text, position, delimiter)) return (Argument){part(text, at, position), position + delimiter.n};
+        if (starts_with(text, position, delimiter))
+            return (Argument){part(text, at, position), position + delimiter.n};
         u8 byte = text.bytes[position];
         if (byte == '}') return none;
         if (byte == '{')
@@ -113,7 +114,7 @@ static Argument until(Groups *groups, i32 at, Text delimiter) {
     return none;
 }
 
-static Argument between(Groups *groups, i32 at, int opening, int closing) {
+static Argument between(Groups* groups, i32 at, int opening, int closing) {
     if (opening == '[') return option_at(groups, at);
     i32 start = skip_blanks(groups->text, at);
     if (byte_at(groups->text, start) != opening) return (Argument){.end = MISSING};
@@ -121,7 +122,7 @@ static Argument between(Groups *groups, i32 at, int opening, int closing) {
     return until(groups, start + 1, (Text){&byte, closing == MISSING ? 0 : 1});
 }
 
-i32 plain_arguments(const Macro *macro, Groups *groups, i32 at, Text *arguments) {
+i32 plain_arguments(const Macro* macro, Groups* groups, i32 at, Text* arguments) {
     i32 n = 0;
     if (macro->has_default) {
         Argument option = option_at(groups, at);
@@ -137,7 +138,7 @@ i32 plain_arguments(const Macro *macro, Groups *groups, i32 at, Text *arguments)
     return at;
 }
 
-i32 letter_arguments(const Macro *macro, Groups *groups, i32 at, Text *arguments) {
+i32 letter_arguments(const Macro* macro, Groups* groups, i32 at, Text* arguments) {
     for (i32 n = 0; n < macro->n_letters; n++) {
         Letter wanted = macro->letters[n];
         i32 next = skip_blanks(groups->text, at);
@@ -153,7 +154,8 @@ i32 letter_arguments(const Macro *macro, Groups *groups, i32 at, Text *arguments
             if (is_there) at = next + 1;
         } else {
             Argument given = between(groups, at, wanted.opening, wanted.closing);
-            if (given.end == MISSING && (is_one_of(wanted.letter, "rR") || first == wanted.opening)) return MISSING;
+            if (given.end == MISSING && (is_one_of(wanted.letter, "rR") || first == wanted.opening))
+                return MISSING;
             arguments[n] = given.end == MISSING ? wanted.default_value : given.content;
             if (given.end != MISSING) at = given.end;
         }
@@ -164,11 +166,12 @@ i32 letter_arguments(const Macro *macro, Groups *groups, i32 at, Text *arguments
 // The next `#` with a digit from 1 to 9 in a parameter text; its end where there is none.
 static i32 next_parameter(Text text, i32 at) {
     for (; at < text.n; at++)
-        if (text.bytes[at] == '#' && is_kind(byte_at(text, at + 1), DIGIT) && text.bytes[at + 1] != '0') return at;
+        if (text.bytes[at] == '#' && is_kind(byte_at(text, at + 1), DIGIT) && text.bytes[at + 1] != '0')
+            return at;
     return text.n;
 }
 
-i32 delimited_arguments(const Macro *macro, Groups *groups, i32 at, Text *arguments, i32 *n_arguments) {
+i32 delimited_arguments(const Macro* macro, Groups* groups, i32 at, Text* arguments, i32* n_arguments) {
     Text parameters = macro->delimited;
     i32 mark = next_parameter(parameters, 0);
     if (!starts_with(groups->text, at, part(parameters, 0, mark))) return MISSING;

@@ -4,12 +4,13 @@
 #include <wasm_simd128.h>
 
 // Keeps one blank of several, none at either end of a line, and one empty line between paragraphs.
-Text tidy_blanks(Text text, i64 *removed) {
+Text tidy_blanks(Text text, i64* removed) {
     Text inner = strip(text);
-    u8 *bytes = allocate((i64)inner.n + 32);
+    u8* bytes = allocate((i64)inner.n + 32);
     i32 n = 0, n_line_ends = 0;
     u8 last = 'x';  // the byte before, whether it was kept or not
-    const v128_t blank = wasm_i8x16_splat(' '), tab = wasm_i8x16_splat('\t'), line_end = wasm_i8x16_splat('\n');
+    const v128_t blank = wasm_i8x16_splat(' '), tab = wasm_i8x16_splat('\t'),
+                 line_end = wasm_i8x16_splat('\n');
     for (i32 at = 0; at < inner.n;) {
         if (at && at + 17 <= inner.n) {
             // Sixteen bytes in which nothing is superfluous are copied at once.
@@ -17,8 +18,10 @@ Text tidy_blanks(Text text, i64 *removed) {
             v128_t ends_line = wasm_i8x16_eq(here, line_end), is_tab = wasm_i8x16_eq(here, tab);
             v128_t is_blank = wasm_v128_or(wasm_i8x16_eq(here, blank), is_tab);
             v128_t was_blank = wasm_v128_or(wasm_i8x16_eq(before, blank), wasm_i8x16_eq(before, tab));
-            v128_t was_line_end = wasm_i8x16_eq(before, line_end), was_either = wasm_v128_or(was_blank, was_line_end);
-            v128_t meets = wasm_v128_or(wasm_v128_and(is_blank, was_either), wasm_v128_and(ends_line, was_either));
+            v128_t was_line_end = wasm_i8x16_eq(before, line_end),
+                   was_either = wasm_v128_or(was_blank, was_line_end);
+            v128_t meets =
+                wasm_v128_or(wasm_v128_and(is_blank, was_either), wasm_v128_and(ends_line, was_either));
             if (!wasm_v128_any_true(wasm_v128_or(meets, is_tab))) {
                 wasm_v128_store(bytes + n, here);
                 n += 16;
@@ -50,7 +53,7 @@ Text tidy_blanks(Text text, i64 *removed) {
 
 // ---------------------------------------------------------------- the body
 
-static const Text BEGIN = {(const u8 *)"\\begin{document}", 16}, END = {(const u8 *)"\\end{document}", 14};
+static const Text BEGIN = {(const u8*)"\\begin{document}", 16}, END = {(const u8*)"\\end{document}", 14};
 
 // Behind `{ document }`; MISSING where there is none.
 static i32 document_group_end(Text text, i32 at) {
@@ -77,7 +80,7 @@ static bool is_closing(Text text, i32 at) {
 }
 
 // The body of a text without comments, and its preamble; counts the bytes outside the body as removed.
-Text split_document(Text text, Text *preamble, i64 *removed) {
+Text split_document(Text text, Text* preamble, i64* removed) {
     i32 at = find(text, 0, BEGIN), end = MISSING;
     *preamble = (Text){0};
     for (at = at == MISSING ? 0 : at; (at = find_byte(text, at, '\\')) != MISSING; at++) {

@@ -6,16 +6,76 @@
 #define L (LETTER)
 #define S (LETTER | LOWER)
 const u8 KINDS[256] = {
-    ['\t'] = SPACE | BLANK, ['\n'] = SPACE, ['\v'] = SPACE, ['\f'] = SPACE, ['\r'] = SPACE,
-    [' '] = SPACE | BLANK, ['@'] = AT_SIGN, ['_'] = UNDERSCORE,
-    ['0'] = DIGIT, ['1'] = DIGIT, ['2'] = DIGIT, ['3'] = DIGIT, ['4'] = DIGIT,
-    ['5'] = DIGIT, ['6'] = DIGIT, ['7'] = DIGIT, ['8'] = DIGIT, ['9'] = DIGIT,
-    ['A'] = L, ['B'] = L, ['C'] = L, ['D'] = L, ['E'] = L, ['F'] = L, ['G'] = L, ['H'] = L, ['I'] = L,
-    ['J'] = L, ['K'] = L, ['L'] = L, ['M'] = L, ['N'] = L, ['O'] = L, ['P'] = L, ['Q'] = L, ['R'] = L,
-    ['S'] = L, ['T'] = L, ['U'] = L, ['V'] = L, ['W'] = L, ['X'] = L, ['Y'] = L, ['Z'] = L,
-    ['a'] = S, ['b'] = S, ['c'] = S, ['d'] = S, ['e'] = S, ['f'] = S, ['g'] = S, ['h'] = S, ['i'] = S,
-    ['j'] = S, ['k'] = S, ['l'] = S, ['m'] = S, ['n'] = S, ['o'] = S, ['p'] = S, ['q'] = S, ['r'] = S,
-    ['s'] = S, ['t'] = S, ['u'] = S, ['v'] = S, ['w'] = S, ['x'] = S, ['y'] = S, ['z'] = S,
+    ['\t'] = SPACE | BLANK,
+    ['\n'] = SPACE,
+    ['\v'] = SPACE,
+    ['\f'] = SPACE,
+    ['\r'] = SPACE,
+    [' '] = SPACE | BLANK,
+    ['@'] = AT_SIGN,
+    ['_'] = UNDERSCORE,
+    ['0'] = DIGIT,
+    ['1'] = DIGIT,
+    ['2'] = DIGIT,
+    ['3'] = DIGIT,
+    ['4'] = DIGIT,
+    ['5'] = DIGIT,
+    ['6'] = DIGIT,
+    ['7'] = DIGIT,
+    ['8'] = DIGIT,
+    ['9'] = DIGIT,
+    ['A'] = L,
+    ['B'] = L,
+    ['C'] = L,
+    ['D'] = L,
+    ['E'] = L,
+    ['F'] = L,
+    ['G'] = L,
+    ['H'] = L,
+    ['I'] = L,
+    ['J'] = L,
+    ['K'] = L,
+    ['L'] = L,
+    ['M'] = L,
+    ['N'] = L,
+    ['O'] = L,
+    ['P'] = L,
+    ['Q'] = L,
+    ['R'] = L,
+    ['S'] = L,
+    ['T'] = L,
+    ['U'] = L,
+    ['V'] = L,
+    ['W'] = L,
+    ['X'] = L,
+    ['Y'] = L,
+    ['Z'] = L,
+    ['a'] = S,
+    ['b'] = S,
+    ['c'] = S,
+    ['d'] = S,
+    ['e'] = S,
+    ['f'] = S,
+    ['g'] = S,
+    ['h'] = S,
+    ['i'] = S,
+    ['j'] = S,
+    ['k'] = S,
+    ['l'] = S,
+    ['m'] = S,
+    ['n'] = S,
+    ['o'] = S,
+    ['p'] = S,
+    ['q'] = S,
+    ['r'] = S,
+    ['s'] = S,
+    ['t'] = S,
+    ['u'] = S,
+    ['v'] = S,
+    ['w'] = S,
+    ['x'] = S,
+    ['y'] = S,
+    ['z'] = S,
 };
 #undef L
 #undef S
@@ -52,7 +112,8 @@ bool equal(Text one, Text other) { return one.n == other.n && starts_with(one, 0
 
 // `what` has two bytes at least; a pair of bytes is far rarer than the first one alone.
 i32 find(Text text, i32 at, Text what) {
-    v128_t first = wasm_i8x16_splat((signed char)what.bytes[0]), second = wasm_i8x16_splat((signed char)what.bytes[1]);
+    v128_t first = wasm_i8x16_splat((signed char)what.bytes[0]),
+           second = wasm_i8x16_splat((signed char)what.bytes[1]);
     for (; at + 17 <= text.n; at += 16) {
         v128_t here = wasm_i8x16_eq(wasm_v128_load(text.bytes + at), first);
         v128_t next = wasm_i8x16_eq(wasm_v128_load(text.bytes + at + 1), second);
@@ -94,8 +155,8 @@ i32 command_end(Text text, i32 at) {
     return at + 1 < text.n ? at + 2 : MISSING;
 }
 
-bool is_among(Text name, const char *names) {
-    const u8 *at = (const u8 *)names;
+bool is_among(Text name, const char* names) {
+    const u8* at = (const u8*)names;
     while (at[0] && at[1]) {
         at++;  // the blank before a name
         i32 n = 0;

@@ -1,10 +1,10 @@
 // Removes comments, and replaces verbatim text by placeholders that no later pass reads.
 #include "passes.h"
 
-static Text store(Placeholders *verbatim, Text piece) {
+static Text store(Placeholders* verbatim, Text piece) {
     if (verbatim->n == verbatim->room) {
         i32 room = verbatim->room ? 2 * verbatim->room : 64;
-        Text *pieces = allocate((i64)room * (i64)sizeof(Text));
+        Text* pieces = allocate((i64)room * (i64)sizeof(Text));
         for (i32 n = 0; n < verbatim->n; n++) pieces[n] = verbatim->pieces[n];
         release(verbatim->pieces, (i64)verbatim->room * (i64)sizeof(Text));
         verbatim->pieces = pieces;
@@ -21,9 +21,9 @@ static Text store(Placeholders *verbatim, Text piece) {
 }
 
 // Cuts each comment in [at, end), where nothing is verbatim: with its line end and the blanks of the next
-// line, which TeX skips, together with following lines that hold only a comment. An empty line after it stays,
-// because it ends the paragraph.
-static void cut_comments(Rewriter *out, i32 at, i32 end) {
+// line, which TeX skips, together with following lines that hold only a comment. An empty line after it
+// stays, because it ends the paragraph.
+static void cut_comments(Rewriter* out, i32 at, i32 end) {
     Text text = part(out->text, 0, end);
     while ((at = find_byte(text, at, '%')) != MISSING) {
         if (is_escaped(text, at)) {
@@ -50,7 +50,7 @@ static void cut_comments(Rewriter *out, i32 at, i32 end) {
 }
 
 // `text` without comments and `comment` environments, with its verbatim text stored.
-Text strip_comments(Text text, Placeholders *verbatim, i64 *removed) {
+Text strip_comments(Text text, Placeholders* verbatim, i64* removed) {
     Lexer lexer = lexer_of(text);
     Rewriter out = rewriter_of(text);
     i32 at = 0;
@@ -72,14 +72,15 @@ Text strip_comments(Text text, Placeholders *verbatim, i64 *removed) {
 
 // `text` with the stored pieces in place of their placeholders. A piece whose placeholder was removed stays
 // counted as removed.
-Text restore(Text text, const Placeholders *verbatim, i64 *removed) {
+Text restore(Text text, const Placeholders* verbatim, i64* removed) {
     if (!verbatim->n) return text;
     Buffer out = {0};
     i32 done = 0;
     for (i32 at = 0; (at = find_byte(text, at, 0)) != MISSING;) {
         i32 end = skip(text, at + 1, DIGIT), number = 0;
         bool is_mark = end > at + 1 && end - at < 10 && byte_at(text, end) == 0;
-        for (i32 digit = at + 1; is_mark && digit < end; digit++) number = 10 * number + text.bytes[digit] - '0';
+        for (i32 digit = at + 1; is_mark && digit < end; digit++)
+            number = 10 * number + text.bytes[digit] - '0';
         if (!is_mark || number >= verbatim->n) {
             at++;
             continue;

@@ -1,13 +1,14 @@
 // Decides `\iffalse`, `\iftrue` and the paper's own `\newif` switches; other conditionals stay.
 #include "passes.h"
 
-enum { NO, YES, UNKNOWN };                         // the value of a conditional; UNKNOWN: only TeX can decide
+enum { NO, YES, UNKNOWN };  // the value of a conditional; UNKNOWN: only TeX can decide
 enum { MAX_NAME_BYTES = 64 };
-static const Text BEGIN_DOCUMENT = {(const u8 *)"\\begin{document}", 16};
+static const Text BEGIN_DOCUMENT = {(const u8*)"\\begin{document}", 16};
 // Conditionals of TeX, and those that packages define with \newif. Only these have a \fi: `\iff`,
 // `\ifthenelse` and the many \if... commands of packages that take arguments have none.
 static const char PRIMITIVES[] =
-    " if iftrue iffalse ifx ifnum ifdim ifodd ifcat ifcase ifmode ifvmode ifhmode ifmmode ifinner ifvoid ifhbox"
+    " if iftrue iffalse ifx ifnum ifdim ifodd ifcat ifcase ifmode ifvmode ifhmode ifmmode ifinner ifvoid "
+    "ifhbox"
     " ifvbox ifeof ifdefined ifcsname iffontchar ifincsname ifpdf ifPDFTeX ifLuaTeX ifXeTeX ifxetex ifluatex"
     " if@twocolumn if@twoside if@filesw ";
 
@@ -15,7 +16,7 @@ static const char PRIMITIVES[] =
 // body: then the value where the macro is used counts.
 typedef struct {
     i32 start, end, value, else_start, else_end;
-    Name *name;
+    Name* name;
 } Open;
 
 typedef struct {
@@ -28,29 +29,29 @@ typedef struct {
 } Span;
 
 typedef struct {
-    void *items;
+    void* items;
     i32 n, room;
 } List;
 
-static void *add(List *list, i64 item_bytes) {
+static void* add(List* list, i64 item_bytes) {
     if (list->n == list->room) {
         i32 room = list->room ? 2 * list->room : 16;
-        u8 *items = allocate(room * item_bytes);
+        u8* items = allocate(room * item_bytes);
         if (list->n * item_bytes > INT32_MAX) __builtin_trap();
         copy(items, list->items, (i32)(list->n * item_bytes));
         release(list->items, list->room * item_bytes);
         list->items = items;
         list->room = room;
     }
-    return (u8 *)list->items + list->n++ * item_bytes;
+    return (u8*)list->items + list->n++ * item_bytes;
 }
 
 typedef struct {
     Text text;
     Names switches;
-    i32 *opened, *closed, n_opened, n_closed;      // the offsets of all braces
+    i32 *opened, *closed, n_opened, n_closed;  // the offsets of all braces
     bool has_braces;
-    List cuts;                                     // of Span
+    List cuts;  // of Span
 } Switches;
 
 // ---------------------------------------------------------------- the paper's switches
@@ -69,7 +70,9 @@ static Text declared_switch(Text text, i32 at) {
 
 // `\iftrue` or `\iffalse` at `at`; UNKNOWN where there is neither.
 static i32 constant_at(Text text, i32 at) {
-    return starts_with(text, at, TEXT("\\iftrue")) ? YES : starts_with(text, at, TEXT("\\iffalse")) ? NO : UNKNOWN;
+    return starts_with(text, at, TEXT("\\iftrue"))    ? YES
+           : starts_with(text, at, TEXT("\\iffalse")) ? NO
+                                                      : UNKNOWN;
 }
 
 static i32 constant_end(Text text, i32 at) { return at + (constant_at(text, at) == YES ? 7 : 8); }
@@ -80,7 +83,7 @@ static i32 behind_equals(Text text, i32 at) {
 }
 
 // `\let\ifdraft=\iftrue` at a backslash: the name, and its value.
-static Text aliased_switch(Text text, i32 at, i32 *value) {
+static Text aliased_switch(Text text, i32 at, i32* value) {
     if (!starts_with(text, at, TEXT("\\let"))) return (Text){0};
     i32 start = skip(text, at + 4, SPACE);
     Text name = switch_name(text, start);
@@ -89,7 +92,7 @@ static Text aliased_switch(Text text, i32 at, i32 *value) {
     return *value == UNKNOWN || in_name(byte_at(text, constant_end(text, constant))) ? (Text){0} : name;
 }
 
-static void find_switches(Switches *s) {
+static void find_switches(Switches* s) {
     Text text = s->text;
     bool has_constants = false;
     for (i32 at = 0; (at = find(text, at, TEXT("\\if"))) != MISSING && !has_constants; at += 3)
@@ -107,7 +110,7 @@ static void find_switches(Switches *s) {
 
 // ---------------------------------------------------------------- braces
 
-static void find_braces(Switches *s) {
+static void find_braces(Switches* s) {
     s->has_braces = true;
     for (i32 at = 0; at < s->text.n; at++) {
         s->n_opened += s->text.bytes[at] == '{';
@@ -122,7 +125,7 @@ static void find_braces(Switches *s) {
     }
 }
 
-static i32 first_from(const i32 *offsets, i32 n, i32 at) {
+static i32 first_from(const i32* offsets, i32 n, i32 at) {
     i32 low = 0, high = n;
     while (low < high) {
         i32 middle = (low + high) / 2;
@@ -135,7 +138,7 @@ static i32 first_from(const i32 *offsets, i32 n, i32 at) {
 }
 
 // Whether [start, end) contains one brace of a group without the other.
-static bool are_split(Switches *s, i32 start, i32 end) {
+static bool are_split(Switches* s, i32 start, i32 end) {
     if (!s->has_braces) find_braces(s);
     i32 open = first_from(s->opened, s->n_opened, start), close = first_from(s->closed, s->n_closed, start);
     i32 n_opened = first_from(s->opened, s->n_opened, end) - open;
@@ -149,11 +152,12 @@ static bool are_split(Switches *s, i32 start, i32 end) {
 typedef struct {
     enum { NONE, DECLARED, OPENED, SET, ELSE, FI } kind;
     i32 end;
-    Name *name;                                    // of the switch that is tested or set
-    i32 value;                                     // to which it is set, or that a conditional has
+    Name* name;  // of the switch that is tested or set
+    i32 value;  // to which it is set, or that a conditional has
 } Token;
 
-// `\newif\if...`, `\let\if...=\iftrue`, `\def\if...`, `\global\let\if...` at a backslash; MISSING if it is none.
+// `\newif\if...`, `\let\if...=\iftrue`, `\def\if...`, `\global\let\if...` at a backslash; MISSING if it is
+// none.
 static i32 declaration_end(Text text, i32 at) {
     i32 end;
     if (starts_with(text, at, TEXT("\\newif"))) {
@@ -171,11 +175,12 @@ static i32 declaration_end(Text text, i32 at) {
     if (!starts_with(text, end, TEXT("\\if")) || !in_name(byte_at(text, end + 3))) return MISSING;
     end = skip(text, end + 3, LETTER | AT_SIGN);
     i32 constant = behind_equals(text, end);
-    if (constant_at(text, constant) == UNKNOWN || in_name(byte_at(text, constant_end(text, constant)))) return end;
+    if (constant_at(text, constant) == UNKNOWN || in_name(byte_at(text, constant_end(text, constant))))
+        return end;
     return constant_end(text, constant);
 }
 
-static Token token_at(Switches *s, i32 at) {
+static Token token_at(Switches* s, i32 at) {
     Text text = s->text;
     Token token = {.kind = NONE, .end = MISSING, .value = UNKNOWN};
     int first = byte_at(text, at + 1);
@@ -214,10 +219,12 @@ static Token token_at(Switches *s, i32 at) {
 
 // ---------------------------------------------------------------- cuts
 
-static void add_cut(Switches *s, i32 start, i32 end) { *(Span *)add(&s->cuts, sizeof(Span)) = (Span){start, end}; }
+static void add_cut(Switches* s, i32 start, i32 end) {
+    *(Span*)add(&s->cuts, sizeof(Span)) = (Span){start, end};
+}
 
 // The spans to remove for a conditional; none if a group would lose a brace (`\def\hide{\iffalse}`).
-static void add_cuts(Switches *s, Open branch, i32 fi_start, i32 fi_end) {
+static void add_cuts(Switches* s, Open branch, i32 fi_start, i32 fi_end) {
     Span spans[2];
     int n = 2;
     bool has_else = branch.else_start >= 0;
@@ -236,11 +243,11 @@ static void add_cuts(Switches *s, Open branch, i32 fi_start, i32 fi_end) {
     for (int i = 0; i < n; i++) add_cut(s, spans[i].start, spans[i].end);
 }
 
-static void find_cuts(Switches *s) {
+static void find_cuts(Switches* s) {
     Text text = s->text;
     i32 body = find(text, 0, BEGIN_DOCUMENT);
-    i32 depth = 0, counted = 0;                    // depth of braces up to `counted`, in the preamble
-    i32 skipped = 0;                               // open conditionals that are in a branch that is not taken
+    i32 depth = 0, counted = 0;  // depth of braces up to `counted`, in the preamble
+    i32 skipped = 0;  // open conditionals that are in a branch that is not taken
     bool is_in_document = false;
     List stack = {0}, deferred = {0};
     for (i32 start = 0, next; (start = find_byte(text, start, '\\')) != MISSING; start = next) {
@@ -257,12 +264,14 @@ static void find_cuts(Switches *s) {
             for (i32 n = 0; n < s->switches.n_slots; n++)
                 if (s->switches.slots[n]) s->switches.slots[n]->until = s->switches.slots[n]->value;
         }
-        Open *top = stack.n ? (Open *)stack.items + stack.n - 1 : 0;
+        Open* top = stack.n ? (Open*)stack.items + stack.n - 1 : 0;
         if (token.kind == OPENED) {
             bool waits = is_in_macro && token.name;
-            i32 value = waits ? UNKNOWN : token.value != UNKNOWN || !token.name ? token.value : token.name->value;
+            i32 value = waits                                   ? UNKNOWN
+                        : token.value != UNKNOWN || !token.name ? token.value
+                                                                : token.name->value;
             Open opened = {start, token.end, value, MISSING, MISSING, waits ? token.name : 0};
-            *(Open *)add(&stack, sizeof(Open)) = opened;
+            *(Open*)add(&stack, sizeof(Open)) = opened;
             skipped += value == NO;
         } else if (token.kind == ELSE && top && top->else_start < 0) {
             top->else_start = start;
@@ -272,13 +281,13 @@ static void find_cuts(Switches *s) {
             stack.n--;
             skipped -= top->value == (top->else_start >= 0 ? YES : NO);
             if (top->name && !skipped)
-                *(Closed *)add(&deferred, sizeof(Closed)) = (Closed){*top, start, token.end};
+                *(Closed*)add(&deferred, sizeof(Closed)) = (Closed){*top, start, token.end};
             else if (top->value != UNKNOWN && !skipped)
                 add_cuts(s, *top, start, token.end);
         } else if (token.kind == DECLARED && !skipped) {
             i32 value;
             Text alias = aliased_switch(text, start, &value);
-            Name *name = alias.n && s->switches.n_slots ? find_name(&s->switches, alias, TEXT("")) : 0;
+            Name* name = alias.n && s->switches.n_slots ? find_name(&s->switches, alias, TEXT("")) : 0;
             if (name) name->value = value;
             if (alias.n || declared_switch(text, start).n) add_cut(s, start, token.end);
         } else if (token.kind == SET && !skipped) {
@@ -287,7 +296,7 @@ static void find_cuts(Switches *s) {
         }
     }
     for (i32 n = 0; n < deferred.n; n++) {
-        Closed closed = ((Closed *)deferred.items)[n];
+        Closed closed = ((Closed*)deferred.items)[n];
         closed.branch.value = is_in_document ? closed.branch.name->until : closed.branch.name->value;
         add_cuts(s, closed.branch, closed.fi_start, closed.fi_end);
     }
@@ -299,15 +308,17 @@ static bool is_before(Span one, Span other) {
     return one.start != other.start ? one.start < other.start : one.end < other.end;
 }
 
-static void sort(Span *spans, i32 n) {  // by merging
-    Span *other = allocate(n * (i64)sizeof(Span) + 1);
+static void sort(Span* spans, i32 n) {  // by merging
+    Span* other = allocate(n * (i64)sizeof(Span) + 1);
     for (i32 width = 1; width < n; width *= 2) {
         for (i32 start = 0; start < n; start += 2 * width) {
-            i32 middle = start + width < n ? start + width : n, end = start + 2 * width < n ? start + 2 * width : n;
+            i32 middle = start + width < n ? start + width : n,
+                end = start + 2 * width < n ? start + 2 * width : n;
             i32 left = start, right = middle;
             for (i32 at = start; at < end; at++)
-                other[at] = left < middle && (right == end || !is_before(spans[right], spans[left])) ? spans[left++]
-                                                                                                    : spans[right++];
+                other[at] = left < middle && (right == end || !is_before(spans[right], spans[left]))
+                                ? spans[left++]
+                                : spans[right++];
         }
         for (i32 at = 0; at < n; at++) spans[at] = other[at];
     }
@@ -315,14 +326,14 @@ static void sort(Span *spans, i32 n) {  // by merging
 }
 
 // `text` without the branches that are not taken, for conditionals whose value is known.
-Text resolve_conditionals(Text text, i64 *removed) {
+Text resolve_conditionals(Text text, i64* removed) {
     if (find(text, 0, TEXT("\\if")) == MISSING) return text;
     Switches s = {.text = text};
     find_switches(&s);
     if (!s.switches.n_macros && !s.switches.n_names) return text;
     find_cuts(&s);
     Rewriter out = rewriter_of(text);
-    Span *cuts = s.cuts.items;
+    Span* cuts = s.cuts.items;
     if (s.cuts.n) sort(cuts, s.cuts.n);
     for (i32 n = 0; n < s.cuts.n; n++)
         if (cuts[n].start >= out.at) cut(&out, cuts[n].start, cuts[n].end, CONDITIONALS);

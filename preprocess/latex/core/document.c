@@ -3,11 +3,11 @@
 
 static Expander expander;
 
-Cleaned clean_document(Text text, const Options *options) {
+Cleaned clean_document(Text text, const Options* options) {
     Cleaned clean = {.expander = &expander};
     Placeholders verbatim = {0};
     Text preamble;
-    i64 *removed = clean.removed;
+    i64* removed = clean.removed;
     text = strip_comments(text, &verbatim, removed);
     text = resolve_conditionals(text, removed);
     text = split_document(text, &preamble, removed);

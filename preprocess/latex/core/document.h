@@ -8,7 +8,7 @@ typedef struct {
     Text text;
     Text names_left;                               // the five macros that stay most often, one a line
     i64 removed[N_CAUSES];                         // bytes by cause
-    const Expander *expander;                      // counts the uses of macros
+    const Expander* expander;                      // counts the uses of macros
 } Cleaned;
 
-Cleaned clean_document(Text text, const Options *options);
+Cleaned clean_document(Text text, const Options* options);

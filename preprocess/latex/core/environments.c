@@ -1,89 +1,22 @@
 // Removes what only typesetting needs: layout commands, drawings, front matter, the bibliography.
 #include "layout.h"
 
-static const char LENGTHS[] =
-    " paperwidth paperheight linewidth columnwidth smallskipamount medskipamount bigskipamount maxdimen ";
-
 typedef struct {
     Text text;
-    const Options *options;
+    const Options* options;
     Groups groups;
     Rewriter out;
     ProseLayout layout;
-    i64 *removed;
+    i64* removed;
     bool are_unclosed[2];                          // \topmatter, \comment
-    i32 *kept_ends;                                // offsets of \end of figures that stay, descending
+    i32* kept_ends;                                // offsets of \end of figures that stay, descending
     i32 n_kept_ends, room;
 } Tidying;
-
-// ---------------------------------------------------------------- values of registers
-
-static i32 register_end(Text text, i32 at) {
-    i32 end;
-    Name *name = command_at(&layout_names, text, at, &end);
-    if (end == MISSING) return MISSING;
-    return (name && name->rule == REGISTER) || is_among(part(text, at + 1, end), LENGTHS) ? end : MISSING;
-}
-
-// Behind a length: 3pt plus 1pt, 0.5\baselineskip.
-static i32 value_length_end(Text text, i32 at) {
-    i32 end = length_end(text, at, false);
-    if (end == MISSING) {
-        at = skip_blanks(text, at);
-        if (byte_at(text, at) == '-') at++;
-        while (is_kind(byte_at(text, at), DIGIT) || byte_at(text, at) == '.') at++;
-        if (byte_at(text, at) == '\\') end = register_end(text, at);
-    }
-    return end == MISSING ? MISSING : stretch_end(text, end);
-}
-
-static i32 magstep_end(Text text, i32 at) {
-    if (!starts_with(text, at, TEXT("\\magstep"))) return MISSING;
-    if (starts_with(text, at + 8, TEXT("half"))) return at + 12;
-    at = skip(text, at + 8, SPACE);
-    return is_kind(byte_at(text, at), DIGIT) ? at + 1 : MISSING;
-}
-
-// Behind a value that is no length: a number or a {group} only behind `=`, or \tolerance 1000.
-static i32 other_value_end(Text text, i32 at) {
-    at = skip_blanks(text, at);
-    if (byte_at(text, at) != '=') {
-        i32 end = skip(text, at, DIGIT);
-        if (end >= at + 3 && text.bytes[at] != '0') return end;
-        return magstep_end(text, at);
-    }
-    at = skip_blanks(text, at + 1);
-    i32 number = at + (byte_at(text, at) == '-'), end = number;
-    while (is_kind(byte_at(text, end), DIGIT) || byte_at(text, end) == '.') end++;
-    if (end > number) return end;
-    if (byte_at(text, at) != '{') return magstep_end(text, at);
-    for (end = at + 1; end < text.n && text.bytes[end] != '{' && text.bytes[end] != '}';) end++;
-    return byte_at(text, end) == '}' && end - at - 1 <= 300 ? end + 1 : MISSING;
-}
-
-// Whether the register at `start` is part of a value: 0.5\hsize, {\textwidth-1cm}.
-static bool is_used_as_value(Text text, i32 start) {
-    int before = start ? text.bytes[start - 1] : -1;
-    if (is_kind(before, DIGIT) || before == '.') return true;
-    if (before != '{') return false;
-    i32 end = skip(text, start + 1, LOWER);
-    return end > start + 1 && (byte_at(text, end) == '-' || byte_at(text, end) == '+');
-}
-
-static void meet_register(Tidying *t, i32 start, i32 end) {
-    Text text = t->text;
-    i32 equals = skip_blanks(text, end);
-    bool is_assigned = byte_at(text, equals) == '=';
-    if (!is_assigned && is_used_as_value(text, start)) return;
-    i32 behind = value_length_end(text, is_assigned ? equals + 1 : end);
-    if (behind == MISSING) behind = other_value_end(text, end);
-    if (behind != MISSING) cut(&t->out, start, behind, LAYOUT);
-}
 
 // ---------------------------------------------------------------- commands
 
 // Behind a command's star, [options] and {groups}, all directly behind it.
-static i32 behind_arguments(Tidying *t, i32 at, Text name) {
+static i32 behind_arguments(Tidying* t, i32 at, Text name) {
     Text text = t->text;
     if (byte_at(text, at) == '*') at++;
     if (equal(name, TEXT("\\vskip")) || equal(name, TEXT("\\vspace"))) {
@@ -98,7 +31,7 @@ static i32 behind_arguments(Tidying *t, i32 at, Text name) {
     return at;
 }
 
-static void meet_pair(Tidying *t, i32 start, i32 end, const Name *name) {
+static void meet_pair(Tidying* t, i32 start, i32 end, const Name* name) {
     bool is_comment = name->cause == COMMENT_ENVIRONMENTS;
     Text closer = is_comment ? TEXT("\\endcomment") : TEXT("\\endtopmatter");
     if (t->are_unclosed[is_comment] || (!is_comment && !t->options->drops_front_matter)) return;
@@ -113,9 +46,21 @@ static void meet_pair(Tidying *t, i32 start, i32 end, const Name *name) {
 
 static bool is_picture(Text text, i32 at) {
     static const Text beginnings[] = {
-        TEXT("\\includegraphics"), TEXT("\\epsf"), TEXT("\\psfig"), TEXT("\\epsfig"), TEXT("\\plotone"),
-        TEXT("\\plottwo"), TEXT("\\special"), TEXT("\\input"), TEXT("\\include"), TEXT("\\pstext"),
-        TEXT("\\unitlength"), TEXT("\\psset"), TEXT("\\tikz"), TEXT("\\xymatrix"), TEXT("\\asyinclude"),
+        TEXT("\\includegraphics"),
+        TEXT("\\epsf"),
+        TEXT("\\psfig"),
+        TEXT("\\epsfig"),
+        TEXT("\\plotone"),
+        TEXT("\\plottwo"),
+        TEXT("\\special"),
+        TEXT("\\input"),
+        TEXT("\\include"),
+        TEXT("\\pstext"),
+        TEXT("\\unitlength"),
+        TEXT("\\psset"),
+        TEXT("\\tikz"),
+        TEXT("\\xymatrix"),
+        TEXT("\\asyinclude"),
     };
     for (u32 n = 0; n < sizeof beginnings / sizeof *beginnings; n++)
         if (starts_with(text, at, beginnings[n])) return true;
@@ -125,7 +70,7 @@ static bool is_picture(Text text, i32 at) {
     if (byte_at(text, brace) != '{') return false;
     i32 end = brace + 1;
     while (end < text.n && end < brace + 30 && text.bytes[end] != '}') end++;
-    Name *name = byte_at(text, end) == '}' ? find_name(&layout_names, part(text, brace, end), TEXT("")) : 0;
+    Name* name = byte_at(text, end) == '}' ? find_name(&layout_names, part(text, brace, end), TEXT("")) : 0;
     return name && name->cause == DRAWINGS;
 }
 
@@ -137,7 +82,7 @@ static bool has_picture(Text text, i32 start, i32 end) {
 }
 
 // Behind \caption, \captionof{table}, \tablecaption, \figcaption or \label, and its star.
-static i32 caption_command_end(Text text, i32 at, bool *is_label) {
+static i32 caption_command_end(Text text, i32 at, bool* is_label) {
     i32 end;
     *is_label = starts_with(text, at, TEXT("\\label"));
     if (*is_label) {
@@ -145,8 +90,10 @@ static i32 caption_command_end(Text text, i32 at, bool *is_label) {
     } else if (starts_with(text, at, TEXT("\\caption"))) {
         end = at + 8;
         if (starts_with(text, end, TEXT("of"))) {
-            i32 brace = skip(text, end + 2, SPACE), close = skip(text, brace + 1, LETTER | DIGIT | UNDERSCORE);
-            if (byte_at(text, brace) == '{' && close > brace + 1 && byte_at(text, close) == '}') end = close + 1;
+            i32 brace = skip(text, end + 2, SPACE),
+                close = skip(text, brace + 1, LETTER | DIGIT | UNDERSCORE);
+            if (byte_at(text, brace) == '{' && close > brace + 1 && byte_at(text, close) == '}')
+                end = close + 1;
         }
     } else if (starts_with(text, at, TEXT("\\tablecaption"))) {
         end = at + 13;
@@ -160,7 +107,7 @@ static i32 caption_command_end(Text text, i32 at, bool *is_label) {
 }
 
 // The captions and labels between `start` and `end`, one on each line, in a buffer; empty without a caption.
-static Text captions(Tidying *t, i32 start, i32 end) {
+static Text captions(Tidying* t, i32 start, i32 end) {
     Text limited = part(t->text, 0, end);
     Buffer kept = {0};
     bool has_caption = false, is_label;
@@ -184,27 +131,27 @@ static Text captions(Tidying *t, i32 start, i32 end) {
     return has_caption ? text_of(&kept) : (Text){0};
 }
 
-static int treatment_of(const Options *options, enum Cause cause) {
+static int treatment_of(const Options* options, enum Cause cause) {
     switch (cause) {
-    case FIGURES:
-        return options->figures;
-    case TABLES:
-        return options->tables;
-    case ALGORITHMS:
-        return options->algorithms;
-    case BIBLIOGRAPHY:
-        return options->bibliography;
-    case FRONT_MATTER:
-        return options->drops_front_matter ? DROP : KEEP;
-    default:
-        return DROP;
+        case FIGURES:
+            return options->figures;
+        case TABLES:
+            return options->tables;
+        case ALGORITHMS:
+            return options->algorithms;
+        case BIBLIOGRAPHY:
+            return options->bibliography;
+        case FRONT_MATTER:
+            return options->drops_front_matter ? DROP : KEEP;
+        default:
+            return DROP;
     }
 }
 
-static void keep_end(Tidying *t, i32 at) {
+static void keep_end(Tidying* t, i32 at) {
     if (t->n_kept_ends == t->room) {
         i32 room = t->room ? 2 * t->room : 16;
-        i32 *ends = allocate(room * 4);
+        i32* ends = allocate(room * 4);
         for (i32 n = 0; n < t->n_kept_ends; n++) ends[n] = t->kept_ends[n];
         release(t->kept_ends, t->room * 4);
         t->kept_ends = ends;
@@ -215,7 +162,7 @@ static void keep_end(Tidying *t, i32 at) {
     t->kept_ends[n] = at;
 }
 
-static void meet_begin(Tidying *t, i32 start, i32 end, Name *name) {
+static void meet_begin(Tidying* t, i32 start, i32 end, Name* name) {
     Text text = t->text;
     if (start < name->until) return;
     Text pieces[3] = {TEXT("\\end"), name->name, TEXT("}")};
@@ -246,7 +193,7 @@ static void meet_begin(Tidying *t, i32 start, i32 end, Name *name) {
 }
 
 // The end of an environment that has not been removed with its beginning.
-static void meet_end(Tidying *t, i32 start, i32 end, const Name *name) {
+static void meet_end(Tidying* t, i32 start, i32 end, const Name* name) {
     while (t->n_kept_ends && t->kept_ends[t->n_kept_ends - 1] < start) t->n_kept_ends--;
     if (t->n_kept_ends && t->kept_ends[t->n_kept_ends - 1] == start) return;
     cut(&t->out, start, end, name->cause);  // an outer environment contained one of the same name
@@ -261,7 +208,8 @@ static i32 last_break_end(Text text, i32 at) {
     i32 bracket = skip(text, at, BLANK);
     if (byte_at(text, bracket) == '[') {
         i32 end = bracket + 1;
-        while (end < text.n && text.bytes[end] != '[' && text.bytes[end] != ']' && text.bytes[end] != '\n') end++;
+        while (end < text.n && text.bytes[end] != '[' && text.bytes[end] != ']' && text.bytes[end] != '\n')
+            end++;
         if (byte_at(text, end) == ']' && end - bracket - 1 <= 40) at = end + 1;
     }
     i32 next = skip(text, at, BLANK);
@@ -274,10 +222,10 @@ static i32 last_break_end(Text text, i32 at) {
 }
 
 // The name with a rule at a backslash, and the offset behind it.
-static Name *rule_at(Tidying *t, i32 at, i32 *end) {
+static Name* rule_at(Tidying* t, i32 at, i32* end) {
     Text text = t->text;
     if (!may_be_known(&layout_names, text, at)) return 0;
-    Name *name = command_at(&layout_names, text, at, end);
+    Name* name = command_at(&layout_names, text, at, end);
     if (!name) return 0;
     if (name->rule == NO_RULE) {  // \begin or \end
         i32 brace = skip(text, *end, SPACE);
@@ -292,37 +240,39 @@ static Name *rule_at(Tidying *t, i32 at, i32 *end) {
     return name->rule == REMOVED_COMMAND && treatment_of(t->options, name->cause) == KEEP ? 0 : name;
 }
 
-static void meet(Tidying *t, i32 start, i32 end, Name *name) {
+static void meet(Tidying* t, i32 start, i32 end, Name* name) {
     Text text = t->text;
     switch (name->rule) {
-    case REMOVED_COMMAND:
-        cut(&t->out, start, behind_arguments(t, end, name->name), name->cause);
-        break;
-    case REGISTER:
-        meet_register(t, start, end);
-        break;
-    case PAIR:
-        meet_pair(t, start, end, name);
-        break;
-    case TREATED_ENVIRONMENT:
-        if (text.bytes[start + 1] == 'b')
-            meet_begin(t, start, end, name);
-        else
-            meet_end(t, start, end, name);
-        break;
-    default:
-        meet_command(&t->layout, start, end, name->rule);
+        case REMOVED_COMMAND:
+            cut(&t->out, start, behind_arguments(t, end, name->name), name->cause);
+            break;
+        case REGISTER:
+            if ((end = assignment_end(text, start, end)) != MISSING) cut(&t->out, start, end, LAYOUT);
+            break;
+        case PAIR:
+            meet_pair(t, start, end, name);
+            break;
+        case TREATED_ENVIRONMENT:
+            if (text.bytes[start + 1] == 'b')
+                meet_begin(t, start, end, name);
+            else
+                meet_end(t, start, end, name);
+            break;
+        default:
+            meet_command(&t->layout, start, end, name->rule);
     }
 }
 
-Text tidy_environments(Text text, const Options *options, i64 *removed) {
-    Tidying t = {.text = text, .options = options, .groups = groups_of(text), .out = rewriter_of(text), .removed = removed};
+Text tidy_environments(Text text, const Options* options, i64* removed) {
+    Tidying t = {.text = text, .options = options, .removed = removed};
+    t.groups = groups_of(text);
+    t.out = rewriter_of(text);
     t.layout = (ProseLayout){.groups = &t.groups, .out = &t.out, .mathematics = {.text = text}};
     for (i32 n = 0; n < layout_names.n_slots; n++)
         if (layout_names.slots[n]) layout_names.slots[n]->is_unclosed = layout_names.slots[n]->until = 0;
     for (i32 start = 0, end; (start = find_byte(text, start, '\\')) != MISSING; start = end) {
         bool is_break = byte_at(text, start + 1) == '\\';
-        Name *name = is_break ? 0 : rule_at(&t, start, &end);
+        Name* name = is_break ? 0 : rule_at(&t, start, &end);
         if (is_break) end = last_break_end(text, start);
         if (!name && (!is_break || end == MISSING)) {
             end = start + 1;

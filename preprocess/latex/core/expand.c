@@ -12,12 +12,12 @@ static const char DEFINER_NAMES[] =
     " renewenvironment provideenvironment DeclarePairedDelimiter let long global protected outer ";
 static Macro definer = {.kind = DEFINER}, edge = {.kind = EDGE};
 
-static void define(Expander *x, Name *name, Macro *macro) {
+static void define(Expander* x, Name* name, Macro* macro) {
     if (!name->macro) name->born = x->names.n_macros++;
     name->macro = macro;
 }
 
-static void define_edges(Expander *x) {
+static void define_edges(Expander* x) {
     define(x, make_name(&x->names, TEXT("\\begin"), TEXT("")), &edge);
     define(x, make_name(&x->names, TEXT("\\end"), TEXT("")), &edge);
 }
@@ -26,10 +26,11 @@ static bool is_environment(Text name) {
     return starts_with(name, 0, TEXT("\\begin{")) || starts_with(name, 0, TEXT("\\end{"));
 }
 
-void begin_document(Expander *x, i64 n_bytes) {
+void begin_document(Expander* x, i64 n_bytes) {
     // In bytes, proportional to the document with a minimum for short ones. No real paper comes near.
-    *x = (Expander){.output_budget = 4 * n_bytes + (1 << 20), .work_budget = 16 * n_bytes + (4 << 20), .counts = true};
-    const u8 *at = (const u8 *)DEFINER_NAMES;
+    *x = (Expander){
+        .output_budget = 4 * n_bytes + (1 << 20), .work_budget = 16 * n_bytes + (4 << 20), .counts = true};
+    const u8* at = (const u8*)DEFINER_NAMES;
     while (at[0] && at[1]) {
         i32 n = 0;
         while (at[1 + n] != ' ') n++;
@@ -38,7 +39,7 @@ void begin_document(Expander *x, i64 n_bytes) {
     }
 }
 
-void learn(Expander *x, Text text) {
+void learn(Expander* x, Text text) {
     Groups groups = groups_of(text);
     i32 region_end = MISSING, region = next_expl_region(text, 0, &region_end), done = 0;
     for (i32 at = 0; (at = find_byte(text, at, '\\')) != MISSING;) {
@@ -53,7 +54,8 @@ void learn(Expander *x, Text text) {
         Definition read = read_definition(&x->names, &groups, defining);
         if (read.end == MISSING) continue;
         done = read.end;
-        while (region != MISSING && start >= region_end) region = next_expl_region(text, region_end, &region_end);
+        while (region != MISSING && start >= region_end)
+            region = next_expl_region(text, region_end, &region_end);
         bool is_expl = region != MISSING && start > region;
         for (i32 n = 0; n < read.n; n++)
             define(x, read.name[n], is_expl ? macro_from_expl(read.macro[n]) : read.macro[n]);
@@ -63,7 +65,7 @@ void learn(Expander *x, Text text) {
     x->age++;
 }
 
-Text without_expl_regions(Expander *x, Text text) {
+Text without_expl_regions(Expander* x, Text text) {
     Rewriter out = rewriter_of(text);
     i32 end = 0;
     for (i32 start; (start = next_expl_region(text, end, &end)) != MISSING;) {
@@ -79,13 +81,13 @@ static Text copy_if(bool is_copied, Text text) { return is_copied ? take_copy(&k
 
 // Learns the definition at `start`; returns the offset behind it, MISSING where it cannot be read. The text
 // of the document stays; any other text is gone when its use has been carried out.
-i32 define_at(Expander *x, Groups *groups, i32 start, bool is_outermost) {
+i32 define_at(Expander* x, Groups* groups, i32 start, bool is_outermost) {
     Defining defining = definer_at(groups->text, start);
     if (defining.definer == NO_DEFINER) return MISSING;
     Definition read = read_definition(&x->names, groups, defining);
     for (i32 n = 0; n < read.n; n++) {
-        Name *name = read.name[n];
-        Macro *macro = read.macro[n];
+        Name* name = read.name[n];
+        Macro* macro = read.macro[n];
         if (name->macro && same_macro(name->macro, macro)) continue;
         if (!is_outermost && !(defining.definer == LET && !macro->is_primitive)) {
             macro->body = copy_if(true, macro->body);
@@ -99,175 +101,17 @@ i32 define_at(Expander *x, Groups *groups, i32 start, bool is_outermost) {
     return read.end;
 }
 
-// ---------------------------------------------------------------- templates
-
-static bool has_template(const Expander *x, const Name *name) { return name->template_age == x->age; }
-
-static Template *known_template(const Expander *x, const Name *name) {
-    return has_template(x, name) ? name->template : 0;
-}
-
-static Text expanded_part(Expander *x, Text text) {
-    x->depth++;
-    Text expanded = expand_text(x, text, false);
-    x->depth--;
-    return expanded;
-}
-
-static void set_template(Expander *x, Name *name, Template *template) {
-    name->template = template;
-    name->template_age = x->age;
-}
-
-Template *template_for(Expander *x, Name *name, Macro *macro) {
-    if (has_template(x, name)) return name->template;
-    if (macro->verdict == UNKNOWN)
-        macro->verdict = macro->has_body && printing_part(macro->body, &macro->printing) ? PRINTS : NEEDS_TEX;
-    if (macro->verdict == NEEDS_TEX || macro->letters || macro->delimited.n) {
-        set_template(x, name, 0);
-        name->is_opaque = true;
-        return 0;
-    }
-    if (x->depth > MAX_DEPTH || x->work_budget < 0) return 0;
-    Text body = macro->printing;
-    bool is_incomplete = false;
-    if (macro->is_primitive || find_byte(body, 0, '\\') == MISSING) {
-        if (!macro->plain) macro->plain = make_template(body, macro->n_args, false);
-        set_template(x, name, macro->plain);
-        return macro->plain;
-    }
-    set_template(x, name, 0);
-    bool counts = x->counts, met_opaque = x->met_opaque, in_body = x->in_body;
-    x->counts = x->met_opaque = false;
-    x->in_body = true;
-    i64 work_left = x->work_budget;
-    Arena mark = scratch;
-    body = take_copy(&kept, expanded_part(x, body));
-    back_to(&scratch, mark);
-    // A template may be made many times, so its body is work even if nothing in it is a macro.
-    if (x->work_budget > work_left - macro->printing.n) x->work_budget = work_left - macro->printing.n;
-    is_incomplete = x->met_opaque;
-    x->counts = counts;
-    x->met_opaque = met_opaque || is_incomplete;
-    x->in_body = in_body;
-    x->output_budget -= body.n;
-    Template *template = make_template(body, macro->n_args, is_incomplete);
-    set_template(x, name, template);
-    return template;
-}
-
-// ---------------------------------------------------------------- uses
-
-// Counts one more use and `n_bytes` of output; false, without spending, if that exceeds a limit.
-static bool spend(Expander *x, i64 n_bytes) {
-    x->n_uses++;
-    if (x->n_uses > MAX_USES || n_bytes > x->output_budget) return false;
-    x->output_budget -= n_bytes;
-    return true;
-}
-
-// Counts a use that stays; in a body, notes whether it needs the text behind it.
-static void leave(Expander *x, Name *name) {
-    if (!x->counts) {
-        x->met_opaque = x->met_opaque || name->is_opaque;
-        return;
-    }
-    x->n_left++;
-    if (!name->n_left++) name->left_order = x->n_names_left++;
-}
-
-static Text without_no_value(Text text) {
-    i32 at = 0, n = 0, next;
-    if (find(text, 0, NO_VALUE) == MISSING) return text;
-    u8 *bytes = take(&scratch, text.n);
-    for (; (next = find(text, at, NO_VALUE)) != MISSING; at = next + NO_VALUE.n) {
-        copy(bytes + n, text.bytes + at, next - at);
-        n += next - at;
-    }
-    copy(bytes + n, text.bytes + at, text.n - at);
-    return (Text){bytes, n + text.n - at};
-}
-
-// As `use_macro`, for a macro without a complete template.
-static Use carried_out(Expander *x, Name *name, Macro *macro, Groups *groups, i32 at) {
-    Use stays = {.end = MISSING};
-    if (!macro->has_body || x->in_body || name->n_failures > MAX_FAILURES) return stays;
-    for (i32 n = 0; n < macro->delimited.n; n++)
-        if (macro->delimited.bytes[n] == '#') return stays;
-    if (!name->is_opaque && !known_template(x, name)) return stays;  // inside its own body
-    i32 limit = at + WINDOW < groups->text.n ? at + WINDOW : groups->text.n;
-    Groups behind = groups_of(part(groups->text, at, limit));
-    bool counts = x->counts, met_opaque = x->met_opaque;
-    x->counts = false;
-    x->depth++;
-    Use use = stays;
-    if (x->depth <= MAX_DEPTH && x->work_budget >= 0) {
-        Argument filled = fill_body(macro, &behind, 0);
-        if (filled.end == MISSING) {
-            x->work_budget -= behind.text.n;
-        } else {
-            i32 used = filled.end < behind.text.n ? filled.end : behind.text.n;
-            Carried carried = carry_out(x, filled.content, part(behind.text, used, behind.text.n));
-            if (carried.given_up) {
-                x->work_budget -= WINDOW;
-                name->n_failures++;
-            } else {
-                Text printed = without_no_value(carried.printed);
-                x->work_budget -= carried.n_read + printed.n;
-                if (printed.n <= x->output_budget) {
-                    x->output_budget -= printed.n;
-                    name->n_failures = 0;
-                    use = (Use){printed, at + filled.end + carried.taken, false};
-                }
-            }
-        }
-    }
-    free_groups(&behind);
-    x->depth--;
-    x->counts = counts;
-    x->met_opaque = met_opaque;
-    return use;
-}
-
-Use use_macro(Expander *x, Name *name, Macro *macro, Groups *groups, i32 at) {
-    Use stays = {.end = MISSING};
-    Template *template = known_template(x, name);
-    if (!template) template = template_for(x, name, macro);
-    if (!template || template->is_incomplete) {
-        Use use = carried_out(x, name, macro, groups, at);
-        if (use.end != MISSING) return use;
-    }
-    if (!template || template->n_bytes > x->output_budget) return stays;
-    if (!macro->n_args) {
-        Text new = template->literals[0];
-        x->output_budget -= new.n;
-        // In `\R{}` the group only keeps TeX from skipping a blank, which is not skipped here.
-        bool is_empty_group = starts_with(groups->text, at, TEXT("{}")) && byte_at(groups->text, at + 2) != '_' &&
-                              byte_at(groups->text, at + 2) != '^';
-        return (Use){new, is_empty_group && !ends_in_control_word(new) ? at + 2 : at, template->is_incomplete};
-    }
-    Text arguments[MAX_ARGUMENTS];
-    i32 end = plain_arguments(macro, groups, at, arguments);
-    if (end == MISSING) return stays;
-    for (i32 n = 0; n < macro->n_args; n++)
-        if (x->depth < MAX_DEPTH && x->work_budget > 0) arguments[n] = expanded_part(x, arguments[n]);
-    if (filled_bytes(template, arguments, macro->n_args) > x->output_budget) {
-        x->output_budget = -1;  // all following uses stay
-        return stays;
-    }
-    Text filled = fill_template(template, arguments, macro->n_args);
-    x->output_budget -= filled.n;
-    return (Use){filled, end, template->is_incomplete};
-}
-
 // ---------------------------------------------------------------- the pass over a text
 
 // The name of the end of an environment whose \begin or \end has been read; `end`: the offset behind it.
-static Name *edge_name(Expander *x, Name *command, Text text, i32 *end) {
+static Name* edge_name(Expander* x, Name* command, Text text, i32* end) {
     i32 brace = skip(text, *end, SPACE);
     if (byte_at(text, brace) != '{') return 0;
     i32 at = brace + 1;
-    while (at < text.n && text.bytes[at] != '{' && text.bytes[at] != '}' && text.bytes[at] != '\\' && text.bytes[at] != '\n') at++;
+    for (; at < text.n; at++) {
+        u8 byte = text.bytes[at];
+        if (byte == '{' || byte == '}' || byte == '\\' || byte == '\n') break;
+    }
     if (byte_at(text, at) != '}' || at == brace + 1) return 0;
     *end = at + 1;
     u8 start[64];
@@ -279,7 +123,7 @@ static Name *edge_name(Expander *x, Name *command, Text text, i32 *end) {
 }
 
 // Marks the commands that are defined somewhere in `text`.
-static void mark_wanted(Expander *x, Text text) {
+static void mark_wanted(Expander* x, Text text) {
     for (i32 at = 0; (at = find_byte(text, at, '\\')) != MISSING; at++) {
         Defining defining = definer_at(text, at);
         if (defining.definer == NO_DEFINER) continue;
@@ -295,27 +139,27 @@ static void mark_wanted(Expander *x, Text text) {
 }
 
 // The command at a backslash if it may be a macro, and the offset behind it; NULL if it is none.
-static Name *candidate(const Expander *x, Text text, i32 start, i32 n_known, bool is_outermost, i32 *end) {
+static Name* candidate(const Expander* x, Text text, i32 start, i32 n_known, bool is_outermost, i32* end) {
     if (!may_be_known(&x->names, text, start)) {
         *end = is_outermost ? start + 1 : command_end(text, start);
         return 0;
     }
-    Name *name = command_at(&x->names, text, start, end);
+    Name* name = command_at(&x->names, text, start, end);
     if (!name) return 0;
     return (name->macro && name->born < n_known) || (is_outermost && name->is_wanted) ? name : 0;
 }
 
-static void leave_rest(Expander *x, Text text, i32 at, i32 n_known) {
+static void leave_rest(Expander* x, Text text, i32 at, i32 n_known) {
     for (i32 end; (at = find_byte(text, at, '\\')) != MISSING; at++) {
-        Name *name = candidate(x, text, at, n_known, true, &end);
+        Name* name = candidate(x, text, at, n_known, true, &end);
         if (name && !equal(name->name, TEXT("\\begin")) && !equal(name->name, TEXT("\\end"))) leave(x, name);
     }
 }
 
 // `text` with macros expanded: in `scratch`, or for the whole document (`is_outermost`) in a buffer.
-Text expand_text(Expander *x, Text text, bool is_outermost) {
+Text expand_text(Expander* x, Text text, bool is_outermost) {
     i32 n_known = x->names.n_macros, end, start = 0;
-    Name *name = 0;
+    Name* name = 0;
     for (; (start = find_byte(text, start, '\\')) != MISSING; start = is_outermost ? start + 1 : end) {
         name = candidate(x, text, start, n_known, is_outermost, &end);
         if (name || end == MISSING) break;
@@ -330,7 +174,7 @@ Text expand_text(Expander *x, Text text, bool is_outermost) {
         name = candidate(x, text, start, n_known, is_outermost, &end);
         if (end == MISSING) break;
         next = is_outermost ? start + 1 : end;
-        Macro *macro = name ? name->macro : 0;
+        Macro* macro = name ? name->macro : 0;
         if (!macro || start < live || start < out.at) continue;
         if (start && text.bytes[start - 1] == '\\' && start != live && is_escaped(text, start)) {
             live = start + 1;
@@ -340,7 +184,7 @@ Text expand_text(Expander *x, Text text, bool is_outermost) {
         Arena mark = scratch;
         Use use = {.end = MISSING};
         int behind = byte_at(text, end);
-        Template *known = known_template(x, name);
+        Template* known = known_template(x, name);
         if (known && !macro->n_args && !known->is_incomplete && behind != '*' && behind != '{' &&
             macro->kind == MACRO && spend(x, known->literals[0].n)) {
             replace(&out, start, end, known->literals[0], MACRO_EXPANSION);
@@ -356,7 +200,7 @@ Text expand_text(Expander *x, Text text, bool is_outermost) {
             if (definition != MISSING) cut(&out, start, definition, MACRO_DEFINITIONS);
             continue;
         } else if (behind == '*') {
-            Name *starred = find_name(&x->names, name->name, TEXT("*"));
+            Name* starred = find_name(&x->names, name->name, TEXT("*"));
             if (starred && starred->macro) {
                 name = starred;
                 macro = name->macro;
@@ -390,18 +234,18 @@ Text expand_text(Expander *x, Text text, bool is_outermost) {
     return expanded;
 }
 
-Text expand(Expander *x, Text text) {
+Text expand(Expander* x, Text text) {
     mark_wanted(x, text);
     return expand_text(x, text, true);
 }
 
 // The five macros that stay most often, one a line; of equally many uses the first ones.
-Text names_left(Expander *x) {
+Text names_left(Expander* x) {
     Buffer lines = {0};
     for (int n = 0; n < 5 && x->n_left; n++) {
-        Name *most = 0;
+        Name* most = 0;
         for (i32 slot = 0; slot < x->names.n_slots; slot++) {
-            Name *name = x->names.slots[slot];
+            Name* name = x->names.slots[slot];
             if (!name || !name->n_left) continue;
             bool is_more = !most || name->n_left > most->n_left ||
                            (name->n_left == most->n_left && name->left_order < most->left_order);

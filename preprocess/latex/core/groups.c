@@ -18,7 +18,7 @@ static i32 next_brace(Text text, i32 at) {
     return MISSING;
 }
 
-static void pair_up(Groups *groups) {
+static void pair_up(Groups* groups) {
     Text text = groups->text;
     i32 n_open = 0;
     for (i32 at = 0; (at = next_brace(text, at)) != MISSING; at++) n_open += text.bytes[at] == '{';
@@ -40,9 +40,9 @@ static void pair_up(Groups *groups) {
     release(open, (i64)n_open * 4);
 }
 
-void free_groups(Groups *groups) { release(groups->pairs, (i64)groups->room * 8); }
+void free_groups(Groups* groups) { release(groups->pairs, (i64)groups->room * 8); }
 
-i32 group_end(Groups *groups, i32 start) {
+i32 group_end(Groups* groups, i32 start) {
     Text text = groups->text;
     i32 depth = 0, n_braces = 0;
     for (i32 at = start; (at = next_brace(text, at)) != MISSING; at++) {
@@ -62,7 +62,7 @@ i32 group_end(Groups *groups, i32 start) {
     return low < groups->n_pairs && groups->pairs[2 * low] == start ? groups->pairs[2 * low + 1] : MISSING;
 }
 
-Argument group_at(Groups *groups, i32 at) {
+Argument group_at(Groups* groups, i32 at) {
     Argument none = {.end = MISSING};
     at = skip_blanks(groups->text, at);
     if (byte_at(groups->text, at) != '{') return none;
@@ -70,7 +70,7 @@ Argument group_at(Groups *groups, i32 at) {
     return end == MISSING ? none : (Argument){part(groups->text, at + 1, end - 1), end};
 }
 
-Argument argument_at(Groups *groups, i32 at) {
+Argument argument_at(Groups* groups, i32 at) {
     Text text = groups->text;
     at = skip_blanks(text, at);
     int first = byte_at(text, at), next = byte_at(text, at + 1);
@@ -91,7 +91,7 @@ Argument argument_at(Groups *groups, i32 at) {
     return (Argument){part(text, at, end), end};
 }
 
-Argument option_at(Groups *groups, i32 at) {
+Argument option_at(Groups* groups, i32 at) {
     Argument none = {.end = MISSING};
     Text text = groups->text;
     at = skip_blanks(text, at);
@@ -101,7 +101,8 @@ Argument option_at(Groups *groups, i32 at) {
     for (;;) {
         // The next mark. A span without any is not searched again.
         i32 from = position, known = position;
-        if (groups->bare_start <= from && from < groups->bare_end) known = groups->bare_start, from = groups->bare_end;
+        if (groups->bare_start <= from && from < groups->bare_end)
+            known = groups->bare_start, from = groups->bare_end;
         i32 mark = from;
         bool is_single = false;
         for (; mark < local.n; mark++) {

@@ -5,9 +5,9 @@
 // only TeX can do the use is given up, and stays as it is.
 #include "gullet.h"
 
-#define MAX_STEPS 200                              // for one use; the longest chain in a real paper takes 30
-#define MAX_STEPS_OF_NAME 20                       // of these, for a name between \csname and \endcsname
-#define MAX_BYTES 20000                            // that a body may grow to
+#define MAX_STEPS 200  // for one use; the longest chain in a real paper takes 30
+#define MAX_STEPS_OF_NAME 20  // of these, for a name between \csname and \endcsname
+#define MAX_BYTES 20000  // that a body may grow to
 
 const Step NOT_CARRIED_OUT = {.outcome = NO_STEP}, GIVE_UP = {.outcome = GIVEN_UP};
 
@@ -16,10 +16,10 @@ Step step_to(Text new, i32 end) { return (Step){STEP, new, {0}, end}; }
 // Steps that may still be taken. Those for a name count as steps of the body around it, too.
 struct Steps {
     i32 left;
-    Steps *around;
+    Steps* around;
 };
 
-static bool take_step(Steps *steps) {
+static bool take_step(Steps* steps) {
     if (!steps->left || (steps->around && !take_step(steps->around))) return false;
     steps->left--;
     return true;
@@ -29,7 +29,7 @@ static bool take_step(Steps *steps) {
 static i32 limited_end(Text text, i32 at, i32 limit) { return command_end(part(text, 0, limit), at); }
 
 // `is_name`: the body is a name between \csname and \endcsname, in which no command may remain.
-static Carried carry(Expander *x, Text body, Text behind, Steps *steps, bool is_name) {
+static Carried carry(Expander* x, Text body, Text behind, Steps* steps, bool is_name) {
     Carried carried = {.given_up = true};
     Buffer texts[2] = {0}, printed = {0};
     Arena mark = scratch;
@@ -62,7 +62,7 @@ static Carried carry(Expander *x, Text body, Text behind, Steps *steps, bool is_
         append(&printed, step.done);
         carried.n_read += text.n;
         carried.taken += step.end > boundary ? step.end - boundary : 0;
-        Buffer *other = &texts[1 - current];
+        Buffer* other = &texts[1 - current];
         other->n = 0;
         append(other, step.new);
         append(other, part(text, step.end < text.n ? step.end : text.n, text.n));
@@ -80,20 +80,20 @@ static Carried carry(Expander *x, Text body, Text behind, Steps *steps, bool is_
     return carried;
 }
 
-Carried carry_out(Expander *x, Text body, Text behind) {
+Carried carry_out(Expander* x, Text body, Text behind) {
     Steps steps = {MAX_STEPS, 0};
     return carry(x, body, behind, &steps, false);
 }
 
 // The text of a name between \csname and \endcsname; empty where commands remain in it.
-static Text plain_name(Expander *x, Text text, Steps *around) {
+static Text plain_name(Expander* x, Text text, Steps* around) {
     Steps steps = {MAX_STEPS_OF_NAME, around};
     Carried carried = carry(x, text, TEXT(""), &steps, true);
     if (carried.given_up || skip(carried.printed, 0, LETTER | AT_SIGN) < carried.printed.n) return (Text){0};
     return carried.printed;
 }
 
-bool read_arguments(Groups *groups, i32 *at, i32 n_arguments, Text *arguments) {
+bool read_arguments(Groups* groups, i32* at, i32 n_arguments, Text* arguments) {
     for (i32 n = 0; n < n_arguments; n++) {
         Argument given = argument_at(groups, *at);
         if (given.end == MISSING) return false;
@@ -115,14 +115,15 @@ static bool is_next(Text text, i32 at, Text wanted) {
 
 static const char DROPPED[] = " protect relax noexpand expandafter m@th long global ";
 static const struct {
-    const char *names;
+    const char* names;
     i32 n_arguments, chosen;
 } CHOICES[] = {
-    {" @firstoftwo ", 2, 0}, {" @secondoftwo ", 2, 1}, {" @firstofone use@n ", 1, 0},
-    {" @gobble use@none@n ", 1, MISSING}, {" @gobbletwo ", 2, MISSING}, {" mathchoice ", 4, 0},
+    {" @firstoftwo ", 2, 0},       {" @secondoftwo ", 2, 1},
+    {" @firstofone use@n ", 1, 0}, {" @gobble use@none@n ", 1, MISSING},
+    {" @gobbletwo ", 2, MISSING},  {" mathchoice ", 4, 0},
 };
 
-static Step map_items(Groups *groups, i32 end) {
+static Step map_items(Groups* groups, i32 end) {
     Text given[2];
     if (!read_arguments(groups, &end, 2, given)) return GIVE_UP;
     Buffer mapped = {0};
@@ -157,7 +158,7 @@ static i32 advance_end(Text text, i32 at) {
     return is_space(byte_at(text, end)) ? end + 1 : end;
 }
 
-static Step csname_step(Expander *x, Text text, i32 end, Steps *steps) {
+static Step csname_step(Expander* x, Text text, i32 end, Steps* steps) {
     i32 close = find(text, end, TEXT("\\endcsname"));
     Text inner = close == MISSING ? (Text){0} : plain_name(x, strip_start(part(text, end, close)), steps);
     if (!inner.n) return GIVE_UP;
@@ -165,7 +166,7 @@ static Step csname_step(Expander *x, Text text, i32 end, Steps *steps) {
     return step_to(join(&scratch, pieces, 3), close + TEXT("\\endcsname").n);
 }
 
-Step gullet_step(Expander *x, Groups *groups, i32 start, i32 end, i32 boundary, Steps *steps) {
+Step gullet_step(Expander* x, Groups* groups, i32 start, i32 end, i32 boundary, Steps* steps) {
     Text text = groups->text, name = part(text, start + 1, end), given[4];
     if (is_among(name, DROPPED)) {
         i32 limit = end > boundary ? end : boundary;
@@ -205,7 +206,7 @@ Step gullet_step(Expander *x, Groups *groups, i32 start, i32 end, i32 boundary, 
 }
 
 // Expands the command in [start, end) of a body if it is a macro of the paper.
-Step step_of_macro(Expander *x, Groups *groups, i32 start, i32 end) {
+Step step_of_macro(Expander* x, Groups* groups, i32 start, i32 end) {
     Text text = groups->text;
     i32 definition = define_at(x, groups, start, false);
     if (definition != MISSING) {
@@ -214,18 +215,18 @@ Step step_of_macro(Expander *x, Groups *groups, i32 start, i32 end) {
         return depth ? GIVE_UP : step_to(TEXT(""), definition);  // it would be local to a group
     }
     Text written = part(text, start, end);
-    Name *name = find_name(&x->names, written, TEXT(""));
-    Macro *macro = name ? name->macro : 0;
+    Name* name = find_name(&x->names, written, TEXT(""));
+    Macro* macro = name ? name->macro : 0;
     if (!macro || macro->kind != MACRO) return NOT_CARRIED_OUT;
     if (byte_at(text, end) == '*') {
-        Name *starred = find_name(&x->names, written, TEXT("*"));
+        Name* starred = find_name(&x->names, written, TEXT("*"));
         if (starred && starred->macro) {
             name = starred;
             macro = name->macro;
             end++;
         }
     }
-    Template *template = template_for(x, name, macro);
+    Template* template = template_for(x, name, macro);
     if (template && !template->is_incomplete) {
         Use use = use_macro(x, name, macro, groups, end);
         return use.end == MISSING ? NOT_CARRIED_OUT : (Step){STEP, {0}, use.text, use.end};

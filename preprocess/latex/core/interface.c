@@ -19,11 +19,11 @@ __attribute__((export_name("begin"))) u32 begin(void) {
 }
 
 // Cleans the text of `n_bytes` at `input`. The memory of the last paper is free again.
-__attribute__((export_name("clean"))) void clean(u32 n_bytes, u32 expands_macros, u32 drops_front_matter, u32 figures,
-                                                 u32 tables, u32 algorithms, u32 bibliography) {
+__attribute__((export_name("clean"))) void clean(u32 n_bytes, u32 expands_macros, u32 drops_front_matter,
+                                                 u32 figures, u32 tables, u32 algorithms, u32 bibliography) {
     Options options = {expands_macros, drops_front_matter, figures, tables, algorithms, bibliography};
     reset_memory(n_bytes);
-    Cleaned clean = clean_document((Text){(const u8 *)(uintptr_t)interface.input, (i32)n_bytes}, &options);
+    Cleaned clean = clean_document((Text){(const u8*)(uintptr_t)interface.input, (i32)n_bytes}, &options);
     interface.text = (u32)(uintptr_t)clean.text.bytes;
     interface.text_bytes = (u32)clean.text.n;
     interface.n_replaced = (u32)clean.expander->n_replaced;

@@ -9,10 +9,10 @@ static u32 hash_of(u32 hash, Text text) {
     return hash;
 }
 
-static Name **slot_of(const Names *names, u32 hash, Text start, Text end) {
+static Name** slot_of(const Names* names, u32 hash, Text start, Text end) {
     u32 mask = (u32)names->n_slots - 1;
     for (u32 at = (hash ^ hash >> 15) & mask;; at = (at + 1) & mask) {
-        Name *name = names->slots[at];
+        Name* name = names->slots[at];
         if (!name) return &names->slots[at];
         if (name->hash == hash && name->name.n == start.n + end.n && starts_with(name->name, 0, start) &&
             starts_with(name->name, start.n, end))
@@ -20,29 +20,29 @@ static Name **slot_of(const Names *names, u32 hash, Text start, Text end) {
     }
 }
 
-Name *find_name(const Names *names, Text start, Text end) {
+Name* find_name(const Names* names, Text start, Text end) {
     return *slot_of(names, hash_of(hash_of(NO_BYTES, start), end), start, end);
 }
 
-static void grow(Names *names) {
+static void grow(Names* names) {
     Names larger = {.n_slots = names->n_slots ? 2 * names->n_slots : 1024};
-    larger.slots = allocate((i64)larger.n_slots * (i64)sizeof(Name *));
+    larger.slots = allocate((i64)larger.n_slots * (i64)sizeof(Name*));
     for (i32 n = 0; n < larger.n_slots; n++) larger.slots[n] = 0;
     for (i32 n = 0; n < names->n_slots; n++) {
-        Name *name = names->slots[n];
+        Name* name = names->slots[n];
         if (name) *slot_of(&larger, name->hash, name->name, TEXT("")) = name;
     }
-    release(names->slots, (i64)names->n_slots * (i64)sizeof(Name *));
+    release(names->slots, (i64)names->n_slots * (i64)sizeof(Name*));
     names->slots = larger.slots;
     names->n_slots = larger.n_slots;
 }
 
-Name *make_name(Names *names, Text start, Text end) {
+Name* make_name(Names* names, Text start, Text end) {
     if (2 * names->n_names >= names->n_slots) grow(names);
     u32 hash = hash_of(hash_of(NO_BYTES, start), end);
-    Name **slot = slot_of(names, hash, start, end);
+    Name** slot = slot_of(names, hash, start, end);
     if (*slot) return *slot;
-    Name *name = take(&kept, sizeof(Name));
+    Name* name = take(&kept, sizeof(Name));
     Text pieces[2] = {start, end};
     *name = (Name){.name = join(&kept, pieces, 2), .hash = hash, .template_age = MISSING};
     names->n_names++;
@@ -57,7 +57,7 @@ Name *make_name(Names *names, Text start, Text end) {
     return *slot = name;
 }
 
-Name *command_at(const Names *names, Text text, i32 start, i32 *end) {
+Name* command_at(const Names* names, Text text, i32 start, i32* end) {
     u32 hash = hash_byte(NO_BYTES, '\\');
     i32 at = start + 1;
     for (; at < text.n && in_name(text.bytes[at]); at++) hash = hash_byte(hash, text.bytes[at]);

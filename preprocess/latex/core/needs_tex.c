@@ -2,13 +2,15 @@
 #include "macros.h"
 
 static const char WHOLE[] = " def edef gdef xdef let fi else loop write read ";
-static const char *const BEGINNINGS[] = {
-    "csname", "expandafter", "futurelet", "catcode", "newcommand", "renewcommand", "providenewcommand",
-    "begingroup", "aftergroup", "afterassignment", "advance", "setbox", "pgfmath", "openin", "openout",
-    "uppercase", "lowercase", "obeylines", "everypar",
+static const char* const BEGINNINGS[] = {
+    "csname",     "expandafter",     "futurelet",         "catcode",
+    "newcommand", "renewcommand",    "providenewcommand", "begingroup",
+    "aftergroup", "afterassignment", "advance",           "setbox",
+    "pgfmath",    "openin",          "openout",           "uppercase",
+    "lowercase",  "obeylines",       "everypar",
 };
 
-static bool begins(Text letters, const char *name) {
+static bool begins(Text letters, const char* name) {
     i32 n = 0;
     while (name[n] && n < letters.n && letters.bytes[n] == (u8)name[n]) n++;
     return !name[n];
@@ -82,8 +84,8 @@ static i32 silent_end(Text body, i32 at) {
     if (starts_with(body, at, TEXT("\\catcode"))) return category_end(body, at + 8);
     if (starts_with(body, at, TEXT("\\def"))) {
         int active = byte_at(body, at + 4);
-        if (active < 0 || active == '\\' || active == '#' || active == '{' || active == '}' || is_letter(active) ||
-            is_space(active) || byte_at(body, at + 5) != '{')
+        if (active < 0 || active == '\\' || active == '#' || active == '{' || active == '}' ||
+            is_letter(active) || is_space(active) || byte_at(body, at + 5) != '{')
             return MISSING;
         i32 end = at + 6;
         while (end < body.n && body.bytes[end] != '{' && body.bytes[end] != '}') end++;
@@ -97,10 +99,10 @@ static i32 silent_end(Text body, i32 at) {
     return starts_with(body, at, TEXT("\\write")) ? write_end(body, at + 6) : MISSING;
 }
 
-bool printing_part(Text body, Text *printing) {
+bool printing_part(Text body, Text* printing) {
     *printing = body;
     if (!needs_tex(body)) return true;
-    u8 *bytes = take(&kept, body.n);
+    u8* bytes = take(&kept, body.n);
     i32 n = 0, done = 0;
     for (i32 at = 0; (at = find_byte(body, at, '\\')) != MISSING;) {
         i32 end = silent_end(body, at);

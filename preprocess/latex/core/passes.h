@@ -8,7 +8,7 @@
 typedef struct {
     enum { NO_EVENT, VERB, URL, ENVIRONMENT_EVENT } kind;
     i32 start, end;
-    Name *environment;
+    Name* environment;
 } Event;
 
 enum { EXCLUDED = 1 };                              // rule of an environment whose content is a comment
@@ -23,18 +23,18 @@ typedef struct {
 Lexer lexer_of(Text text);
 // The next verbatim text outside comments: `\verb` and the like, a URL, or a whole environment; one that is
 // never closed is not verbatim.
-Event next_event(Lexer *lexer);
+Event next_event(Lexer* lexer);
 
 // Verbatim text that was taken out. Its placeholder in the text is its number between NULs.
 typedef struct {
-    Text *pieces;
+    Text* pieces;
     i32 n, room;
 } Placeholders;
 
-Text strip_comments(Text text, Placeholders *verbatim, i64 *removed);
-Text restore(Text text, const Placeholders *verbatim, i64 *removed);
+Text strip_comments(Text text, Placeholders* verbatim, i64* removed);
+Text restore(Text text, const Placeholders* verbatim, i64* removed);
 
-Text resolve_conditionals(Text text, i64 *removed);
+Text resolve_conditionals(Text text, i64* removed);
 
 typedef struct {
     bool expands_macros, drops_front_matter;
@@ -42,12 +42,12 @@ typedef struct {
 } Options;
 
 void make_layout_rules(void);                      // once
-Text tidy_environments(Text text, const Options *options, i64 *removed);
+Text tidy_environments(Text text, const Options* options, i64* removed);
 
-Text tidy_blanks(Text text, i64 *removed);
-Text split_document(Text text, Text *preamble, i64 *removed);
+Text tidy_blanks(Text text, i64* removed);
+Text split_document(Text text, Text* preamble, i64* removed);
 
-static inline Text finish_pass(Rewriter *out, i64 *removed) {
+static inline Text finish_pass(Rewriter* out, i64* removed) {
     for (int n = 0; n < N_CAUSES; n++) removed[n] += out->removed[n];
     return finish(out);
 }

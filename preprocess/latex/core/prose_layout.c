@@ -66,7 +66,8 @@ static bool is_narrow(Text length) {
     int first = byte_at(length, at);
     if (first >= '0' && first <= '2') {
         i32 end = at + 1;
-        if (byte_at(length, end) == '.' && is_kind(byte_at(length, end + 1), DIGIT)) end = skip(length, end + 1, DIGIT);
+        if (byte_at(length, end) == '.' && is_kind(byte_at(length, end + 1), DIGIT))
+            end = skip(length, end + 1, DIGIT);
         if (starts_with(length, skip(length, end, SPACE), TEXT("pt"))) return true;
     }
     int behind = byte_at(length, skip(length, at + 1, SPACE));
@@ -80,7 +81,7 @@ static const char FORMULAS[] =
     " subequations xalignat xxalignat empheq dgroup darray ";
 
 // Behind the beginning or end of a formula at `at`, and what it does to the depth; MISSING if it is none.
-static i32 formula_edge_end(Text text, i32 at, i32 *change) {
+static i32 formula_edge_end(Text text, i32 at, i32* change) {
     int next = byte_at(text, at + 1);
     if (next == '(' || next == '[' || next == ')' || next == ']') {
         *change = next == '(' || next == '[' ? 1 : -1;
@@ -88,13 +89,14 @@ static i32 formula_edge_end(Text text, i32 at, i32 *change) {
     }
     bool begins = starts_with(text, at, TEXT("\\begin{"));
     if (!begins && !starts_with(text, at, TEXT("\\end{"))) return MISSING;
-    i32 start = at + (begins ? 7 : 5), end = skip(text, start, LETTER), close = end + (byte_at(text, end) == '*');
+    i32 start = at + (begins ? 7 : 5), end = skip(text, start, LETTER),
+        close = end + (byte_at(text, end) == '*');
     if (byte_at(text, close) != '}' || !is_among(part(text, start, end), FORMULAS)) return MISSING;
     *change = begins ? 1 : -1;
     return close + 1;
 }
 
-static void pass_dollars(Mathematics *m, i32 n) {
+static void pass_dollars(Mathematics* m, i32 n) {
     if (m->depth) return;  // $x$ in the \text of a displayed formula
     if (!m->dollars)
         m->dollars = n;
@@ -102,7 +104,7 @@ static void pass_dollars(Mathematics *m, i32 n) {
         m->dollars = 0;  // in `$x$$y$` the two signs close one formula and open the next
 }
 
-bool in_mathematics(Mathematics *m, i32 limit) {
+bool in_mathematics(Mathematics* m, i32 limit) {
     Text text = part(m->text, 0, limit);
     for (i32 at = limit - 2; at >= m->at; at--) {
         if (text.bytes[at] != '\n' || text.bytes[at + 1] != '\n') continue;
@@ -131,33 +133,33 @@ bool in_mathematics(Mathematics *m, i32 limit) {
 // ---------------------------------------------------------------- commands
 
 // The edits that remove a command in [start, end); none if its arguments cannot be read.
-static int edits_of(Groups *groups, i32 start, i32 end, enum Rule rule, Edit *edits) {
+static int edits_of(Groups* groups, i32 start, i32 end, enum Rule rule, Edit* edits) {
     Text text = groups->text, blank = TEXT(" "), nothing = TEXT("");
     edits[0] = (Edit){start, end, nothing, false};
     switch (rule) {
-    case PARAGRAPH:
-        edits[0].new = TEXT("\n\n");
-        return 1;
-    case WITHOUT_ARGUMENTS:
-        edits[0].is_cut = true;
-        return 1;
-    case HFILL:
-        edits[0].new = blank;
-        return 1;
-    case HSKIP: {
-        i32 behind = length_end(text, end, true);
-        if (behind == MISSING || is_kind(byte_at(text, behind), LOWER)) return 0;
-        edits[0] = (Edit){start, stretch_end(text, behind), blank, false};
-        return 1;
-    }
-    case HSPACE: {
-        Argument group = group_at(groups, end + (byte_at(text, end) == '*'));
-        if (group.end == MISSING) return 0;
-        edits[0] = (Edit){start, group.end, is_narrow(group.content) ? nothing : blank, false};
-        return 1;
-    }
-    default:
-        break;
+        case PARAGRAPH:
+            edits[0].new = TEXT("\n\n");
+            return 1;
+        case WITHOUT_ARGUMENTS:
+            edits[0].is_cut = true;
+            return 1;
+        case HFILL:
+            edits[0].new = blank;
+            return 1;
+        case HSKIP: {
+            i32 behind = length_end(text, end, true);
+            if (behind == MISSING || is_kind(byte_at(text, behind), LOWER)) return 0;
+            edits[0] = (Edit){start, stretch_end(text, behind), blank, false};
+            return 1;
+        }
+        case HSPACE: {
+            Argument group = group_at(groups, end + (byte_at(text, end) == '*'));
+            if (group.end == MISSING) return 0;
+            edits[0] = (Edit){start, group.end, is_narrow(group.content) ? nothing : blank, false};
+            return 1;
+        }
+        default:
+            break;
     }
     Argument option = option_at(groups, end);
     if (option.end != MISSING) end = option.end;
@@ -176,29 +178,30 @@ static int edits_of(Groups *groups, i32 start, i32 end, enum Rule rule, Edit *ed
     return 2;
 }
 
-static void apply(ProseLayout *layout, Edit edit) {
+static void apply(ProseLayout* layout, Edit edit) {
     if (edit.is_cut)
         cut(layout->out, edit.start, edit.end, PROSE_LAYOUT);
     else
         replace(layout->out, edit.start, edit.end, edit.new, PROSE_LAYOUT);
 }
 
-static void wait(ProseLayout *layout, Edit edit) {
+static void wait(ProseLayout* layout, Edit edit) {
     if (layout->n_waiting == layout->room) {
         i32 room = layout->room ? 2 * layout->room : 16;
-        Edit *waiting = allocate(room * (i64)sizeof(Edit));
+        Edit* waiting = allocate(room * (i64)sizeof(Edit));
         for (i32 n = 0; n < layout->n_waiting; n++) waiting[n] = layout->waiting[n];
         release(layout->waiting, layout->room * (i64)sizeof(Edit));
         layout->waiting = waiting;
         layout->room = room;
     }
     i32 at = layout->n_waiting++;
-    for (; at && layout->waiting[at - 1].start < edit.start; at--) layout->waiting[at] = layout->waiting[at - 1];
+    for (; at && layout->waiting[at - 1].start < edit.start; at--)
+        layout->waiting[at] = layout->waiting[at - 1];
     layout->waiting[at] = edit;
 }
 
 // Removes the command in [start, end) unless it is part of a formula.
-void meet_command(ProseLayout *layout, i32 start, i32 end, enum Rule rule) {
+void meet_command(ProseLayout* layout, i32 start, i32 end, enum Rule rule) {
     if (in_mathematics(&layout->mathematics, start)) return;
     Edit edits[2];
     int n = edits_of(layout->groups, start, end, rule, edits);
@@ -206,14 +209,14 @@ void meet_command(ProseLayout *layout, i32 start, i32 end, enum Rule rule) {
     if (n == 2) wait(layout, edits[1]);
 }
 
-void advance_to(ProseLayout *layout, i32 at) {
+void advance_to(ProseLayout* layout, i32 at) {
     while (layout->n_waiting && layout->waiting[layout->n_waiting - 1].start < at) {
         Edit edit = layout->waiting[--layout->n_waiting];
         if (edit.start >= layout->out->at) apply(layout, edit);
     }
 }
 
-void free_prose_layout(ProseLayout *layout) { release(layout->waiting, layout->room * (i64)sizeof(Edit)); }
+void free_prose_layout(ProseLayout* layout) { release(layout->waiting, layout->room * (i64)sizeof(Edit)); }
 
 // ---------------------------------------------------------------- `\\` at the end of a paragraph
 
@@ -226,7 +229,7 @@ static bool holds_table_word(Text name) {
 }
 
 // Behind the \begin or \end of a table at `at`, and the change of the number of open tables.
-static i32 table_edge_end(Text text, i32 at, i32 *change) {
+static i32 table_edge_end(Text text, i32 at, i32* change) {
     bool begins = starts_with(text, at, TEXT("\\begin"));
     if (!begins && !starts_with(text, at, TEXT("\\end"))) return MISSING;
     i32 brace = skip(text, at + (begins ? 6 : 4), SPACE), end = skip(text, brace + 1, LETTER);
@@ -246,11 +249,12 @@ static bool has_cell(Text text, i32 start) {
 }
 
 // Removes the `\\` in [start, end) at the end of a paragraph, except in formulas and tables.
-void meet_last_break(ProseLayout *layout, i32 start, i32 end) {
+void meet_last_break(ProseLayout* layout, i32 start, i32 end) {
     Text text = layout->groups->text, before = part(text, 0, start);
     for (i32 at = layout->tables_until; (at = find_byte(before, at, '\\')) != MISSING;) {
         i32 change, behind = table_edge_end(before, at, &change);
-        if (behind != MISSING) layout->open_tables = layout->open_tables + change > 0 ? layout->open_tables + change : 0;
+        if (behind != MISSING)
+            layout->open_tables = layout->open_tables + change > 0 ? layout->open_tables + change : 0;
         at = behind == MISSING ? at + 1 : behind;
     }
     layout->tables_until = start;
@@ -259,12 +263,12 @@ void meet_last_break(ProseLayout *layout, i32 start, i32 end) {
 }
 
 // A caption without layout commands in its prose.
-Text drop_prose_layout(Text caption, i64 *removed) {
+Text drop_prose_layout(Text caption, i64* removed) {
     Groups groups = groups_of(caption);
     Rewriter out = rewriter_of(caption);
     ProseLayout layout = {.groups = &groups, .out = &out, .mathematics = {.text = caption}};
     for (i32 start = 0, end; (start = find_byte(caption, start, '\\')) != MISSING; start = end) {
-        Name *name = command_at(&layout_names, caption, start, &end);
+        Name* name = command_at(&layout_names, caption, start, &end);
         if (!name || name->rule < WITHOUT_ARGUMENTS) {
             end = start + 1;
             continue;

@@ -8,12 +8,12 @@ static i32 next_parameter(Text body, i32 at) {
     return body.n;
 }
 
-Template *make_template(Text body, i32 n_args, bool is_incomplete) {
+Template* make_template(Text body, i32 n_args, bool is_incomplete) {
     i32 n_places = 0;
     for (i32 at = 0; (at = next_parameter(body, at)) < body.n; at += 2) n_places += !is_escaped(body, at);
-    Template *template = take(&kept, sizeof(Template));
-    Text *literals = take(&kept, (i64)sizeof(Text) * (n_places + 1));
-    u8 *arguments = take(&kept, n_places);
+    Template* template = take(&kept, sizeof(Template));
+    Text* literals = take(&kept, (i64)sizeof(Text) * (n_places + 1));
+    u8* arguments = take(&kept, n_places);
     *template = (Template){n_places, literals, arguments, body.n, n_places == n_args, is_incomplete};
     i32 done = 0, place = 0;
     for (i32 at = 0; (at = next_parameter(body, at)) < body.n; at += 2) {
@@ -28,20 +28,20 @@ Template *make_template(Text body, i32 n_args, bool is_incomplete) {
     return template;
 }
 
-static Text given_at(const Template *template, i32 place, const Text *arguments, i32 n_args) {
+static Text given_at(const Template* template, i32 place, const Text* arguments, i32 n_args) {
     i32 number = template->arguments[place];
     return number <= n_args ? arguments[number - 1] : (Text){0};
 }
 
-i64 filled_bytes(const Template *template, const Text *arguments, i32 n_args) {
+i64 filled_bytes(const Template* template, const Text* arguments, i32 n_args) {
     i64 n_bytes = template->n_bytes;
     for (i32 place = 0; place < template->n_places; place++)
         n_bytes += given_at(template, place, arguments, n_args).n;
     return n_bytes;
 }
 
-Text fill_template(const Template *template, const Text *arguments, i32 n_args) {
-    u8 *bytes = take(&scratch, filled_bytes(template, arguments, n_args) + 2 * template->n_places);
+Text fill_template(const Template* template, const Text* arguments, i32 n_args) {
+    u8* bytes = take(&scratch, filled_bytes(template, arguments, n_args) + 2 * template->n_places);
     Text last = template->literals[0];  // the last piece
     copy(bytes, last.bytes, last.n);
     i32 n = last.n;
@@ -59,10 +59,11 @@ Text fill_template(const Template *template, const Text *arguments, i32 n_args) 
 }
 
 // The body with the arguments at `at` put in.
-Argument fill_body(const Macro *macro, Groups *groups, i32 at) {
+Argument fill_body(const Macro* macro, Groups* groups, i32 at) {
     const Argument none = {.end = MISSING};
     Text given[MAX_DELIMITED];
-    i32 n_given = macro->n_letters ? macro->n_letters : macro->n_args + (!macro->n_args && macro->has_default);
+    i32 n_given =
+        macro->n_letters ? macro->n_letters : macro->n_args + (!macro->n_args && macro->has_default);
     if (!macro->has_body) return none;
     if (macro->letters)
         at = letter_arguments(macro, groups, at, given);
@@ -86,7 +87,8 @@ Argument fill_body(const Macro *macro, Groups *groups, i32 at) {
             Text argument = number <= n_given ? given[number - 1] : (Text){0};
             if (is_letter(byte_at(argument, 0)) && ends_in_control_word(before)) append(&filled, TEXT(" "));
             append(&filled, argument);
-            if (ends_in_control_word(argument) && is_letter(byte_at(body, mark + 2))) append(&filled, TEXT(" "));
+            if (ends_in_control_word(argument) && is_letter(byte_at(body, mark + 2)))
+                append(&filled, TEXT(" "));
         }
         done = mark + 2;
     }

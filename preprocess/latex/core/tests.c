@@ -2,7 +2,7 @@
 #include "gullet.h"
 
 // The branch for `verdict`; `kinds` names the branches that the command has: TF, T or F.
-static Step chosen(Groups *groups, i32 end, bool verdict, const char *kinds) {
+static Step chosen(Groups* groups, i32 end, bool verdict, const char* kinds) {
     Text branch = TEXT("");
     for (; *kinds; kinds++) {
         Text given;
@@ -13,12 +13,12 @@ static Step chosen(Groups *groups, i32 end, bool verdict, const char *kinds) {
 }
 
 static const Text BY_VALUE[] = {
-    {(const u8 *)"IfNoValue", 9}, {(const u8 *)"tl@novalue@if@n", 15}, {(const u8 *)"IfValue", 7},
-    {(const u8 *)"IfBoolean", 9}, {(const u8 *)"IfBlank", 7},
+    {(const u8*)"IfNoValue", 9}, {(const u8*)"tl@novalue@if@n", 15}, {(const u8*)"IfValue", 7},
+    {(const u8*)"IfBoolean", 9}, {(const u8*)"IfBlank", 7},
 };
 enum { NO_VALUE_TEST, NO_VALUE_IN_EXPL, VALUE_TEST, BOOLEAN_TEST, BLANK_TEST };
 
-static Step value_step(Groups *groups, i32 end, Text name) {
+static Step value_step(Groups* groups, i32 end, Text name) {
     for (int test = 0; test < 5; test++) {
         if (!starts_with(name, 0, BY_VALUE[test])) continue;
         Text kinds = part(name, BY_VALUE[test].n, name.n), value;
@@ -35,7 +35,7 @@ static Step value_step(Groups *groups, i32 end, Text name) {
     return NOT_CARRIED_OUT;
 }
 
-static Step equal_step(Groups *groups, i32 end) {
+static Step equal_step(Groups* groups, i32 end) {
     Text test, given[2];
     if (!read_arguments(groups, &end, 1, &test)) return GIVE_UP;
     test = strip(test);
@@ -51,14 +51,15 @@ static Step equal_step(Groups *groups, i32 end) {
     return chosen(groups, end, is_equal, "TF");
 }
 
-Step test_step(Groups *groups, i32 end, Text name) {
+Step test_step(Groups* groups, i32 end, Text name) {
     Step by_value = value_step(groups, end, name);
     if (by_value.outcome != NO_STEP) return by_value;
     bool if_empty = is_among(name, " ifstrempty ifblank @ifempty @ifmtarg tl@if@empty@nTF tl@if@blank@nTF ");
     Text given[2];
     if (if_empty || is_among(name, " notblank @ifnotmtarg @ifnotempty ")) {
         if (!read_arguments(groups, &end, 1, given)) return GIVE_UP;
-        return chosen(groups, end, !strip(given[0]).n == if_empty, is_among(name, " @ifnotempty ") ? "T" : "TF");
+        return chosen(groups, end, !strip(given[0]).n == if_empty,
+                      is_among(name, " @ifnotempty ") ? "T" : "TF");
     }
     if (is_among(name, " ifstrequal str@if@eq@nnTF tl@if@eq@nnTF ")) {
         if (!read_arguments(groups, &end, 2, given)) return GIVE_UP;
@@ -70,7 +71,8 @@ Step test_step(Groups *groups, i32 end, Text name) {
 // ---------------------------------------------------------------- conditionals
 
 static const char PRIMITIVES[] =
-    " if iftrue iffalse ifx ifnum ifdim ifodd ifcat ifcase ifmode ifvmode ifhmode ifmmode ifinner ifvoid ifhbox"
+    " if iftrue iffalse ifx ifnum ifdim ifodd ifcat ifcase ifmode ifvmode ifhmode ifmmode ifinner ifvoid "
+    "ifhbox"
     " ifvbox ifeof ifdefined ifcsname ";
 
 typedef struct {
@@ -162,7 +164,9 @@ static Step number_step(Text first, Text second, i32 end) {
     return step_to(verdict ? part(first, rest, first.n) : second, end);
 }
 
-static bool is_empty_name(Text token) { return equal(token, TEXT("\\empty")) || equal(token, TEXT("\\@empty")); }
+static bool is_empty_name(Text token) {
+    return equal(token, TEXT("\\empty")) || equal(token, TEXT("\\@empty"));
+}
 
 static bool is_fixed(Text token) {
     return token.bytes[0] != '\\' || is_empty_name(token) || equal(token, TEXT("\\relax")) ||
@@ -170,7 +174,7 @@ static bool is_fixed(Text token) {
 }
 
 // Reads the next token of `text`, with macros expanded if it `expands`; false where only TeX can.
-static bool read_token(Expander *x, Text *text, bool expands, Text *token) {
+static bool read_token(Expander* x, Text* text, bool expands, Text* token) {
     const Text detokenize = TEXT("\\detokenize");
     for (int n = 0; n < 10; n++) {
         *text = strip_start(*text);
@@ -198,7 +202,7 @@ static bool read_token(Expander *x, Text *text, bool expands, Text *token) {
 }
 
 // \if and \ifx: whether the first two tokens of `first` are equal.
-static Step token_step(Expander *x, Text first, Text second, i32 end, bool expands) {
+static Step token_step(Expander* x, Text first, Text second, i32 end, bool expands) {
     Text tokens[2], rest = first;
     for (int n = 0; n < 2; n++) {
         if (!read_token(x, &rest, expands, &tokens[n])) return GIVE_UP;
@@ -211,7 +215,7 @@ static Step token_step(Expander *x, Text first, Text second, i32 end, bool expan
     return step_to(is_equal ? rest : second, end);
 }
 
-Step conditional_step(Expander *x, Groups *groups, i32 start, i32 boundary) {
+Step conditional_step(Expander* x, Groups* groups, i32 start, i32 boundary) {
     Text text = groups->text;
     Conditional opened = conditional_at(text, start);
     if (opened.kind == NONE) return NOT_CARRIED_OUT;
@@ -223,7 +227,8 @@ Step conditional_step(Expander *x, Groups *groups, i32 start, i32 boundary) {
     i32 end = found.close_end;
     if (equal(kind, TEXT("ifmmode"))) {
         Text inner = strip(first);
-        Text formula[3] = {TEXT("$"), inner, TEXT("$")}, ensured[3] = {TEXT("\\ensuremath{"), inner, TEXT("}")};
+        Text formula[3] = {TEXT("$"), inner, TEXT("$")},
+             ensured[3] = {TEXT("\\ensuremath{"), inner, TEXT("}")};
         if (!equal(strip(second), join(&scratch, formula, 3))) return GIVE_UP;
         return step_to(join(&scratch, ensured, 3), end);
     }

@@ -4,15 +4,17 @@
 static const char ENVIRONMENTS[] =
     " verbatim verbatim* Verbatim Verbatim* BVerbatim LVerbatim SaveVerbatim lstlisting minted alltt"
     " verbatimtab boxedverbatim spverbatim filecontents filecontents* comment ";
-static const Text BEGIN_DOCUMENT = {(const u8 *)"\\begin{document}", 16};
+static const Text BEGIN_DOCUMENT = {(const u8*)"\\begin{document}", 16};
 // Commands by which a paper defines further ones.
 static const Text OWN[] = {
-    {(const u8 *)"lstnewenvironment", 17}, {(const u8 *)"DefineVerbatimEnvironment", 25},
-    {(const u8 *)"newtcblisting", 13}, {(const u8 *)"excludecomment", 14},
+    {(const u8*)"lstnewenvironment", 17},
+    {(const u8*)"DefineVerbatimEnvironment", 25},
+    {(const u8*)"newtcblisting", 13},
+    {(const u8*)"excludecomment", 14},
 };
 enum { MAX_NAME_BYTES = 64 };
 
-static void define_own(Lexer *lexer, Text preamble, Text definer) {
+static void define_own(Lexer* lexer, Text preamble, Text definer) {
     for (i32 at = 0; (at = find(preamble, at, definer)) != MISSING; at += definer.n) {
         Text text = lexer->text;
         if (!at || text.bytes[at - 1] != '\\') continue;
@@ -32,22 +34,23 @@ static void define_own(Lexer *lexer, Text preamble, Text definer) {
 }
 
 // Marks the environments whose content is a comment.
-static void mark_excluded(Lexer *lexer) {
+static void mark_excluded(Lexer* lexer) {
     Text text = lexer->text;
-    const Text definer = TEXT("\\excludecomment"), builtin[] = {TEXT("comment"), TEXT("filecontents"), TEXT("filecontents*")};
+    const Text definer = TEXT("\\excludecomment"),
+               builtin[] = {TEXT("comment"), TEXT("filecontents"), TEXT("filecontents*")};
     for (int n = 0; n < 3; n++) find_name(&lexer->environments, builtin[n], TEXT(""))->rule = EXCLUDED;
     for (i32 at = 0; lexer->has_own && (at = find(text, at, definer)) != MISSING; at++) {
         i32 brace = skip(text, at + definer.n, SPACE);
         i32 end = skip(text, brace + 1, LETTER);
         if (byte_at(text, brace) != '{' || byte_at(text, end) != '}') continue;
-        Name *name = find_name(&lexer->environments, part(text, brace + 1, end), TEXT(""));
+        Name* name = find_name(&lexer->environments, part(text, brace + 1, end), TEXT(""));
         if (name) name->rule = EXCLUDED;
     }
 }
 
 Lexer lexer_of(Text text) {
     Lexer lexer = {.text = text};
-    const u8 *at = (const u8 *)ENVIRONMENTS;
+    const u8* at = (const u8*)ENVIRONMENTS;
     while (at[0] && at[1]) {
         i32 n = 0;
         while (at[1 + n] != ' ') n++;
@@ -84,7 +87,8 @@ static i32 delimited_end(Text text, i32 at) {
 static i32 marked_end(Text text, i32 at) {
     if (byte_at(text, at) == '[') {
         i32 end = at + 1;
-        while (end < text.n && text.bytes[end] != '[' && text.bytes[end] != ']' && text.bytes[end] != '\n') end++;
+        while (end < text.n && text.bytes[end] != '[' && text.bytes[end] != ']' && text.bytes[end] != '\n')
+            end++;
         if (byte_at(text, end) != ']') return MISSING;
         at = end + 1;
     }
@@ -97,7 +101,8 @@ static i32 marked_end(Text text, i32 at) {
 static i32 minted_end(Text text, i32 at) {
     if (byte_at(text, at) == '[') {
         i32 end = at + 1;
-        while (end < text.n && text.bytes[end] != '[' && text.bytes[end] != ']' && text.bytes[end] != '\n') end++;
+        while (end < text.n && text.bytes[end] != '[' && text.bytes[end] != ']' && text.bytes[end] != '\n')
+            end++;
         if (byte_at(text, end) == ']') at = end + 1;
     }
     at = skip(text, at, SPACE);
@@ -109,54 +114,56 @@ static i32 minted_end(Text text, i32 at) {
 static i32 verb_end(Text text, i32 at) {
     if (byte_at(text, at) == '*') at++;
     int first = byte_at(text, at);
-    return first < 0 || is_space(first) || is_letter(first) || first == '*' ? MISSING : delimited_end(text, at);
+    return first < 0 || is_space(first) || is_letter(first) || first == '*' ? MISSING
+                                                                            : delimited_end(text, at);
 }
 
 // The verbatim text whose command begins at a backslash; of an environment only its \begin.
-static Event event_at(Lexer *lexer, i32 start) {
+static Event event_at(Lexer* lexer, i32 start) {
     Text text = lexer->text;
     Event none = {.kind = NO_EVENT}, found = {.start = start, .end = MISSING};
     i32 at = start + 1;
     switch (byte_at(text, at)) {
-    case 'v':
-        if (!starts_with(text, at, TEXT("verb"))) return none;
-        found.kind = VERB;
-        found.end = verb_end(text, at + 4);
-        break;
-    case 'l':
-        if (!starts_with(text, at, TEXT("lstinline"))) return none;
-        found.kind = VERB;
-        found.end = marked_end(text, at + 9);
-        break;
-    case 'm':
-        if (!starts_with(text, at, TEXT("mintinline"))) return none;
-        found.kind = VERB;
-        found.end = minted_end(text, at + 10);
-        break;
-    case 'u':
-    case 'p':
-    case 'n':
-    case 'h': {
-        const Text urls[] = {TEXT("url"), TEXT("path"), TEXT("nolinkurl"), TEXT("href")};
-        for (int n = 0; n < 4; n++)
-            if (starts_with(text, at, urls[n])) found.end = marked_end(text, skip(text, at + urls[n].n, SPACE));
-        found.kind = URL;
-        break;
-    }
-    case 'b': {
-        if (!starts_with(text, at, TEXT("begin"))) return none;
-        i32 brace = skip(text, at + 5, SPACE), end = brace + 1;
-        if (byte_at(text, brace) != '{') return none;
-        while (end < text.n && end - brace <= MAX_NAME_BYTES && text.bytes[end] != '}') end++;
-        if (byte_at(text, end) != '}') return none;
-        found.environment = find_name(&lexer->environments, part(text, brace + 1, end), TEXT(""));
-        if (!found.environment) return none;
-        found.kind = ENVIRONMENT_EVENT;
-        found.end = end + 1;
-        break;
-    }
-    default:
-        return none;
+        case 'v':
+            if (!starts_with(text, at, TEXT("verb"))) return none;
+            found.kind = VERB;
+            found.end = verb_end(text, at + 4);
+            break;
+        case 'l':
+            if (!starts_with(text, at, TEXT("lstinline"))) return none;
+            found.kind = VERB;
+            found.end = marked_end(text, at + 9);
+            break;
+        case 'm':
+            if (!starts_with(text, at, TEXT("mintinline"))) return none;
+            found.kind = VERB;
+            found.end = minted_end(text, at + 10);
+            break;
+        case 'u':
+        case 'p':
+        case 'n':
+        case 'h': {
+            const Text urls[] = {TEXT("url"), TEXT("path"), TEXT("nolinkurl"), TEXT("href")};
+            for (int n = 0; n < 4; n++)
+                if (starts_with(text, at, urls[n]))
+                    found.end = marked_end(text, skip(text, at + urls[n].n, SPACE));
+            found.kind = URL;
+            break;
+        }
+        case 'b': {
+            if (!starts_with(text, at, TEXT("begin"))) return none;
+            i32 brace = skip(text, at + 5, SPACE), end = brace + 1;
+            if (byte_at(text, brace) != '{') return none;
+            while (end < text.n && end - brace <= MAX_NAME_BYTES && text.bytes[end] != '}') end++;
+            if (byte_at(text, end) != '}') return none;
+            found.environment = find_name(&lexer->environments, part(text, brace + 1, end), TEXT(""));
+            if (!found.environment) return none;
+            found.kind = ENVIRONMENT_EVENT;
+            found.end = end + 1;
+            break;
+        }
+        default:
+            return none;
     }
     return found.end == MISSING ? none : found;
 }
@@ -172,7 +179,7 @@ static bool is_in_comment(Text text, i32 from, i32 at) {
 
 // The offset behind a verbatim environment, or behind its \begin where it is never closed.
 static i32 environment_end(Text text, Event opening) {
-    Name *name = opening.environment;
+    Name* name = opening.environment;
     if (!name->is_unclosed) {
         Arena mark = scratch;
         Text pieces[3] = {TEXT("\\end{"), name->name, TEXT("}")}, closer = join(&scratch, pieces, 3);
@@ -184,7 +191,7 @@ static i32 environment_end(Text text, Event opening) {
     return opening.end;
 }
 
-Event next_event(Lexer *lexer) {
+Event next_event(Lexer* lexer) {
     Text text = lexer->text;
     for (i32 start = lexer->at; (start = find_byte(text, start, '\\')) != MISSING;) {
         Event event = event_at(lexer, start);

@@ -3,7 +3,6 @@
 import re
 import shutil
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ CONFIG = NormalizeTextConfig()
 TEXT = paper("$\\R$ and \\R.", "\\newcommand{\\R}{\\mathbb{R}}").encode()
 
 
-@pytest.mark.skipif(not find_spec("ziglang"), reason="the compiler is not installed")
+@pytest.mark.core
 def test_the_module_is_what_its_sources_compile_to(tmp_path: Path) -> None:
     build.compile_core(tmp_path / "core.wasm")
     assert (tmp_path / "core.wasm").read_bytes() == wasm.MODULE.read_bytes()
@@ -30,7 +29,7 @@ def test_another_module_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with Path(other).open("ab") as file:
         file.write(b"\0")
     monkeypatch.setattr(wasm, "MODULE", Path(other))
-    with pytest.raises(UserError, match="does not belong|belongs to this checkout"):
+    with pytest.raises(UserError, match="belongs to this checkout"):
         wasm._compiled.__wrapped__()
 
 
@@ -43,7 +42,7 @@ def test_causes_have_the_order_of_the_core() -> None:
     header = wasm.MODULE.with_name("core.h").read_text()
     named = re.search(r"enum Cause \{[^\n]*\n(.*?)N_CAUSES", header, re.DOTALL)
     assert named
-    assert tuple(re.findall(r"[A-Z_]+", named[1].lower().upper())) == tuple(map(str.upper, wasm.CAUSES))
+    assert re.findall(r"[A-Z_]+", named[1]) == [cause.upper() for cause in wasm.CAUSES]
 
 
 def test_a_text_for_which_the_memory_is_too_small_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,4 +81,4 @@ def test_threads_clean_at_once() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert results == [b"$\\mathbb{R}$ and $\\mathbb{R}.\n".replace(b" $\\mathbb{R}.", b" \\mathbb{R}.")] * 4
+    assert results == [b"$\\mathbb{R}$ and \\mathbb{R}.\n"] * 4
