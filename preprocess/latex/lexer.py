@@ -16,13 +16,6 @@ VERBATIM_ENVIRONMENTS = tuple(
 # A longer name that a paper defines is left out of patterns: `trie` and the compiler of patterns recurse once
 # for each letter of a name, and Python allows 1,000 levels.
 MAX_NAME_BYTES = 64
-# Commands by which a paper defines further ones; the last group is the name.
-_VERBATIM_DEFINERS = (b"lstnewenvironment", b"DefineVerbatimEnvironment", b"newtcblisting", b"excludecomment")
-_DEFINES_VERBATIM = re.compile(
-    rb"\\("
-    + b"|".join(_VERBATIM_DEFINERS)
-    + rb")\s*+(?:\[[^\[\]]*+\])?+\s*+\{([A-Za-z]{1,%d})\}" % MAX_NAME_BYTES
-)
 _OPAQUE_NAMES = (b"verb", b"lstinline", b"mintinline", b"url", b"path", b"nolinkurl", b"href")
 _GROUP_ON_A_LINE = rb"\{[^{}\n]*+(?:\{[^{}\n]*+\}[^{}\n]*+)*+\}"
 _MARKED = rb"(?:\[[^\[\]\n]*+\])?(?:(?P<%b>[^\sA-Za-z*\[{])[^\n]*?(?P=%b)|" + _GROUP_ON_A_LINE + rb")"
@@ -31,25 +24,12 @@ _BRACE = re.compile(rb"\\[{}\\]|[{}]")
 # A group that contains at most two levels of groups, as nearly all do.
 _FLAT = rb"\{[^{}\\]*+(?:\\.[^{}\\]*+)*+\}"
 _NESTED = rb"\{[^{}\\]*+(?:(?:\\.|" + _FLAT + rb")[^{}\\]*+)*+\}"
-SHALLOW_GROUP = rb"\{([^{}\\]*+(?:(?:\\.|" + _NESTED + rb")[^{}\\]*+)*+)\}"
-_SHALLOW_GROUP = re.compile(SHALLOW_GROUP, re.DOTALL)
-_SHALLOW_ARGUMENT = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?" + SHALLOW_GROUP, re.DOTALL)
-_TO_BRACE = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\{")
-_TO_BRACKET = re.compile(rb"[ \t]*+(?:\n[ \t]*+)?\[")
-_IN_BRACKET = re.compile(rb"\\[\\\]{}]|[\]{}]")
-COMMAND = re.compile(rb"\\(?:[A-Za-z@]+|[^A-Za-z@])", re.DOTALL)
-# A command, a parameter of a macro, a placeholder of verbatim text, or one character in UTF-8, if no empty
-# line precedes it.
-_TOKEN = re.compile(
-    rb"[ \t]*+(?:\n[ \t]*+)?(\\(?:[A-Za-z@]+|[^\n])|#\d|\0\d+\0|[\xc2-\xf4][\x80-\xbf]+|[^\s}])", re.DOTALL
-)
+_SHALLOW_GROUP = re.compile(rb"\{[^{}\\]*+(?:(?:\\.|" + _NESTED + rb")[^{}\\]*+)*+\}", re.DOTALL)
 _GUARDED_BYTES = 2  # three or four filter hardly better and cost more
-_MAX_OPTION = 2000  # bytes of an `[option]`
 _LOCAL_BYTES = 4000  # longest group that one regular expression matches
 _LOCAL_BRACES = 500  # braces that are counted for one group before all braces of the text are paired
 
 BACKSLASH = 0x5C
-BEGIN_DOCUMENT = b"\\begin{document}"
 
 
 def trie(names: Iterable[bytes]) -> bytes:
@@ -102,15 +82,6 @@ def opaque_pattern(
 
 
 VERBATIM = opaque_pattern((*VERBATIM_ENVIRONMENTS, b"comment"))
-
-
-def verbatim_environments(text: bytes) -> tuple[bytes, ...]:
-    """Names of verbatim environments that the paper defines in its preamble (anywhere without a body)."""
-    body = text.find(BEGIN_DOCUMENT)
-    preamble = text[:body] if body >= 0 else text
-    if not any(definer in preamble for definer in _VERBATIM_DEFINERS):
-        return ()
-    return tuple(sorted({match[2] for match in _DEFINES_VERBATIM.finditer(preamble)}))
 
 
 # (kind, start, end, match), as `live_events` describes it.
@@ -176,7 +147,7 @@ def escaped(text: bytes, at: int) -> bool:
 
 
 class Groups:
-    """Finds the arguments of commands in one text; methods return None where there is no such argument.
+    """Finds where the groups of one text end.
 
     A closing brace is first searched for nearby. If it is far away, all braces of the text are paired once,
     so that unclosed and deeply nested groups take linear time in total.
@@ -185,7 +156,6 @@ class Groups:
     def __init__(self, text: bytes) -> None:
         self.text = text
         self._pairs: dict[int, int] | None = None
-        self._bare = (0, 0)  # a span known to hold no `]`, `{` and `}`
 
     def end(self, start: int) -> int:
         """The offset behind the group that opens at `start`; -1 if it is never closed."""
@@ -215,56 +185,3 @@ class Groups:
             elif brace == b"}" and stack:
                 pairs[stack.pop()] = match.end()
         return pairs
-
-    def group(self, at: int) -> tuple[bytes, int] | None:
-        """(content, offset behind) of the `{group}` at `at`, after blanks and one line end at most."""
-        span = self.group_span(at)
-        return (self.text[span[0] : span[1] - 1], span[1]) if span else None
-
-    def group_span(self, at: int) -> tuple[int, int] | None:
-        """(offset of the content, offset behind) of the group that `group` returns, without copying it."""
-        if shallow := _SHALLOW_ARGUMENT.match(self.text, at, at + _LOCAL_BYTES):
-            return shallow.start(1), shallow.end()
-        brace = _TO_BRACE.match(self.text, at)
-        if brace is None:
-            return None
-        end = self.end(brace.end() - 1)
-        return (brace.end(), end) if end > 0 else None
-
-    def argument(self, at: int) -> tuple[bytes, int] | None:
-        """(content, offset behind) of the argument at `at`: a group, a command or one character."""
-        if shallow := _SHALLOW_ARGUMENT.match(self.text, at, at + _LOCAL_BYTES):
-            return shallow[1], shallow.end()
-        token = _TOKEN.match(self.text, at)
-        if token is None:
-            return None
-        if token[1] == b"{":
-            end = self.end(token.start(1))
-            return (self.text[token.end() : end - 1], end) if end > 0 else None
-        return token[1], token.end()
-
-    def optional(self, at: int) -> tuple[bytes, int] | None:
-        """(content, offset behind) of the `[option]` at `at`, whose braces are balanced."""
-        bracket = _TO_BRACKET.match(self.text, at)
-        if bracket is None:
-            return None
-        start = position = bracket.end()
-        while mark := self._bracket_or_brace(position, start + _MAX_OPTION):
-            if mark[0] == b"]":
-                return self.text[start : mark.start()], mark.end()
-            if len(mark[0]) == 2:  # an escaped brace or bracket
-                position = mark.end()
-                continue
-            position = self.end(mark.start()) if mark[0] == b"{" else -1
-            if position < 0:
-                return None
-        return None
-
-    def _bracket_or_brace(self, at: int, limit: int) -> re.Match[bytes] | None:
-        """The next `]` or brace in [at, limit). A span without any is not searched again."""
-        start, end = self._bare
-        start, at = (start, end) if start <= at < end else (at, at)
-        mark = _IN_BRACKET.search(self.text, at, limit)
-        if mark is None:
-            self._bare = (start, max(at, limit))
-        return mark
