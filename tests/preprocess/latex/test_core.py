@@ -1,7 +1,10 @@
 """The compiled core: it is what its sources say, and nothing that it reads can harm the process around it."""
 
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -30,7 +33,7 @@ def test_another_module_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         file.write(b"\0")
     monkeypatch.setattr(wasm, "MODULE", Path(other))
     with pytest.raises(UserError, match="belongs to this checkout"):
-        wasm._compiled.__wrapped__()
+        wasm._compiled.__wrapped__(True)
 
 
 def test_the_module_reaches_nothing_outside() -> None:
@@ -65,6 +68,13 @@ def test_a_core_that_stops_in_the_middle_of_a_text_drops_it(monkeypatch: pytest.
 def test_a_large_memory_is_given_back() -> None:
     wasm.clean(b"x " * (30 << 20))
     assert getattr(wasm._local, "instance", None) is None
+
+
+def test_a_process_with_limited_addresses_cleans_as_well() -> None:
+    code = f"from preprocess.latex.core import wasm; print(wasm.clean({TEXT!r}).text)"
+    command = f"ulimit -v 2000000; exec {sys.executable} -c {shlex.quote(code)}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert result.stdout == f"{wasm.clean(TEXT).text!r}\n"
 
 
 def test_one_text_leaves_nothing_for_the_next() -> None:
