@@ -134,9 +134,9 @@ def step_seconds(papers: list[Paper]) -> dict[str, float]:
     spent: defaultdict[str, float] = defaultdict(float)
 
     def timed(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any) -> Any:
+        def run(*arguments: Any, **options: Any) -> Any:
             start = time.process_time()
-            result = step(*arguments)
+            result = step(*arguments, **options)
             spent[name] += time.process_time() - start
             return result
 
