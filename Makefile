@@ -113,16 +113,16 @@ CORPUS_STUDY = $(PY) train/study.py --scale "$$SCALE" --seeds "$(SEEDS)" --data 
 runs_named = $(notdir $(basename $(wildcard configs/runs/$(1).yaml)))
 yield-study compat-study: SRC := $(if $(filter real,$(CORPUS)),$(ARXIV_REAL)/src,$(SRC))
 
-yield-study: setup $(STUDY_INPUT)  ## SCALE= SEEDS="0 1 2" JOBS= DRY_RUN=1 SHARE=0.01: what each rule costs and gains, in documents, tokens, bits per byte
+yield-study: setup $(STUDY_INPUT)  ## SCALE= SEEDS="0 1 2" RUNS_LIST= JOBS= DRY_RUN=1 SHARE=0.01: what each rule costs and gains, in documents, tokens, bits per byte
 	@$(if $(SHARE),$(PY) preprocess/sample_metadata.py --metadata "$$METADATA" --share $(SHARE) --out "$$DATA/raw/share.json")
-	@$(if $(SHARE),METADATA="$$DATA/raw/share.json") $(CORPUS_STUDY) --runs "run20 run02 $(call runs_named,off_*)"
+	@$(if $(SHARE),METADATA="$$DATA/raw/share.json") $(CORPUS_STUDY) --runs "$(or $(RUNS_LIST),run20 run02 $(call runs_named,off_*))"
 	@$(if $(DRY_RUN),,$(PY) -m benchmarks.marginal_yield --scale "$$SCALE" --data "$$DATA")
 
 compat-study: setup $(STUDY_INPUT)  ## SCALE= SEEDS="0 1 2" JOBS= DRY_RUN=1: train on corpora cleaned as other pipelines clean arXiv
 	@$(CORPUS_STUDY) --runs "run20 run05 $(call runs_named,compat_*)"
 
-compat-report: setup  ## table of those corpora, as make bench-compat measured them
-	@$(PY) analysis/compat_report.py
+yield-tables: setup  ## write the tables of docs/yield.md from what make yield-study and bench-compat measured
+	@$(PY) analysis/yield_tables.py --into docs/yield.md
 
 plan: setup  ## RUN=run20 SCALE= GPUS=2 DEVICE=a100-80gb: what a run needs: memory, time, energy, money, disk
 	@$(PY) train/plan.py configs/runs/$(or $(RUN),run20).yaml --scale "$$SCALE" $(if $(GPUS),--gpus $(GPUS)) $(if $(DEVICE),--device $(DEVICE))
@@ -237,6 +237,12 @@ bench-before: setup  ## COMMIT= ARXIV_REAL=: compare the CPU time of preprocessi
 
 bench-compat: setup  ## ARXIV_REAL= SCALE=, after make compat-study: what other pipelines lose and leak, and their speed
 	$(PY) -m benchmarks.compat --scale "$$SCALE" --data "$$DATA"
+
+bench-size: setup  ## PAPERS="40000 160000": time and memory of deduplication, split and sampling up to arXiv's 2.5 million papers
+	$(PY) -m benchmarks.size $(if $(PAPERS),--papers $(PAPERS))
+
+size-report: setup  ## draw what make bench-size measured, and write the table of docs/preprocessing.md
+	@$(PY) analysis/size_report.py --into docs/preprocessing.md
 
 bench-duplicates: setup $(VENV)-bench/.installed  ## ARXIV_REAL=: measure speed, recall, memory and growth of deduplication and split
 	$(PY) -m benchmarks.duplicates --peers $(VENV)-bench/bin/python

@@ -43,6 +43,7 @@ def report(
     default = MEASUREMENTS / f"{name}.json"
     parser.add_argument("--measured", type=Path, default=default, help=f"of make bench-{name}")
     parser.add_argument("--out", type=Path, default=Path("analysis/out") / name, help="default: %(default)s")
+    parser.add_argument("--into", type=Path, help="a document that has the tables; put them in place there")
     args = parser.parse_args()
     measured = read(args.measured, keys, f"bench-{name}")
     figure = draw(measured)
@@ -51,4 +52,6 @@ def report(
     for table in (make(measured) for make in tables):
         written += table.write(args.out)
         print(table.markdown())
+        if args.into:
+            table.put_into(args.into)
     print_written(written)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.script import UserError
+
 _NUMBER = re.compile(r"[-+–]?[\d.,]*( ?[%±×kMGTB]+)?|n/a")
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -35,6 +37,23 @@ class Table:
         """Caption, table, notes."""
         parts = [f"**{self.caption}**", markdown(self.header, self.rows), *self.notes]
         return "\n\n".join(parts) + "\n"
+
+    def into(self, document: str) -> str:
+        """A document with this table between its marks, in place of what stands there.
+
+        The marks are the comments `<!-- table NAME -->` and `<!-- end -->`. Raises UserError without them.
+        """
+        before, begin, rest = document.partition(f"<!-- table {self.name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise UserError(
+                f"the document has no place for the table {self.name}: <!-- table {self.name} -->"
+            )
+        return f"{before}{begin}{self.markdown()}{end}{after}"
+
+    def put_into(self, path: Path) -> None:
+        """Write the document `path` with this table `into` it."""
+        path.write_text(self.into(path.read_text(encoding="utf-8")), encoding="utf-8")
 
     def csv(self) -> str:
         """Header and rows alone."""

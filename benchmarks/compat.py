@@ -4,7 +4,7 @@
 
 In:  a seeded sample of the papers below $ARXIV_REAL/src that pandoc can read; and, from --data and
      --runs-root, what the study of Run 20, Run 05 and the runs compat_* made on the built-in sample.
-Out: analysis/measurements/compat.json, of which analysis/compat_report.py makes a table.
+Out: analysis/measurements/compat.json, of which analysis/yield_tables.py makes a table.
 
 On the real papers, all by extract_paper and normalize_document, as the stages call them:
 - lost words and display formulas: what pandoc reads in a paper (without its bibliography, which every mode
@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from analysis.compat_report import table
+from analysis.yield_tables import compat_table
 from benchmarks.corpus_runs import (
     bits_per_byte,
     duplicates,
@@ -226,7 +226,7 @@ def main() -> None:
         "real": {corpus: on_real_papers(corpus, papers) for corpus in RUNS},
         **sample,
     }
-    print(table(figures).markdown())
+    print(compat_table(figures).markdown())
     print(record("compat", figures, ("pylatexenc",)))
 
 

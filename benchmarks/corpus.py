@@ -62,11 +62,12 @@ _COMMAND = re.compile(r"(\\(?:begin|end)\{[^{}]*\}|\\[A-Za-z]+)")
 
 @dataclass(frozen=True)
 class Cost:
-    """Time and memory that one process took."""
+    """Time and memory that one process took, and what it printed."""
 
     cpu_s: float
     wall_s: float
     peak_mb: float
+    output: str
 
 
 def run(stage: str, data: Path, *flags: object) -> Cost:
@@ -78,12 +79,13 @@ def run(stage: str, data: Path, *flags: object) -> Cost:
         process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        output = said.read().decode()
         if process.returncode:
-            said.seek(0)
-            raise UserError(f"{stage} ended with {process.returncode}:\n{said.read().decode()[-2000:]}")
+            raise UserError(f"{stage} ended with {process.returncode}:\n{output[-2000:]}")
     kilobytes = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss / 1024
     wall_s = time.perf_counter() - start
-    return Cost(usage.ru_utime + usage.ru_stime, wall_s, kilobytes / 1e3)
+    return Cost(usage.ru_utime + usage.ru_stime, wall_s, kilobytes / 1e3, output)
 
 
 def tex_bytes(src: Path) -> int:

@@ -11,7 +11,7 @@ Out: a table; analysis/measurements/marginal_yield.json. Documents, bytes and to
 from pathlib import Path
 from typing import Any
 
-from analysis.table_text import Table
+from analysis.yield_tables import marginal_table
 from benchmarks.corpus_runs import bits_per_byte, kept, logs_by_run, run_tokens, study_arguments, totals
 from benchmarks.measure import record
 from configs.loader import CONFIGS, read_yaml, run_main
@@ -38,38 +38,11 @@ def measure(data: Path, runs_root: Path, scale: str) -> dict[str, Any]:
     return {"scale": scale, "run_tokens": run_tokens(logs), "main": main, "rules": rules}
 
 
-def table(figures: dict[str, Any]) -> Table:
-    """The figures as a table."""
-    main = figures["main"]
-    rows = [
-        (
-            rule["title"],
-            f"{rule['documents_gained']:+,}",
-            f"{-rule['documents_lost']:,}",
-            f"{rule['bytes'] / 1e3:+,.1f}",
-            f"{rule['tokens']:+,}",
-            f"{100 * rule['tokens'] / main['tokens']:+.2f}",
-            f"{rule['mean']:+.4f}" if "mean" in rule else "–" if rule["tokens"] else "the same",
-            f"{rule['low']:+.4f} to {rule['high']:+.4f}" if "low" in rule else "–",
-            str(rule.get("seeds", 0)),
-        )
-        for rule in figures["rules"].values()
-    ]
-    header = ("corpus", "documents gained", "lost", "kB", "tokens", "% tokens")
-    header += ("bits per byte", "95 % interval", "seeds")
-    caption = (
-        f"One rule switched off at a time, against {main['documents']:,} documents, "
-        f"{main['bytes'] / 1e6:.2f} MB and {main['tokens']:,} tokens of main; runs of "
-        f"{figures['run_tokens']:,} tokens"
-    )
-    return Table("marginal_yield", caption, header, rows)
-
-
 def main() -> None:
     """Measure, print, record."""
     args = study_arguments(__doc__)
     figures = measure(args.data, args.runs_root, args.scale)
-    print(table(figures).markdown())
+    print(marginal_table(figures).markdown())
     print(record("marginal_yield", figures))
 
 
