@@ -30,12 +30,17 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
+def _sizes(measured: dict[str, Any], stage: str) -> list[dict[str, Any]]:
+    """The sizes at which a stage was measured, ascending; the largest may lack one."""
+    return [size for size in measured["sizes"] if stage in size["stages"]]
+
+
 def table(measured: dict[str, Any]) -> Table:
     """A row for each stage and size."""
     rows = []
     for stage in LOOKS:
         steps = ("–", *(f"{step:.2f}" for step in measured["exponents"][stage]["steps"]))
-        for size, step in zip(measured["sizes"], steps, strict=True):
+        for size, step in zip(_sizes(measured, stage), steps, strict=True):
             cost = size["stages"][stage]
             rows.append(
                 (
@@ -49,10 +54,9 @@ def table(measured: dict[str, Any]) -> Table:
             )
     header = ("stage", "papers", "CPU s", "CPU ms a paper", "peak GB", "exponent from the size before")
     fitted = ", ".join(f"{stage} {of['fitted']:.2f}" for stage, of in measured["exponents"].items())
-    pairs = ", ".join(f"{size['pairs_compared']:,}" for size in measured["sizes"])
     note = (
-        f"Exponents fitted to all sizes: {fitted}. Pairs that deduplicate compared: {pairs}. Without what "
-        "the stages do with every text, which grows with the bytes. Start included."
+        f"Exponents fitted to all sizes: {fitted}. Without what the stages do with every text, which grows "
+        "with the bytes. Start included."
     )
     return Table("size", "Stages that see the whole corpus, in one process", header, rows, (note,))
 
@@ -74,9 +78,10 @@ def draw(measured: dict[str, Any]) -> Figure:
         (panels[1], "peak_mb", 1e3, "peak memory, GB"),
     ):
         for stage, look in LOOKS.items():
-            values = [size["stages"][stage][key] / unit for size in measured["sizes"]]
+            sizes = _sizes(measured, stage)
+            values = [size["stages"][stage][key] / unit for size in sizes]
             name = f"{stage}, {measured['exponents'][stage]['fitted']:.2f}" if key == "cpu_s" else stage
-            axes.plot(papers, values, label=name, ms=5, **look)
+            axes.plot(papers[: len(sizes)], values, label=name, ms=5, **look)
             if key == "cpu_s":
                 proportional = [values[0] * n / papers[0] for n in papers]
                 axes.plot(papers, proportional, color=style.theme.faint, lw=1, zorder=1, label="_")

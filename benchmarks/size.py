@@ -14,8 +14,6 @@ workers, the rest belongs to one process of one node, whatever the size of the a
 """
 
 import argparse
-import itertools
-import math
 import re
 import tempfile
 from collections import Counter
@@ -24,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.corpus import run
@@ -76,18 +75,28 @@ def outcomes(data: Path) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def exponents(sizes: list[dict[str, Any]]) -> dict[str, Any]:
-    """For each stage the exponent of CPU time over papers: fitted to all sizes, and from each to the next."""
-    result = {}
+def growth(sizes: list[dict[str, Any]]) -> dict[str, Any]:
+    """How each stage grows: exponents of its CPU time over papers, and bytes of memory for a further paper.
+
+    The exponents are fitted to all sizes, and from each size to the next. A stage may lack the largest sizes.
+    """
+    exponents, n_bytes = {}, {}
     for stage in STAGES:
-        points = [(math.log(size["papers"]), math.log(size["stages"][stage]["cpu_s"])) for size in sizes]
-        mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
-        slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum(
-            (x - mean_x) ** 2 for x, _ in points
+        papers, cpu_s, peak_mb = zip(
+            *(
+                (size["papers"], size["stages"][stage]["cpu_s"], size["stages"][stage]["peak_mb"])
+                for size in sizes
+                if stage in size["stages"]
+            ),
+            strict=True,
         )
-        steps = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in itertools.pairwise(points)]
-        result[stage] = {"fitted": round(slope, 3), "steps": [round(step, 3) for step in steps]}
-    return result
+        x, y = np.log(papers), np.log(cpu_s)
+        exponents[stage] = {
+            "fitted": round(float(np.polyfit(x, y, 1)[0]), 3),
+            "steps": (np.diff(y) / np.diff(x)).round(3).tolist(),
+        }
+        n_bytes[stage] = round(1e6 * (peak_mb[-1] - peak_mb[-2]) / (papers[-1] - papers[-2]))
+    return {"exponents": exponents, "bytes_a_paper": n_bytes}
 
 
 def main() -> None:
@@ -100,19 +109,7 @@ def main() -> None:
         raise UserError(f"--papers: at least two multiples of {BLOCK:,}")
     with tempfile.TemporaryDirectory(prefix="bench-size-") as scratch:
         sizes = [measure(n, Path(scratch)) for n in sorted(args.papers)]
-    last = sizes[-1]
-    figures: dict[str, Any] = {
-        "sizes": sizes,
-        "exponents": exponents(sizes),
-        "bytes_a_paper": {
-            stage: round(
-                (last["stages"][stage]["peak_mb"] - sizes[-2]["stages"][stage]["peak_mb"])
-                * 1e6
-                / (last["papers"] - sizes[-2]["papers"])
-            )
-            for stage in STAGES
-        },
-    }
+    figures = {"sizes": sizes, **growth(sizes)}
     print(figures["exponents"], figures["bytes_a_paper"], sep="\n")
     print(record("size", figures, ("numpy", "pyarrow", "xxhash")))
 
