@@ -98,7 +98,8 @@ class Table:
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table in aligned columns, which reads well as plain text, too."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    # A rule of one character would be a colon without a dash, which is no rule.
+    widths = [max(2, *map(len, column)) for column in zip(header, *rows, strict=True)]
     right = to_the_right(header, rows)
 
     def line(cells: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.effects import effect
 from analysis.readers.run_logs import read_runs
-from analysis.table_text import Table, escape_latex
+from analysis.table_text import Table, escape_latex, markdown
 from analysis.tables import main, model_table, resolved_config, runs_table
 from tests.analysis.test_compare import judged
 from tests.conftest import run_script
@@ -93,6 +93,10 @@ def test_latex_escapes_and_rules() -> None:
     assert r"\begin{tabular}{lr}" in text
     assert not re.search(r"(?<!\\)[%#]", text)
     assert escape_latex("±×") == r"$\pm$$\times$"
+
+
+def test_a_column_of_digits_has_a_rule_with_a_dash() -> None:
+    assert markdown(["n", "run"], [["3", "run20"]]).splitlines()[1] == "| -: | ----- |"
 
 
 def test_csv_comes_back(tmp_path: Path) -> None:
