@@ -22,7 +22,7 @@ from tests.support.comments import without_comments
 from tests.support.latex_cases import real_items, try_extract
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
-N_PAPERS, MAX_BYTES, MIN_WORDS = 100, 40_000, 200  # read by pandoc: 0.3 MB/s
+N_PAPERS, MAX_BYTES, MIN_WORDS = 60, 40_000, 200  # read by pandoc: 0.3 MB/s
 SEED = 0
 
 

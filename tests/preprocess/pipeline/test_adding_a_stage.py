@@ -39,8 +39,8 @@ def test_the_page_adds_a_stage_to_the_whole_chain(tmp_path: Path) -> None:
 
     python("preprocess/sample_corpus.py", "--out", data / "raw", "--papers", 60)
     table = [line.split() for line in python("-m", "configs.stages").splitlines()]
-    assert ["filter_titles", "shards"] in table
-    for name, kind in table:
+    assert ["filter_titles", "shards", "0"] in table
+    for name, kind, _ in table:
         if not kind.startswith("token"):
             python(f"preprocess/{name}.py", "--data", data, "--scale", "demo", "--workers", 1)
     kept = {paper for paper, verdict in ledger(data, "filter_quality").items() if verdict == "kept"}
