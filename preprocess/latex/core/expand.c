@@ -77,8 +77,6 @@ Text without_expl_regions(Expander* x, Text text) {
     return rest;
 }
 
-static Text copy_if(bool is_copied, Text text) { return is_copied ? take_copy(&kept, text) : text; }
-
 // Learns the definition at `start`; returns the offset behind it, MISSING where it cannot be read. The text
 // of the document stays; any other text is gone when its use has been carried out.
 i32 define_at(Expander* x, Groups* groups, i32 start, bool is_outermost) {
@@ -90,9 +88,9 @@ i32 define_at(Expander* x, Groups* groups, i32 start, bool is_outermost) {
         Macro* macro = read.macro[n];
         if (name->macro && same_macro(name->macro, macro)) continue;
         if (!is_outermost && !(defining.definer == LET && !macro->is_primitive)) {
-            macro->body = copy_if(true, macro->body);
-            macro->default_value = copy_if(true, macro->default_value);
-            macro->delimited = copy_if(true, macro->delimited);
+            macro->body = take_copy(&kept, macro->body);
+            macro->default_value = take_copy(&kept, macro->default_value);
+            macro->delimited = take_copy(&kept, macro->delimited);
         }
         define(x, name, macro);
         x->age++;

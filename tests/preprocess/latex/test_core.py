@@ -48,21 +48,20 @@ def test_causes_have_the_order_of_the_core() -> None:
     assert re.findall(r"[A-Z_]+", named[1]) == [cause.upper() for cause in wasm.CAUSES]
 
 
-def test_a_text_for_which_the_memory_is_too_small_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wasm, "MAX_MEMORY", 4 << 20)
+@pytest.mark.parametrize(
+    ("more", "max_memory"),
+    [(b"x" * (8 << 20), 4 << 20), (b"\\x % y\n" * (1 << 19), 8 << 20)],
+    ids=["when it is read", "in the middle"],
+)
+def test_a_text_for_which_the_memory_is_too_small_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, more: bytes, max_memory: int
+) -> None:
+    monkeypatch.setattr(wasm, "MAX_MEMORY", max_memory)
     monkeypatch.setattr(wasm, "_local", threading.local())
-    result = normalize_document(TEXT + b"x" * (8 << 20), "T", "A", CONFIG)
+    result = normalize_document(TEXT + more, "T", "A", CONFIG)
     assert isinstance(result, Dropped)
     assert result.reason == "cleaning_stopped"
     assert not isinstance(normalize_document(TEXT, "T", "A", CONFIG), Dropped)  # the next one is cleaned
-
-
-def test_a_core_that_stops_in_the_middle_of_a_text_drops_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wasm, "MAX_MEMORY", 8 << 20)
-    monkeypatch.setattr(wasm, "_local", threading.local())
-    result = normalize_document(TEXT + b"\\x % y\n" * (1 << 19), "T", "A", CONFIG)
-    assert isinstance(result, Dropped)
-    assert result.reason == "cleaning_stopped"
 
 
 def test_a_large_memory_is_given_back() -> None:
