@@ -184,16 +184,20 @@ class ParquetShard:
         self._digest = xxhash.xxh3_128()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = temporary_beside(path)
-        self._writer = pq.ParquetWriter(
-            self._temporary,
-            schema,
-            compression="zstd",
-            compression_level=level,
-            # A dictionary of values that do not repeat only takes time.
-            use_dictionary=[name for name in schema.names if name in REPEATED],
-            # Statistics of a long column would be two of its values, in the footer of every row group.
-            write_statistics=[name for name in schema.names if name not in LONG],
-        )
+        try:
+            self._writer = pq.ParquetWriter(
+                self._temporary,
+                schema,
+                compression="zstd",
+                compression_level=level,
+                # A dictionary of values that do not repeat only takes time.
+                use_dictionary=[name for name in schema.names if name in REPEATED],
+                # Statistics of a long column would be two of its values, in the footer of every row group.
+                write_statistics=[name for name in schema.names if name not in LONG],
+            )
+        except BaseException:  # the file is there already if the disk has no room for its first bytes
+            self._temporary.unlink(missing_ok=True)
+            raise
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a row, of which the columns of the schema are written, in groups of about ROW_GROUP_BYTES."""

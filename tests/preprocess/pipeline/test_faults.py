@@ -70,6 +70,14 @@ def test_a_full_disk_leaves_nothing_half_written(data: Path, small_disk: Path, w
     assert not list(small_disk.glob("*.parquet"))
 
 
+def test_a_disk_without_room_for_the_first_byte_keeps_no_empty_file(data: Path, small_disk: Path) -> None:
+    with pytest.raises(OSError, match="No space left"), (small_disk / "others").open("wb") as file:
+        file.write(bytes(1 << 20))
+    done = run_script(NORMALIZE, "--data", data, "--workers", 1, check=False)
+    _fails(done, "No space left", f"{small_disk}/t0")
+    assert not _half_written(data)
+
+
 def test_a_read_only_disk_is_named(data: Path, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     done = run_script(NORMALIZE, "--data", data, "--workers", 1, check=False)
