@@ -50,10 +50,10 @@ from configs.loader import (
 )
 from preprocess.compat.modes import MODES
 from preprocess.extract_latex import Extracted, ExtractLatexConfig, extract_paper
-from preprocess.latex.lexer import VERBATIM, live_events
 from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
 from preprocess.validate_archives import judge_item
 from tests.support import oracles
+from tests.support.verbatim import verbatim_spans
 
 # Each corpus, and the run that trains on it.
 RUNS = {
@@ -192,7 +192,7 @@ def _lost_formulas(body: oracles.PandocBody, text: str) -> Iterator[bool]:
 def _has_comment(text: str) -> bool:
     """Whether a comment with words is left outside verbatim text."""
     source, at = text.encode(), 0
-    for _, start, end, _ in live_events(source, VERBATIM):
+    for _, start, end in verbatim_spans(source):
         if _COMMENT.search(source[at:start].decode("utf-8", "replace")):
             return True
         at = end

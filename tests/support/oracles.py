@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from preprocess.latex.lexer import VERBATIM, live_events
 from tests.support import PATIENCE_S
+from tests.support.verbatim import verbatim_spans
 
 _LATEXPAND = "./usr/share/texlive/texmf-dist/scripts/latexpand/latexpand"
 _FOUND = re.compile(r"Found (?:input for )?file: (.*)")
@@ -174,7 +174,7 @@ _NO_WORD = re.compile(r"\\[-/]|[{}]")
 def words_of(text: str) -> list[str]:
     """Words of a clean text as pandoc shows them: accents are resolved, command names are not words."""
     source, words, at = text.encode(), [], 0
-    for _, start, end, _ in live_events(source, VERBATIM):
+    for _, start, end in verbatim_spans(source):
         words += _words_outside_verbatim(source[at:start].decode())
         words += _WORD.findall(source[start:end].decode())
         at = end

@@ -1,7 +1,38 @@
-// Where the body begins and ends, and which blanks are superfluous.
+// Where the body begins and ends, and which blanks and other characters are superfluous.
 #include "passes.h"
 
 #include <wasm_simd128.h>
+
+static i32 control_character(Text text, i32 at) {
+    const v128_t blank = wasm_i8x16_splat(' '), tab = wasm_i8x16_splat('\t'),
+                 line_end = wasm_i8x16_splat('\n'), del = wasm_i8x16_splat(0x7F);
+    for (; at + 16 <= text.n; at += 16) {
+        v128_t here = wasm_v128_load(text.bytes + at);
+        v128_t is_kept = wasm_v128_or(wasm_i8x16_eq(here, tab), wasm_i8x16_eq(here, line_end));
+        v128_t is_control = wasm_v128_or(wasm_v128_andnot(wasm_u8x16_lt(here, blank), is_kept),
+                                         wasm_i8x16_eq(here, del));
+        if (wasm_v128_any_true(is_control)) return at + __builtin_ctz(wasm_i8x16_bitmask(is_control));
+    }
+    for (; at < text.n; at++) {
+        u8 byte = text.bytes[at];
+        if ((byte < ' ' && byte != '\t' && byte != '\n') || byte == 0x7F) return at;
+    }
+    return MISSING;
+}
+
+Text strip_control_characters(Text text, i64* removed) {
+    i32 at = control_character(text, 0);
+    if (at == MISSING) return text;
+    Buffer out = {0};
+    i32 done = 0;
+    for (; at != MISSING; at = control_character(text, done)) {
+        append(&out, part(text, done, at));
+        done = at + 1;
+    }
+    append(&out, part(text, done, text.n));
+    removed[CONTROL_CHARACTERS] += text.n - out.n;
+    return text_of(&out);
+}
 
 // Keeps one blank of several, none at either end of a line, and one empty line between paragraphs.
 Text tidy_blanks(Text text, i64* removed) {

@@ -52,6 +52,7 @@ static void cut_comments(Rewriter* out, i32 at, i32 end) {
 // `text` without comments and `comment` environments, with its verbatim text stored.
 Text strip_comments(Text text, Placeholders* verbatim, i64* removed) {
     Lexer lexer = lexer_of(text);
+    read_own_environments(&lexer);
     Rewriter out = rewriter_of(text);
     i32 at = 0;
     for (Event event; (event = next_event(&lexer)).kind != NO_EVENT; at = event.end) {

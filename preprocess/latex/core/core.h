@@ -111,6 +111,7 @@ i32 shallow_group_end(Text text, i32 at);          // of a group with at most tw
 // ---------------------------------------------------------------- names (names.c)
 
 enum Cause {                                       // in the order of CAUSES in wasm.py
+    CONTROL_CHARACTERS,
     COMMENTS,
     COMMENT_ENVIRONMENTS,
     VERBATIM,
@@ -159,7 +160,7 @@ typedef struct {
 typedef struct {
     Name** slots;  // by hash, with free places between
     i32 n_slots, n_names, n_macros;
-    u64 beginnings[16];  // bits of pairs of letters with which some name begins
+    u64 beginnings[16];  // of the commands among them
 } Names;
 
 Name* find_name(const Names* names, Text start, Text end);  // the name `start` + `end`; NULL if unknown
@@ -167,11 +168,16 @@ Name* make_name(Names* names, Text start, Text end);
 // The command at a backslash if it is known, and the offset behind it.
 Name* command_at(const Names* names, Text text, i32 start, i32* end);
 
-// Whether some command begins with the two characters behind a backslash; most are ruled out by this.
-static inline u32 beginning_of(int first, int second) { return (u32)(first & 31) << 5 | (u32)(second & 31); }
+// Sets of the two characters behind a backslash with which some command begins; they rule out most commands.
+void mark_beginning(u64* beginnings, Text name);  // without its backslash
+i32 find_beginning(const u64* beginnings, Text text, i32 at);  // the next backslash that may begin one
+
+static inline bool is_beginning(const u64* beginnings, int first, int second) {
+    u32 bit = (u32)(first & 31) << 5 | (u32)(second & 31);
+    return beginnings[bit >> 6] >> (bit & 63) & 1;
+}
 static inline bool may_be_known(const Names* names, Text text, i32 start) {
-    u32 beginning = beginning_of(byte_at(text, start + 1), byte_at(text, start + 2));
-    return names->beginnings[beginning >> 6] >> (beginning & 63) & 1;
+    return is_beginning(names->beginnings, byte_at(text, start + 1), byte_at(text, start + 2));
 }
 
 // ---------------------------------------------------------------- rewriter (rewriter.c)

@@ -8,6 +8,7 @@ Cleaned clean_document(Text text, const Options* options) {
     Placeholders verbatim = {0};
     Text preamble;
     i64* removed = clean.removed;
+    text = strip_control_characters(text, removed);  // NUL is now free: it marks verbatim text
     text = strip_comments(text, &verbatim, removed);
     text = resolve_conditionals(text, removed);
     text = split_document(text, &preamble, removed);

@@ -224,7 +224,6 @@ static i32 last_break_end(Text text, i32 at) {
 // The name with a rule at a backslash, and the offset behind it.
 static Name* rule_at(Tidying* t, i32 at, i32* end) {
     Text text = t->text;
-    if (!may_be_known(&layout_names, text, at)) return 0;
     Name* name = command_at(&layout_names, text, at, end);
     if (!name) return 0;
     if (name->rule == NO_RULE) {  // \begin or \end
@@ -270,7 +269,8 @@ Text tidy_environments(Text text, const Options* options, i64* removed) {
     t.layout = (ProseLayout){.groups = &t.groups, .out = &t.out, .mathematics = {.text = text}};
     for (i32 n = 0; n < layout_names.n_slots; n++)
         if (layout_names.slots[n]) layout_names.slots[n]->is_unclosed = layout_names.slots[n]->until = 0;
-    for (i32 start = 0, end; (start = find_byte(text, start, '\\')) != MISSING; start = end) {
+    for (i32 start = 0, end; (start = find_beginning(layout_names.beginnings, text, start)) != MISSING;
+         start = end) {
         bool is_break = byte_at(text, start + 1) == '\\';
         Name* name = is_break ? 0 : rule_at(&t, start, &end);
         if (is_break) end = last_break_end(text, start);

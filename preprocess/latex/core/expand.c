@@ -42,12 +42,8 @@ void begin_document(Expander* x, i64 n_bytes) {
 void learn(Expander* x, Text text) {
     Groups groups = groups_of(text);
     i32 region_end = MISSING, region = next_expl_region(text, 0, &region_end), done = 0;
-    for (i32 at = 0; (at = find_byte(text, at, '\\')) != MISSING;) {
-        Defining defining = definer_at(text, at);
-        if (defining.definer == NO_DEFINER) {
-            at++;
-            continue;
-        }
+    Defining defining;
+    for (i32 at = 0; (at = find_definer(text, at, &defining)) != MISSING;) {
         i32 start = at;
         at = defining.end;
         if (start < done) continue;
@@ -122,9 +118,8 @@ static Name* edge_name(Expander* x, Name* command, Text text, i32* end) {
 
 // Marks the commands that are defined somewhere in `text`.
 static void mark_wanted(Expander* x, Text text) {
-    for (i32 at = 0; (at = find_byte(text, at, '\\')) != MISSING; at++) {
-        Defining defining = definer_at(text, at);
-        if (defining.definer == NO_DEFINER) continue;
+    Defining defining;
+    for (i32 at = 0; (at = find_definer(text, at, &defining)) != MISSING; at++) {
         i32 name_at = defining.end;
         if (defining.definer == ENVIRONMENT) {
             make_name(&x->names, TEXT("\\begin"), TEXT(""))->is_wanted = true;
@@ -147,8 +142,14 @@ static Name* candidate(const Expander* x, Text text, i32 start, i32 n_known, boo
     return (name->macro && name->born < n_known) || (is_outermost && name->is_wanted) ? name : 0;
 }
 
+// Where the next candidate may begin. In the text of a macro each command is looked at, because where one
+// ends decides where the next begins.
+static i32 next_candidate(const Expander* x, Text text, i32 at, bool is_outermost) {
+    return is_outermost ? find_beginning(x->names.beginnings, text, at) : find_byte(text, at, '\\');
+}
+
 static void leave_rest(Expander* x, Text text, i32 at, i32 n_known) {
-    for (i32 end; (at = find_byte(text, at, '\\')) != MISSING; at++) {
+    for (i32 end; (at = next_candidate(x, text, at, true)) != MISSING; at++) {
         Name* name = candidate(x, text, at, n_known, true, &end);
         if (name && !equal(name->name, TEXT("\\begin")) && !equal(name->name, TEXT("\\end"))) leave(x, name);
     }
@@ -158,7 +159,8 @@ static void leave_rest(Expander* x, Text text, i32 at, i32 n_known) {
 Text expand_text(Expander* x, Text text, bool is_outermost) {
     i32 n_known = x->names.n_macros, end, start = 0;
     Name* name = 0;
-    for (; (start = find_byte(text, start, '\\')) != MISSING; start = is_outermost ? start + 1 : end) {
+    for (; (start = next_candidate(x, text, start, is_outermost)) != MISSING;
+         start = is_outermost ? start + 1 : end) {
         name = candidate(x, text, start, n_known, is_outermost, &end);
         if (name || end == MISSING) break;
     }
@@ -168,7 +170,7 @@ Text expand_text(Expander* x, Text text, bool is_outermost) {
     Rewriter out = rewriter_of(text);
     i32 live = 0;  // a command ends here: whether the next one is escaped is known
     i32 next = start;
-    while ((start = find_byte(text, next, '\\')) != MISSING) {
+    while ((start = next_candidate(x, text, next, is_outermost)) != MISSING) {
         name = candidate(x, text, start, n_known, is_outermost, &end);
         if (end == MISSING) break;
         next = is_outermost ? start + 1 : end;

@@ -50,13 +50,16 @@ static const char KEPT_ENVIRONMENTS[] =
     " abstract document theorem lemma proposition corollary definition proof remark example figure table"
     " equation align itemize enumerate description thebibliography quote quotation center verbatim ";
 
-// The first letters of definers and prefixes, as bits from `@` on; the lengths of definers, as bits.
-#define BIT(letter) ((u64)1 << ((letter) - '@'))
-static const u64 MAY_BEGIN = BIT('D') | BIT('N') | BIT('P') | BIT('R') | BIT('d') | BIT('e') | BIT('g') |
-                             BIT('l') | BIT('n') | BIT('o') | BIT('p') | BIT('r') | BIT('x');
+static u64 definer_beginnings[16];                 // of definers and prefixes
+// The lengths of definers, as bits.
 static const u64 LENGTHS = (u64)1 << 3 | (u64)1 << 4 | (u64)1 << 9 | (u64)1 << 10 | (u64)1 << 12 |
                            (u64)1 << 14 | (u64)1 << 16 | (u64)1 << 18 | (u64)1 << 19 | (u64)1 << 20 |
                            (u64)1 << 22 | (u64)1 << 28 | (u64)1 << 32;
+
+void make_definers(void) {
+    for (u32 n = 0; n < N_DEFINERS; n++) mark_beginning(definer_beginnings, DEFINERS[n].name);
+    for (u32 n = 0; n < sizeof PREFIXES / sizeof *PREFIXES; n++) mark_beginning(definer_beginnings, PREFIXES[n]);
+}
 
 static const Definition NONE = {.end = MISSING};
 
@@ -77,8 +80,6 @@ static i32 behind_prefixes(Text text, i32 at) {
 
 Defining definer_at(Text text, i32 at) {
     const Defining none = {NO_DEFINER, MISSING};
-    int first = byte_at(text, at + 1);
-    if (!is_letter(first) || !(MAY_BEGIN >> (first - '@') & 1)) return none;
     at = behind_prefixes(text, at);
     i32 end = skip(text, at, LETTER | AT_SIGN);
     Text name = part(text, at, end);
@@ -87,6 +88,14 @@ Defining definer_at(Text text, i32 at) {
         if (DEFINERS[n].name.n == name.n && equal(DEFINERS[n].name, name))
             return (Defining){DEFINERS[n].definer, end};
     return none;
+}
+
+i32 find_definer(Text text, i32 at, Defining* defining) {
+    for (; (at = find_beginning(definer_beginnings, text, at)) != MISSING; at++) {
+        *defining = definer_at(text, at);
+        if (defining->definer != NO_DEFINER) break;
+    }
+    return at;
 }
 
 // The name at `at`, behind a backslash: letters, or one character that is not white space.

@@ -57,7 +57,9 @@ typedef struct {
     i32 end;  // behind the command that defines
 } Defining;
 
+void make_definers(void);                          // once
 Defining definer_at(Text text, i32 at);  // at a backslash
+i32 find_definer(Text text, i32 at, Defining* defining);  // the next backslash at which there is one
 Text defined_name(Text text, i32* at);  // the name behind a definer, without its backslash
 Definition read_definition(Names* names, Groups* groups, Defining defining);
 Macro* macro_from_expl(const Macro* macro);

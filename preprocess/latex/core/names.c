@@ -1,6 +1,8 @@
 // Tables of names.
 #include "core.h"
 
+#include <wasm_simd128.h>
+
 #define NO_BYTES 0x811C9DC5u
 static u32 hash_byte(u32 hash, u8 byte) { return (hash ^ byte) * 0x01000193u; }  // FNV-1a
 
@@ -46,15 +48,33 @@ Name* make_name(Names* names, Text start, Text end) {
     Text pieces[2] = {start, end};
     *name = (Name){.name = join(&kept, pieces, 2), .hash = hash, .template_age = MISSING};
     names->n_names++;
-    // A command of one letter may be followed by anything: all pairs that begin with it are marked.
-    if (byte_at(name->name, 0) == '\\') {
-        int first = byte_at(name->name, 1), second = byte_at(name->name, 2);
-        for (int n = 0; n < 32; n++) {
-            u32 beginning = beginning_of(first, second < 0 ? n : second);
-            names->beginnings[beginning >> 6] |= (u64)1 << (beginning & 63);
+    if (byte_at(name->name, 0) == '\\') mark_beginning(names->beginnings, part(name->name, 1, name->name.n));
+    return *slot = name;
+}
+
+// A command of one letter may be followed by anything: all pairs that begin with it are marked.
+void mark_beginning(u64* beginnings, Text name) {
+    int first = byte_at(name, 0), second = byte_at(name, 1);
+    for (int n = 0; n < 32; n++) {
+        u32 bit = (u32)(first & 31) << 5 | (u32)((second < 0 ? n : second) & 31);
+        beginnings[bit >> 6] |= (u64)1 << (bit & 63);
+    }
+}
+
+i32 find_beginning(const u64* beginnings, Text text, i32 at) {
+    v128_t backslash = wasm_i8x16_splat('\\');
+    for (; at + 18 <= text.n; at += 16) {
+        const u8* here = text.bytes + at;
+        for (u32 hits = wasm_i8x16_bitmask(wasm_i8x16_eq(wasm_v128_load(here), backslash)); hits;
+             hits &= hits - 1) {
+            i32 n = __builtin_ctz(hits);
+            if (is_beginning(beginnings, here[n + 1], here[n + 2])) return at + n;
         }
     }
-    return *slot = name;
+    for (; at < text.n; at++)
+        if (text.bytes[at] == '\\' && is_beginning(beginnings, byte_at(text, at + 1), byte_at(text, at + 2)))
+            return at;
+    return MISSING;
 }
 
 Name* command_at(const Names* names, Text text, i32 start, i32* end) {

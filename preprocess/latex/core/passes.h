@@ -6,7 +6,7 @@
 // ---------------------------------------------------------------- verbatim.c
 
 typedef struct {
-    enum { NO_EVENT, VERB, URL, ENVIRONMENT_EVENT } kind;
+    enum { NO_EVENT, VERB, URL, ENVIRONMENT_EVENT, COMMAND } kind;
     i32 start, end;
     Name* environment;
 } Event;
@@ -18,12 +18,28 @@ typedef struct {
     i32 at;
     Names environments;                            // verbatim ones
     bool has_own;                                  // the paper defines some
+    Names commands;                                // that are events, too: `\input`, `\begin{document}`
+    u64 beginnings[16];                            // of all events
 } Lexer;
 
 Lexer lexer_of(Text text);
+void look_for(Lexer* lexer, Text command);
+void read_own_environments(Lexer* lexer);          // verbatim ones that the preamble defines
 // The next verbatim text outside comments: `\verb` and the like, a URL, or a whole environment; one that is
-// never closed is not verbatim.
+// never closed is not verbatim. Or the next command that the lexer looks for, without its arguments.
 Event next_event(Lexer* lexer);
+
+// ---------------------------------------------------------------- commands.c
+
+typedef struct {
+    i32* offsets;
+    i32 n;
+} Offsets;
+
+// Where commands begin outside comments and verbatim text. `names`: one a line, also `\begin{document}`.
+Offsets find_commands(Text text, Text names);
+
+// ---------------------------------------------------------------- comments.c
 
 // Verbatim text that was taken out. Its placeholder in the text is its number between NULs.
 typedef struct {
@@ -31,6 +47,7 @@ typedef struct {
     i32 n, room;
 } Placeholders;
 
+Text strip_control_characters(Text text, i64* removed);
 Text strip_comments(Text text, Placeholders* verbatim, i64* removed);
 Text restore(Text text, const Placeholders* verbatim, i64* removed);
 

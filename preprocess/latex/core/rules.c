@@ -69,6 +69,7 @@ Names layout_names;
 void make_layout_rules(void) {
     make_name(&layout_names, TEXT("\\begin"), TEXT(""));
     make_name(&layout_names, TEXT("\\end"), TEXT(""));
+    mark_beginning(layout_names.beginnings, TEXT("\\"));  // a line break
     for (u32 n = 0; n < sizeof RULES / sizeof *RULES; n++) {
         Text start = RULES[n].rule == TREATED_ENVIRONMENT ? TEXT("{") : TEXT("\\");
         const u8* at = (const u8*)RULES[n].names;

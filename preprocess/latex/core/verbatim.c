@@ -4,6 +4,12 @@
 static const char ENVIRONMENTS[] =
     " verbatim verbatim* Verbatim Verbatim* BVerbatim LVerbatim SaveVerbatim lstlisting minted alltt"
     " verbatimtab boxedverbatim spverbatim filecontents filecontents* comment ";
+// The commands of `event_at`.
+static const Text COMMANDS[] = {
+    {(const u8*)"verb", 4}, {(const u8*)"lstinline", 9}, {(const u8*)"mintinline", 10},
+    {(const u8*)"url", 3},  {(const u8*)"path", 4},      {(const u8*)"nolinkurl", 9},
+    {(const u8*)"href", 4}, {(const u8*)"begin", 5},
+};
 static const Text BEGIN_DOCUMENT = {(const u8*)"\\begin{document}", 16};
 // Commands by which a paper defines further ones.
 static const Text OWN[] = {
@@ -57,11 +63,22 @@ Lexer lexer_of(Text text) {
         make_name(&lexer.environments, (Text){at + 1, n}, TEXT(""));
         at += 1 + n;
     }
+    for (u32 n = 0; n < sizeof COMMANDS / sizeof *COMMANDS; n++)
+        mark_beginning(lexer.beginnings, COMMANDS[n]);
+    return lexer;
+}
+
+void look_for(Lexer* lexer, Text command) {
+    make_name(&lexer->commands, command, TEXT(""));
+    mark_beginning(lexer->beginnings, part(command, 1, command.n));
+}
+
+void read_own_environments(Lexer* lexer) {
+    Text text = lexer->text;
     i32 body = find(text, 0, BEGIN_DOCUMENT);
     for (u32 n = 0; n < sizeof OWN / sizeof *OWN; n++)
-        define_own(&lexer, part(text, 0, body == MISSING ? text.n : body), OWN[n]);
-    mark_excluded(&lexer);
-    return lexer;
+        define_own(lexer, part(text, 0, body == MISSING ? text.n : body), OWN[n]);
+    mark_excluded(lexer);
 }
 
 // The end of a group on one line that contains at most one level of groups.
@@ -168,6 +185,22 @@ static Event event_at(Lexer* lexer, i32 start) {
     return found.end == MISSING ? none : found;
 }
 
+// The command that begins at a backslash, if the lexer looks for it: by its name, or by name and argument.
+static Event command_event(const Lexer* lexer, i32 start) {
+    Text text = lexer->text;
+    Event event = {.kind = NO_EVENT, .start = start};
+    if (!may_be_known(&lexer->commands, text, start)) return event;
+    Name* name = command_at(&lexer->commands, text, start, &event.end);
+    if (!name && event.end != MISSING) {
+        i32 brace = skip(text, event.end, SPACE), end = skip(text, brace + 1, LETTER) + 1;
+        if (byte_at(text, brace) != '{' || byte_at(text, end - 1) != '}') return event;
+        name = find_name(&lexer->commands, part(text, start, event.end), part(text, brace, end));
+        event.end = end;
+    }
+    if (name) event.kind = COMMAND;
+    return event;
+}
+
 static bool is_in_comment(Text text, i32 from, i32 at) {
     i32 line = at;
     while (line > from && text.bytes[line - 1] != '\n') line--;
@@ -193,8 +226,9 @@ static i32 environment_end(Text text, Event opening) {
 
 Event next_event(Lexer* lexer) {
     Text text = lexer->text;
-    for (i32 start = lexer->at; (start = find_byte(text, start, '\\')) != MISSING;) {
+    for (i32 start = lexer->at; (start = find_beginning(lexer->beginnings, text, start)) != MISSING;) {
         Event event = event_at(lexer, start);
+        if (event.kind == NO_EVENT && lexer->commands.n_names) event = command_event(lexer, start);
         if (event.kind == NO_EVENT || is_escaped(text, start)) {
             start++;
             continue;

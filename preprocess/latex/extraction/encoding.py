@@ -99,7 +99,8 @@ def to_utf8(raw: bytes, main: bytes = b"") -> Decoded:
             text = decoded
     if b"\r" in text:
         # `\r\r\n` comes from converting line ends twice: it is one line end, not an empty line.
-        ended = re.sub(rb"(?<!\r)\r++\n", b"\n", text).replace(b"\r", b"\n")
+        ended = re.sub(rb"(?<!\r)\r++\n", b"\n", text) if b"\r\r" in text else text.replace(b"\r\n", b"\n")
+        ended = ended.replace(b"\r", b"\n")
         removed["line_ends"] = len(text) - len(ended)
         text = ended
     return Decoded(text, codec, removed)

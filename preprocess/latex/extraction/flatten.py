@@ -7,48 +7,35 @@ is inserted or left out is counted under its cause.
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 
+from preprocess.latex.core.wasm import CoreStopped, find_commands
 from preprocess.latex.extraction import includes
 from preprocess.latex.extraction.archive import kind_of
 from preprocess.latex.extraction.encoding import to_utf8
 from preprocess.latex.extraction.members import NOT_TEX_SUFFIXES, is_ancillary
-from preprocess.latex.lexer import VERBATIM_ENVIRONMENTS, Groups, live_events, opaque_pattern
+from preprocess.latex.lexer import Groups
 from preprocess.pipeline.dropped import Dropped
 
 MAX_DEPTH = 40  # nested includes; TeX itself opens 15 to 128 files at a time
 MAX_REPEATED_BYTES = 8 << 20  # of files included again: thirty small ones could otherwise make 2^30 copies
 MAX_PACKAGE_BYTES = 64 << 10  # a larger style file is a publisher's, not the author's macros
 
-_OPAQUE = (*VERBATIM_ENVIRONMENTS, b"comment")
-_COMMANDS = (
-    includes.STANDARD + rb"|(?P<bibliography>bibliography\s*\{[^{}]*\})"
+_COMMAND = re.compile(
+    rb"\\(?:" + includes.STANDARD + rb"|(?P<bibliography>bibliography\s*\{[^{}]*\})"
     rb"|(?P<package>(?:usepackage|RequirePackage)\s*+(?:\[[^\[\]]*+\])?+\s*+\{(?P<packages>[^{}\\#]*)\})"
     rb"|(?P<begin_document>begin\s*\{document\})"
     rb"|(?P<end_document>end\s*\{document\})"
-    rb"|(?P<endinput>endinput(?![A-Za-z@])(?!\s*\\(?:fi|else)(?![A-Za-z@])))"  # not within \if
-    rb"|(?P<parent>documentclass\s*\[(?P<parent_file>[^\[\]{}\n]*)\]\s*\{subfiles\})"
+    rb"|(?P<endinput>endinput(?!\s*\\(?:fi|else)(?![A-Za-z@])))"  # not within \if
+    rb"|(?P<parent>documentclass\s*\[(?P<parent_file>[^\[\]{}\n]*)\]\s*\{subfiles\}))"
 )
 _NAMES = (
-    *includes.NAMES, b"bibliography", b"usepackage", b"RequirePackage", b"begin{document}", b"end{document}",
-    b"endinput", b"documentclass",
+    *includes.NAMES, rb"\bibliography", rb"\begin{document}", rb"\end{document}", rb"\endinput",
+    rb"\documentclass",
 )  # fmt: skip
-
-
-@lru_cache(maxsize=64)
-def _live(own_commands: frozenset[bytes]) -> re.Pattern[bytes]:
-    """The pattern for a file: the standard include commands and the author's own ones."""
-    commands = _COMMANDS + rb"|" + includes.own(own_commands) if own_commands else _COMMANDS
-    return opaque_pattern(_OPAQUE, commands, (*_NAMES, *own_commands))
-
-
-# A file without any of these is inserted as it is. An \end{document} at the very end does not count.
-_NEEDS_READING = re.compile(
-    rb"\\(?=[@iIsbuRe])(?:@?input|include|subfile|(?:sub)?(?:import|inputfrom|includefrom)|InputIfFileExists"
-    rb"|bibliography(?![A-Za-z])|usepackage|RequirePackage|endinput|end\s*\{document\}(?!\s*\Z))"
-)
+_PACKAGE_NAMES = (rb"\usepackage", rb"\RequirePackage")
 _CLASS = re.compile(rb"\\document(?:class|style)(?![A-Za-z@])")
 _HEAD_BYTES = 20_000  # beginning of a file in which its class is searched for
 _OPENING_BRACE = re.compile(rb"\s*\{")
@@ -107,6 +94,8 @@ class Flattener:
             self.result.text = self._follow(self.main, self.root, "main")
         except _TooLarge as excess:
             return Dropped("too_large", str(excess))
+        except CoreStopped as stop:
+            return Dropped("cleaning_stopped", str(stop))
         if not self._follow_own and self._leaves_own_parts():
             return Flattener(self.members, self.main, *self._limits, follow_own=True).run()
         return self.result
@@ -126,13 +115,7 @@ class Flattener:
         text = self._load(path)
         self._open.append(path)
         own_commands = includes.own_commands(text, self._file_names) if self._follow_own else frozenset()
-        if (
-            role == "main"
-            or own_commands
-            or _NEEDS_READING.search(text)
-            or _CLASS.search(text, 0, _HEAD_BYTES)
-        ):
-            text = self._read_commands(text, base, role, _live(own_commands))
+        text = self._read_commands(text, base, role, own_commands)
         self._open.pop()
         return text
 
@@ -167,18 +150,17 @@ class Flattener:
         if self._commands_left < 0:
             raise _TooLarge(f"{path} brings the text above the limit of commands and comments")
 
-    def _read_commands(self, text: bytes, base: str, role: str, pattern: re.Pattern[bytes]) -> bytes:
-        """`text` with each command that `pattern` finds replaced by what it includes, cut to its body."""
+    def _read_commands(self, text: bytes, base: str, role: str, own_commands: frozenset[bytes]) -> bytes:
+        """`text` with each include command replaced by what it includes, cut to its body."""
         removed = self.result.removed
-        is_subfile = (
-            role == "part" and _CLASS.search(text, 0, _HEAD_BYTES) is not None
-        )  # also `standalone`: its body counts
+        is_document = role == "part" and _CLASS.search(text, 0, _HEAD_BYTES) is not None
         pieces: list[bytes] = []
         groups, at, in_preamble = Groups(text), 0, role != "part"
-        for kind, start, end, match in live_events(text, pattern):
+        names = _NAMES + _PACKAGE_NAMES if in_preamble and self._has_styles else _NAMES
+        for kind, start, end, match in _commands(text, names, own_commands):
             if kind == "begin_document":
                 in_preamble = False
-                if is_subfile:
+                if is_document:  # a subfile or `standalone`: its body counts
                     removed["preamble_of_part"] += end - at + sum(map(len, pieces))
                     pieces.clear()
                     at = end
@@ -187,6 +169,8 @@ class Flattener:
                     pieces.append(text[at:start])
                     return b"".join(pieces)
             elif kind in ("end_document", "endinput"):
+                if kind == "end_document" and role == "part" and not is_document and not text[end:].strip():
+                    continue  # it ends the paper, not only the part
                 if kind == "end_document" and role == "main":
                     start = line_end.end() if (line_end := _REST_OF_LINE.match(text, end)) else end
                 removed[f"after_{kind}"] += len(text) - start
@@ -284,12 +268,25 @@ class Flattener:
         if match["parent"] is not None:
             path = self._find(_decode(match["parent_file"]), base, (".tex", ""))
             return [path] if path and path not in self._read else []
-        if not self._has_styles:
-            return []
         names = (name.strip() for name in _decode(match["packages"]).split(","))
         paths = dict.fromkeys(path for name in names if (path := self._find(name, base, (".sty",))))
         small = (path for path in paths if len(self.members[path]) <= MAX_PACKAGE_BYTES)
         return [path for path in small if path not in self._read and kind_of(self.members[path]) == "text"]
+
+
+def _commands(
+    text: bytes, names: tuple[bytes, ...], own: frozenset[bytes]
+) -> Iterator[tuple[str, int, int, re.Match[bytes]]]:
+    """(kind, start, end, match) of each command in `text` outside comments and verbatim text.
+
+    `own`: names of the author's include commands. The kinds are the groups of _COMMAND, and `own`.
+    """
+    at = 0
+    for start in find_commands(text, (*names, *(b"\\" + name for name in own))):
+        match = _COMMAND.match(text, start) or (includes.OWN.match(text, start) if own else None)
+        if match and start >= at and (match.lastgroup != "own" or match["own_name"] in own):
+            at = match.end()
+            yield match.lastgroup or "", start, at, match
 
 
 def _behind_branches(groups: Groups, at: int) -> int:

@@ -2,10 +2,8 @@ r"""Include commands: `\input` and its variants, and commands that authors defin
 
 import posixpath
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
-
-from preprocess.latex.lexer import MAX_NAME_BYTES, trie
 
 MAX_INCLUDES = 20_000  # include commands examined in a paper: as many as an archive may have members
 
@@ -22,22 +20,20 @@ STANDARD = (
     + _FILE % b"file"
     + rb")"
 )
-# The first letters of these commands, for `lexer.opaque_pattern`.
-NAMES = (b"input", b"include", b"subfile", b"@input", b"InputIf", b"import", b"subimport", b"subin")
+NAMES = (
+    rb"\input", rb"\include", rb"\subfile", rb"\subfileinclude", rb"\@input", rb"\InputIfFileExists",
+    rb"\import", rb"\inputfrom", rb"\includefrom", rb"\subimport", rb"\subinputfrom", rb"\subincludefrom",
+)  # fmt: skip
 _OWN_ARGUMENTS = rb"\*?(?:\[(?P<own_folder>[^\[\]{}\n]*)\])?" + _FILE % b"own_file"
 # Commands with such a word in their names that include no text of the paper.
 _NO_TEXT = (
     rb"(?:include(?:graphics|pdf|only|svg|media)|[a-zA-Z]*inputlisting|(?:[vV]erbatim|file)[iI]nput|inputenc)"
 )
-_ANY = re.compile(
-    rb"\\(?:"
-    + STANDARD
-    + rb"|(?P<own>(?!"
-    + _NO_TEXT
-    + rb")(?P<own_name>[A-Za-z@]{1,%d})" % MAX_NAME_BYTES
-    + _OWN_ARGUMENTS
-    + rb"))"
-)
+# The author's include commands, e.g. `\olimport[folder]{file}`. They are followed if the archive has the
+# file; otherwise they stay and nothing is recorded.
+_OWN = rb"(?P<own>(?P<own_name>[A-Za-z@]++)" + _OWN_ARGUMENTS + rb")"
+OWN = re.compile(rb"\\" + _OWN)
+_ANY = re.compile(rb"\\(?:" + STANDARD + rb"|(?!" + _NO_TEXT + rb")" + _OWN + rb")")
 
 
 # Names of the groups that hold the folder and the file, by kind of command.
@@ -48,16 +44,8 @@ _NAMED_BY = {
 }
 
 
-def own(names: Iterable[bytes]) -> bytes:
-    r"""A pattern to add to STANDARD for the author's include commands, e.g. `\olimport[folder]{file}`.
-
-    The command is followed if the archive has the file; otherwise it stays and nothing is recorded.
-    """
-    return rb"(?P<own>" + trie(names) + rb"(?![A-Za-z@])" + _OWN_ARGUMENTS + rb")"
-
-
 def file_named(match: re.Match[bytes]) -> tuple[str, str]:
-    """(folder, file) that a match of STANDARD or `own` names; "" for a folder that is not given."""
+    """(folder, file) that a match of STANDARD or OWN names; "" for a folder that is not given."""
     folder_group, *file_groups = _NAMED_BY[match.lastgroup or ""]
     folder = match[folder_group] or b"" if folder_group else b""
     name = next((name for group in file_groups if (name := match[group])), b"")

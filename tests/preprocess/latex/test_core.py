@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import wasmtime
+from hypothesis import given
+from hypothesis import strategies as st
 
 from configs.loader import UserError
+from preprocess import normalize_text
 from preprocess.latex.core import build, wasm
 from preprocess.normalize_text import NormalizeTextConfig, normalize_document
 from preprocess.pipeline.dropped import Dropped
@@ -81,6 +84,14 @@ def test_one_text_leaves_nothing_for_the_next() -> None:
     wasm.clean(b"\\newcommand{\\R}{S}\\R\\begin{verbatim}\\x\\begin{figure}\\iffalse")
     assert wasm.clean(TEXT) == first
     assert wasm.clean(b"\\R").text == b"\\R\n"
+
+
+@given(st.text(st.characters(max_codepoint=0xFF), max_size=60).map(str.encode))
+def test_control_characters_are_those_of_normalize_text(text: bytes) -> None:
+    plain = text.translate(None, normalize_text._CONTROL_CHARACTERS)
+    cleaned, expected = wasm.clean(text), wasm.clean(plain)
+    assert cleaned.text == expected.text
+    assert cleaned.removed["control_characters"] == len(text) - len(plain)
 
 
 def test_threads_clean_at_once() -> None:

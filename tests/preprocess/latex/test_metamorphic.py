@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocess.extract_latex import Extracted
-from preprocess.latex.lexer import VERBATIM, live_events
 from preprocess.normalize_text import Normalized, NormalizeTextConfig, normalize_document
 from tests.support.comments import comments
 from tests.support.latex_cases import paper, real_items, tar_gz, try_extract
+from tests.support.verbatim import verbatim_spans
 
 N_REAL, MAX_BYTES = 60, 60_000
 CONFIG = NormalizeTextConfig.model_validate({})
@@ -45,7 +45,7 @@ def _line_starts(source: str) -> list[int]:
     """Offsets of the body's lines that begin outside verbatim text and comments."""
     raw = source.encode()
     opaque, after = [], 0
-    for kind, start, end, _ in [*live_events(raw, VERBATIM), ("", len(raw), len(raw), None)]:
+    for kind, start, end in [*verbatim_spans(raw), ("", len(raw), len(raw))]:
         opaque += comments(raw, after, start)
         if kind and (kind != "url" or b"\n" in raw[start:end]):
             opaque.append((start, end))
@@ -108,9 +108,7 @@ def rename_macros(source: str, rng: random.Random) -> bytes | None:
     }
     pattern = re.compile(rf"(?<!\\)((?:\\\\)*)\\({'|'.join(used)})(?![A-Za-z@])".encode())
     raw, out, at = source.encode(), [], 0
-    verbatim = [
-        (start, end) for kind, start, end, _ in live_events(raw, VERBATIM) if kind in ("verb", "verbatim")
-    ]
+    verbatim = [(start, end) for kind, start, end in verbatim_spans(raw) if kind != "url"]
     for start, end in [*verbatim, (len(raw), len(raw))]:
         renamed = pattern.sub(
             lambda match: match[1] + b"\\" + names[match[2].decode()].encode(), raw[at:start]
