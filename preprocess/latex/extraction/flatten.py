@@ -158,6 +158,8 @@ class Flattener:
         groups, at, in_preamble = Groups(text), 0, role != "part"
         names = _NAMES + _PACKAGE_NAMES if in_preamble and self._has_styles else _NAMES
         for kind, start, end, match in _commands(text, names, own_commands):
+            if start < at:
+                continue  # in a branch of \InputIfFileExists, which was left out
             if kind == "begin_document":
                 in_preamble = False
                 if is_document:  # a subfile or `standalone`: its body counts

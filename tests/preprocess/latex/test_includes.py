@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from preprocess.latex.extraction.flatten import Flattened, Flattener
 from preprocess.latex.extraction.includes import own_commands
 from preprocess.pipeline.dropped import Dropped
-from tests.support.latex_cases import clean, extract, normalize, paper
+from tests.support.latex_cases import clean, extract, normalize, paper, tar_gz, try_extract
 
 SUBFILE = "\\documentclass[../main]{subfiles}\n\\begin{document}\nPART\n\\end{document}\n"
 
@@ -47,6 +49,11 @@ SUBFILE = "\\documentclass[../main]{subfiles}\n\\begin{document}\nPART\n\\end{do
             id="subimport_is_relative",
         ),
         pytest.param("\\InputIfFileExists{a}{YES}{WRONG}", {"a.tex": "PART"}, id="input_if_file_exists"),
+        pytest.param(
+            "\\InputIfFileExists{a}{\\input{b}}{\\input{b}}",
+            {"a.tex": "PART", "b.tex": "WRONG"},
+            id="commands_in_branches_of_input_if_file_exists",
+        ),
         pytest.param("\\myinput[s]{a}", {"s/a.tex": "PART"}, id="command_of_the_author"),
         pytest.param("\\input{\\here/s/a}", {"s/a.tex": "PART"}, id="folder_in_a_macro"),
     ],
@@ -194,3 +201,22 @@ def test_limit_of_commands_is_exact_over_several_files(repeats: int) -> None:
     n_commands = repeats + 2 * repeats
     assert isinstance(Flattener(members, "main.tex", 1 << 20, n_commands).run(), Flattened)
     assert isinstance(Flattener(members, "main.tex", 1 << 20, n_commands - 1).run(), Dropped)
+
+
+PIECES = (
+    "\\input{a}", "\\input a ", "\\include{b}", "\\InputIfFileExists{a}", "\\InputIfFileExists{c}{",
+    "\\import{d/}{e}", "\\subimport{d/}{e}", "\\myinput[d]{e}", "\\input{\\z/a}", "\\bibliography{x}",
+    "\\begin{document}", "\\end{document}", "\\documentclass{article}", "\\documentclass[main]{subfiles}",
+    "\\usepackage{m}", "\\usepackage[\\input{b}]{m}", "\\endinput", "\\else", "\\verb|", "|", "{", "}", "%",
+    "\n", "\n\n", "\r\n", "\r", " ", "x", "\u00e9", "\\begin{verbatim}", "\\end{verbatim}",
+)  # fmt: skip
+FILES = ("main.tex", "a.tex", "b.tex", "c.tex", "d/e.tex", "m.sty", "main.bbl")
+
+
+@given(
+    st.dictionaries(st.sampled_from(FILES), st.lists(st.sampled_from(PIECES), max_size=20).map("".join)),
+    st.sampled_from(["utf-8", "latin-1"]),
+)
+def test_bytes_balance_whatever_is_included_where(files: Mapping[str, str], encoding: str) -> None:
+    main = paper(files.get("main.tex", ""))
+    try_extract(tar_gz({name: text.encode(encoding) for name, text in {**files, "main.tex": main}.items()}))
