@@ -150,7 +150,7 @@ def test_large_shard_is_written_in_row_groups_and_read_back(tmp_path: Path) -> N
             "validate_archives",
             {"latex/extraction/archive.py", "pipeline/dropped.py", "pipeline/identifiers.py"},
         ),
-        ("extract_latex", {"latex/extraction/flatten.py", "latex/lexer.py", "compat/redpajama.py"}),
+        ("extract_latex", {"latex/extraction/flatten.py", "latex/core/wasm.py", "compat/redpajama.py"}),
         ("normalize_text", {"latex/core/wasm.py", "compat/pes2o.py"}),
         ("filter_quality", {"quality/perplexity.py", "latex/plain_text.py", "dedup/ngrams.py"}),
         ("deduplicate", {"dedup/minhash.py", "dedup/ngrams.py"}),
