@@ -69,13 +69,13 @@ def report(logs: Sequence[RunLog], files: Mapping[Run, Sequence[Path]], scale: s
 
 def introduction(logs: Sequence[RunLog], found: Results) -> str:
     """What the page is about, how much of the study is done, and whose numbers these are."""
-    missing, n_planned = claims.missing_runs(found)
+    _, n_missing, n_planned = claims.missing_runs(found)
     parameters = {log.header.get("params_total") or 0 for log in logs if log.run.run == BASELINE}
     tokens = max(float(log.train["tokens_seen"].max()) for log in logs)
     size = f"Run 20 has {words.short(max(parameters))} parameters; " if parameters else ""
     return html.paragraph(
         "This project rebuilds the system of the paper “ArXiv-to-Model” (arXiv 2602.17288) and trains its "
-        f"runs on a small scale. {n_planned - len(missing)} of {n_planned} planned runs are finished. {size}"
+        f"runs on a small scale. {n_planned - n_missing} of {n_planned} planned runs are finished. {size}"
         f"the longest run sees {words.short(tokens)} tokens. All numbers and curves are this project's own, "
         "and none is the authors' measurement."
     )

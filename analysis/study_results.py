@@ -104,14 +104,13 @@ class Results:
                 return family
         return None
 
-    def missing(self, runs: Sequence[str]) -> list[str]:
-        """`run seed` of those of `runs` that the plan asks for and no log shows finished."""
-        return [
-            f"{run} seed {seed}"
+    def missing(self, runs: Sequence[str]) -> dict[str, list[int]]:
+        """The seeds of each of `runs` that the plan asks for and no log shows finished."""
+        seeds = {
+            run: [seed for seed in self.plan.seeds_of(run) if seed not in self.logs.get(run, {})]
             for run in runs
-            for seed in self.plan.seeds_of(run)
-            if seed not in self.logs.get(run, {})
-        ]
+        }
+        return {run: missing for run, missing in seeds.items() if missing}
 
 
 def read_plan() -> Plan:

@@ -3,7 +3,8 @@
     ARXIV_REAL=/data/arxiv-real make bench-before COMMIT=05e36e2
 
 Both sides turn the archives into the split corpus with one worker, alternately, as their `make preprocess`
-does: the earlier one, if it has no all_stages.py, a script for each stage. Out: the ratio of the CPU seconds,
+does: the earlier one, if it has no all_stages.py, a script for each stage. The two stages from the archives
+to Parquet files of clean text are measured by their own scripts, too. Out: the ratios of the CPU seconds,
 start-up included, in analysis/measurements/before.json.
 """
 
@@ -14,19 +15,18 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.corpus import METADATA, ROOT, tex_bytes
 from benchmarks.measure import record
 from configs.loader import UserError, run_main
 from configs.stages import CORPUS_STAGES
 
+CLEANING = ("extract_latex", "normalize_text")  # from the archives to Parquet files of clean text
 
-def cpu_seconds(checkout: Path, data: Path, real: Path) -> float:
-    """CPU seconds of all stages up to the split corpus. Raises UserError if one fails."""
-    flags = ["--data", data, "--src", real / "src", "--metadata", real / METADATA, "--workers", 1]
-    commands = [[f"preprocess/{stage}.py", *flags] for stage in CORPUS_STAGES]
-    if (checkout / "preprocess/all_stages.py").is_file():
-        commands = [["preprocess/all_stages.py", *flags, "--until", CORPUS_STAGES[-1]]]
+
+def cpu_seconds(checkout: Path, commands: list[list[Any]]) -> float:
+    """CPU seconds of scripts of a checkout, one after the other. Raises UserError if one fails."""
     total = 0.0
     for command in commands:
         words = [sys.executable, *map(str, command)]
@@ -39,6 +39,18 @@ def cpu_seconds(checkout: Path, data: Path, real: Path) -> float:
                 raise UserError(f"{checkout}/{command[0]} failed:\n{said.read().decode()[-2000:]}")
         total += usage.ru_utime + usage.ru_stime
     return total
+
+
+def measure(checkout: Path, data: Path, real: Path) -> tuple[float, float]:
+    """CPU seconds of (all stages up to the split corpus, the two of CLEANING by their own scripts)."""
+    flags = ["--src", real / "src", "--metadata", real / METADATA, "--workers", 1, "--data"]
+    scripts = {stage: [f"preprocess/{stage}.py", *flags, data / "scripts"] for stage in CORPUS_STAGES}
+    everything = [[*script[:-1], data / "all"] for script in scripts.values()]
+    if (checkout / "preprocess/all_stages.py").is_file():
+        everything = [["preprocess/all_stages.py", *flags, data / "all", "--until", CORPUS_STAGES[-1]]]
+    total = cpu_seconds(checkout, everything)
+    cpu_seconds(checkout, [scripts[stage] for stage in CORPUS_STAGES[: CORPUS_STAGES.index(CLEANING[0])]])
+    return total, cpu_seconds(checkout, [scripts[stage] for stage in CLEANING])
 
 
 def main() -> None:
@@ -60,10 +72,21 @@ def main() -> None:
         subprocess.run([*worktree, "add", "-q", "--detach", str(earlier), args.commit], check=True)
         try:
             for number in range(args.rounds):
-                before = cpu_seconds(earlier, Path(scratch, f"before{number}"), real)
-                now = cpu_seconds(ROOT, Path(scratch, f"now{number}"), real)
-                rounds.append({"before_cpu_s": round(before, 2), "now_cpu_s": round(now, 2)})
-                print(f"{rounds[-1]}: {before / now:.2f} times as fast", flush=True)
+                before, cleaning_before = measure(earlier, Path(scratch, f"before{number}"), real)
+                now, cleaning_now = measure(ROOT, Path(scratch, f"now{number}"), real)
+                rounds.append(
+                    {
+                        "before_cpu_s": round(before, 2),
+                        "now_cpu_s": round(now, 2),
+                        "cleaning_before_cpu_s": round(cleaning_before, 2),
+                        "cleaning_now_cpu_s": round(cleaning_now, 2),
+                    }
+                )
+                print(
+                    f"{rounds[-1]}: {before / now:.2f} times as fast, cleaning "
+                    f"{cleaning_before / cleaning_now:.2f} times",
+                    flush=True,
+                )
         finally:
             subprocess.run([*worktree, "remove", "--force", str(earlier)], check=True)
     figures = {
@@ -71,9 +94,15 @@ def main() -> None:
         "tex_mb": round(tex_mb, 1),
         "rounds": rounds,
         "ratio": round(median(r["before_cpu_s"] / r["now_cpu_s"] for r in rounds), 2),
+        "cleaning_ratio": round(
+            median(r["cleaning_before_cpu_s"] / r["cleaning_now_cpu_s"] for r in rounds), 2
+        ),
         "tex_mb_per_cpu_s": round(tex_mb / median(r["now_cpu_s"] for r in rounds), 1),
     }
-    print(f"{figures['ratio']} times as fast, {figures['tex_mb_per_cpu_s']} MB of TeX a CPU second")
+    print(
+        f"{figures['ratio']} times as fast, cleaning {figures['cleaning_ratio']} times, "
+        f"{figures['tex_mb_per_cpu_s']} MB of TeX a CPU second"
+    )
     print(record("before", figures, ("pyarrow", "numpy")))
 
 
