@@ -7,6 +7,7 @@ requeued (sysexits.h, EX_TEMPFAIL: Slurm's requeue convention).
 import contextlib
 import errno
 import os
+import select
 import shutil
 import signal
 import sys
@@ -64,7 +65,7 @@ def run_main(main: Callable[[], int | None]) -> None:
     """Call a script's `main` and leave with the project's exit codes.
 
     Ctrl-C and SIGTERM (scancel, preemption) leave with one sentence and 128 + the signal's number, unless the
-    script has handlers of its own.
+    script has handlers of its own. A reader of the output that has enough (`| head`) ends it without a word.
     """
     stopped_by = signal.SIGINT
 
@@ -76,7 +77,9 @@ def run_main(main: Callable[[], int | None]) -> None:
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, on_sigterm)
     try:
-        sys.exit(main() or 0)
+        code = main() or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except KeyboardInterrupt:
         print(
             f"\nstopped ({stopped_by.name}): what is finished is kept; the same command goes on from there",
@@ -90,6 +93,18 @@ def run_main(main: Callable[[], int | None]) -> None:
         print(f"law broken: {error}", file=sys.stderr)
         sys.exit(EXIT_LAW_BROKEN)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _has_no_reader():
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # for what Python flushes at its end
+            sys.exit(128 + signal.SIGPIPE)
         # Full disk, read-only folder, missing input: the user's machine, not our bug.
         print(f"error: {error.filename or 'input/output'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+
+
+def _has_no_reader() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
