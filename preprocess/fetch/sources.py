@@ -106,10 +106,9 @@ class WebSource:
             raise Transient(f"{url}: {error.reason}") from None
         except (OSError, HTTPException) as error:
             raise Transient(f"{url}: {type(error).__name__}") from None
-        length = answer.headers.get("Content-Length")
         if answer.status == 206:
             return Answer(*_content_range(url, answer.headers.get("Content-Range", "")), answer)
-        return Answer(0, int(length) if length else None, answer)
+        return Answer(0, answer.length, answer)
 
 
 class BucketSource:
@@ -195,7 +194,7 @@ def _seconds(retry_after: str | None) -> float:
             seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
         except ValueError:
             return 0.0
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER_S)  # in this order: max(0.0, nan) is 0.0
 
 
 def _content_range(url: str, header: str) -> tuple[int, int | None]:

@@ -16,7 +16,7 @@ class FaultyServer(ThreadingHTTPServer):
 
     Faults: `503` (with `503 N`, Retry-After: N), `403`, `drop N` (close after N bytes), `stall N` (send
     nothing more after N bytes), `flip` (a wrong byte), `page` (an HTML page, status 200), `shift` (a range
-    that starts one byte late), `whole` (no ranges: the whole file).
+    that starts one byte late), `whole` (no ranges: the whole file), `length N` (Content-Length: N).
     """
 
     daemon_threads = True
@@ -48,18 +48,18 @@ class _Handler(BaseHTTPRequestHandler):
             faults = server.faults[name]
             fault, _, number = (faults.pop(0) if faults else "").partition(" ")
         try:
-            self._answer(name, start, fault, int(number or 0))
+            self._answer(name, start, fault, number)
         except ConnectionError:  # the client is gone
             pass
         finally:
             self.close_connection = True
 
-    def _answer(self, name: str, start: int, fault: str, number: int) -> None:
+    def _answer(self, name: str, start: int, fault: str, number: str) -> None:
         data = self.server.files.get(name)
         if fault in ("503", "403") or data is None:
             self.send_response(int(fault or 404))
             if number:
-                self.send_header("Retry-After", str(number))
+                self.send_header("Retry-After", number)
             self.end_headers()
             return
         if fault == "page":
@@ -74,13 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if at else 200)
         if at:
             self.send_header("Content-Range", f"bytes {at}-{len(data) - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(data) - at))
+        self.send_header("Content-Length", number if fault == "length" else str(len(data) - at))
         self.end_headers()
         body = bytearray(data[at:])
         if fault == "flip":
             body[len(body) // 2] ^= 1
         if fault in ("drop", "stall"):
-            self.wfile.write(body[:number])
+            self.wfile.write(body[: int(number)])
             self.wfile.flush()
             if fault == "stall":
                 self.server.closing.wait()

@@ -54,6 +54,8 @@ def transfer_to(
         pytest.param(["drop 100000", "page"], [0, 100_000, 100_000], id="a_page_does_not_lose_the_part"),
         pytest.param(["drop 100000", "shift"], [0, 100_000, 100_000], id="another_place_than_asked"),
         pytest.param(["drop 100000", "whole"], [0, 100_000], id="no_ranges"),
+        pytest.param(["length many"], [0], id="a_length_that_is_no_number"),
+        pytest.param(["length 1000"], [0, 0], id="a_wrong_length"),
     ],
 )
 def test_faults_do_not_change_the_bytes(
@@ -92,6 +94,13 @@ def test_pauses_grow_and_follow_retry_after(tmp_path: Path, server: FaultyServer
     transfer.fetch(entry(), lambda _: None)
     assert len(pauses) == 4
     assert pauses[0] < pauses[1] < pauses[3] < pauses[2] == 900
+
+
+def test_a_retry_after_that_is_no_number_changes_nothing(tmp_path: Path, server: FaultyServer) -> None:
+    server.faults[NAME] = ["503 nan", "503 soon", "503 -5"]
+    transfer, pauses = transfer_to(tmp_path, server)
+    transfer.fetch(entry(), lambda _: None)
+    assert 0 < pauses[0] < pauses[1] < pauses[2] < 60
 
 
 def test_given_up_after_attempts_without_a_byte_with_the_part_kept(
