@@ -10,6 +10,7 @@ from configs.loader import UserError
 
 MANIFEST = "arXiv_src_manifest.xml"
 _MD5 = re.compile(r"[0-9a-f]{32}")
+_NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # it becomes a file, and a part of a pattern
 _TAR = re.compile(r"arXiv_src_(\d{4})_\d+\.tar")
 
 
@@ -53,6 +54,10 @@ def read_manifest(path: Path) -> dict[str, ManifestEntry]:
     except (ElementTree.ParseError, ValueError) as error:
         raise UserError(f"{path}: not a manifest as arXiv writes it ({error}); fetch it again") from None
     for entry in entries:
+        if not _NAME.fullmatch(entry.name) or entry.size < 0:
+            raise UserError(
+                f"{path}: {entry.name!r} of {entry.size} bytes is no tar; fetch the manifest again"
+            )
         if not _MD5.fullmatch(entry.md5):  # it becomes a part of a file's name
             raise UserError(f"{path}: {entry.name}: {entry.md5!r} is no MD5 of 32 hexadecimal digits")
     return {entry.name: entry for entry in entries}

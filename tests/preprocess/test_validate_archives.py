@@ -210,12 +210,21 @@ def test_missing_and_unlisted_tars_are_reported(tmp_path: Path) -> None:
         ("<arXivSRC><file>", "not a manifest"),
         ("<arXivSRC><file><size>many</size></file></arXivSRC>", "not a manifest"),
         (
-            "<arXivSRC><file><size>1</size><num_items>1</num_items><md5sum>/../../a</md5sum></file></arXivSRC>",
+            "<arXivSRC><file><filename>a.tar</filename><size>1</size><num_items>1</num_items>"
+            "<md5sum>/../../a</md5sum></file></arXivSRC>",
             "'/../../a' is no MD5",
+        ),
+        (
+            "<arXivSRC><file><filename>src/..</filename><size>1</size><num_items>1</num_items></file></arXivSRC>",
+            "'..' of 1 bytes is no tar",
+        ),
+        (
+            "<arXivSRC><file><filename>a.tar</filename><size>-1</size><num_items>1</num_items></file></arXivSRC>",
+            "'a.tar' of -1 bytes is no tar",
         ),
         ('<!DOCTYPE a [<!ENTITY b "c">]><arXivSRC/>', "holds a DTD"),
     ],
-    ids=["none", "truncated", "no-number", "no-md5", "entities"],
+    ids=["none", "truncated", "no-number", "no-md5", "no-name", "negative-size", "entities"],
 )
 def test_unusable_manifest_is_a_clear_error(tmp_path: Path, manifest: str | None, says: str) -> None:
     src = _source(tmp_path, {"a.tar": tar_of({"0704/0704.0001.gz": gzip.compress(TEX)})})
