@@ -21,6 +21,7 @@ import shutil
 import sys
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +43,8 @@ MIN_DELAY_S = (
     3.0  # arXiv asks programs for at most one request in three seconds: info.arxiv.org/help/api/tou.html
 )
 LOCK = ".download.lock"
+# Of zipfile and gzip for files that are damaged, cut off, encrypted or packed by a method that Python lacks.
+_UNPACKING_ERRORS = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
 
 
 def bulk(args: argparse.Namespace) -> None:
@@ -134,6 +137,8 @@ def metadata(args: argparse.Namespace) -> None:
             shutil.copyfileobj(packed, plain, 1 << 20)
         check_snapshot(aside)
         aside.replace(args.to)
+    except _UNPACKING_ERRORS as error:
+        raise UserError(f"{args.file}: cannot be unpacked ({error}): fetch it again") from None
     finally:
         aside.unlink(missing_ok=True)
     print(f"download: {args.to}: {format_bytes(args.to.stat().st_size)}")

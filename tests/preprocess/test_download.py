@@ -1,6 +1,7 @@
 """Downloads as users start them: from an S3 bucket, from a mirror, paper by paper; killed, started twice."""
 
 import gzip
+import io
 import json
 import os
 import signal
@@ -351,3 +352,29 @@ def test_a_cut_off_snapshot_does_not_replace_a_whole_one(tmp_path: Path) -> None
         run("metadata", cut, "--to", whole)
     assert whole.read_bytes() == LINES
     assert {path.name for path in tmp_path.iterdir()} == {"metadata.json", "cut.json"}
+
+
+def zipped() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("arxiv-metadata-oai-snapshot.json", LINES * 1000)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        zipped()[:-30],
+        zipped().replace(b"\x08\x00", b"\x63\x00"),  # another method than deflate
+        gzip.compress(LINES)[:-9],
+        gzip.compress(LINES, mtime=0)[:12] + b"\xff" * 30,
+        b"\x1f\x8bno gzip",
+    ],
+    ids=["cut_zip", "unknown_method", "cut_gzip", "wrong_bytes", "no_gzip"],
+)
+def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path: Path, damaged: bytes) -> None:
+    path = tmp_path / "snapshot"
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"snapshot: cannot be unpacked .*fetch it again"):
+        run("metadata", path, "--to", tmp_path / "raw/metadata.json")
+    assert [file.name for file in (tmp_path / "raw").iterdir() if file.suffix != ".lock"] == []
