@@ -75,7 +75,7 @@ def as_table(content: Mapping[str, Any], scale: str) -> Table:
     told = [
         f"{len(content['papers'])} validation papers, {n_bytes / 1000:,.0f} kB of paragraphs with formulas. "
         f"Excess: bits of the changed text less those of the text, for each byte of the text; brackets: "
-        f"{CONFIDENCE:.0%} intervals over seeds and papers. analysis/tokenizers/rewritings.py defines the "
+        f"{CONFIDENCE:.0%} intervals over seeds and papers. analysis/tokenization/rewritings.py defines the "
         "changes."
     ]
     return Table("symbol_losses", f"Formulas written another way, {scale} scale", header, rows, told)

@@ -8,7 +8,7 @@ In:  the validation split of a corpus, which no tokenizer of that data root was 
      way, here by the source of the papers. Roots with one label are parts of one cross-validation and are
      added up; a name is looked for in each of them.
 Out: tables on the console; tokenizers.md, .csv, .json and a figure, tokenizers.png and .pdf, in DIR (default:
-     analysis/out/tokenizers). What is measured, and how, stands in analysis/tokenizers/stability.py.
+     analysis/out/tokenizers). What is measured, and how, stands in analysis/tokenization/stability.py.
 "Known" commands are those that the tokenizer `main` of the same root lists: several of its training papers
 use them. Fertility is tokens per English word, over sentences that say the same in each language.
 """
@@ -32,8 +32,8 @@ from analysis.figures import axes as panel
 from analysis.figures import style
 from analysis.readers.ledgers import bases
 from analysis.table_text import markdown
-from analysis.tokenizers.encoders import load
-from analysis.tokenizers.stability import Encoder, Measures, measure, select, summarise
+from analysis.tokenization.encoders import load
+from analysis.tokenization.stability import Encoder, Measures, measure, select, summarise
 from configs.loader import UserError, default_data_root, run_main
 
 SENTENCES = Path(__file__).with_name("parallel_sentences.csv")

@@ -3,7 +3,7 @@
 In:  finished runs under $ARXIV_RUNS/<scale> (default: Run 20 and those with another tokenizer), each with its
      newest checkpoint; their tokenizers and the validation papers of corpus main in the data root.
 Out: analysis/measurements/symbol_losses_<scale>.json: for each run, seed, change of
-     analysis/tokenizers/rewritings.py and paper the excess bits per byte,
+     analysis/tokenization/rewritings.py and paper the excess bits per byte,
      (bits of the changed text - bits of the text) / bytes of the text,
      with the hash of the checkpoint's manifest. A run whose checkpoint and texts are those of the file is
      kept, so that the same command goes on when more runs have finished.
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer
 
-from analysis.tokenizers.rewritings import CHANGES, excerpt
+from analysis.tokenization.rewritings import CHANGES, excerpt
 from benchmarks.measure import MEASUREMENTS, record
 from configs.loader import UserError, default_data_root, default_runs_root, run_main
 from train.checkpoint.load import MANIFEST, find_checkpoint, load_model, read_state, tokenizer_folder

@@ -8,8 +8,8 @@ from typing import Any
 
 import xxhash
 
-from analysis.tokenizers.encoders import load
-from analysis.tokenizers.stability import Measures, commands, measure, select, summarise
+from analysis.tokenization.encoders import load
+from analysis.tokenization.stability import Measures, commands, measure, select, summarise
 
 Row = dict[str, Any]
 FOLDS = 5

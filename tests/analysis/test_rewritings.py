@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.tokenizers.rewritings import (
+from analysis.tokenization.rewritings import (
     CHANGES,
     excerpt,
     exchange,

@@ -15,7 +15,7 @@ import torch
 from analysis import symbol_losses
 from analysis.readers.run_logs import read_runs
 from analysis.study_results import read_plan, results
-from analysis.tokenizers.rewritings import CHANGES
+from analysis.tokenization.rewritings import CHANGES
 from analysis.verdicts import NO_DATA, SUPPORTED
 from benchmarks import measure
 from benchmarks import symbol_losses as benchmark

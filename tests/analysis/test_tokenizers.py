@@ -9,8 +9,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from analysis import tokenizer_report
-from analysis.tokenizers.encoders import load
-from analysis.tokenizers.stability import (
+from analysis.tokenization.encoders import load
+from analysis.tokenization.stability import (
     Encoder,
     Measures,
     commands,

@@ -3,8 +3,10 @@
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import venv
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,10 @@ def test_a_python_without_the_packages_is_told_what_to_do(tmp_path: Path, script
     assert done.stderr.startswith(f"error: {python} lacks matplotlib, pandas")
     assert "run `make setup`" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("folder", ["analysis", "preprocess", "train"])
+def test_nothing_beside_a_script_hides_an_installed_package(folder: str) -> None:
+    # Python looks in the script's folder first. Hugging Face's `evaluate` comes with lm-eval alone.
+    beside = {path.stem for path in (ROOT / folder).iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert not beside & {*packages_distributions(), *sys.stdlib_module_names} - {"evaluate"}

@@ -10,7 +10,7 @@ Arguments of `\text`, `\mbox` and their like stay as they are: there TeX does no
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from analysis.tokenizers.stability import commands, find_formulas, respace
+from analysis.tokenization.stability import commands, find_formulas, respace
 
 LOWER = (
     *("alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota"),

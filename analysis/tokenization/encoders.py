@@ -1,4 +1,4 @@
-"""Tokenizers of any make, seen as what analysis/tokenizers/stability.py measures: where their tokens end."""
+"""Tokenizers of any make, seen as what stability.py measures: where their tokens end."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import sentencepiece as spm
 from tokenizers import Tokenizer
 
-from analysis.tokenizers.stability import Encoder
+from analysis.tokenization.stability import Encoder
 from configs.loader import UserError
 
 
