@@ -42,7 +42,7 @@ from preprocess.validate_archives import items
 from tests.support.corpus import document
 
 SAMPLE_BYTES = 24_000_000  # of TeX; the slowest peer needs 15 s for them
-ROUNDS = 3
+ROUNDS = 5
 SEED = 0
 PEERS = ("arxiv-latex-cleaner", "arxiv-to-prompt", "arxiv-to-prompt, macros")
 EXTRACT, NORMALIZE = ExtractLatexConfig.model_validate({}), NormalizeTextConfig()
