@@ -22,11 +22,6 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than cores, because the tests of Slurm wait for most of their time."""
-    return (os.cpu_count() or 1) + 1
-
-
 def _missing_real() -> str:
     folder = os.environ.get("ARXIV_REAL")
     return "" if folder and Path(folder).is_dir() else "ARXIV_REAL names no folder of real papers"

@@ -77,8 +77,8 @@ def test_commands_write_the_same_bytes_twice(logs: Path, tmp_path: Path) -> None
     assert texts[0] == texts[1]
     claims, stability, effects = texts[0]
     assert "| Reading rivals computing." in claims
-    assert "run03 seed 0" in claims  # missing
-    assert "run20 seed 0" not in claims
+    assert "run03 seeds 0, 1, 2" in claims  # missing
+    assert "run20 seeds 0" not in claims
     assert "| run24 |     5 |" in stability
     assert "run24 against run20 | confirmatory" in effects
     assert {path.suffix for path in (tmp_path / "one").iterdir()} >= {".png", ".pdf", ".json"}
