@@ -63,10 +63,9 @@ def _lines(found: Results, scale: str) -> Iterator[str]:
     yield ""
     if missing:
         yield (
-            f"{n_missing} runs are not trained yet, because the hours of the two cores at hand ran out; each "
-            "takes four to six minutes of one. Tests that need them are undecided or rest on fewer seeds, as "
-            f"their column n says. `make study SCALE={scale} CORPUS=real PUBLISHED=1` and `make ladder` with "
-            "the same values train what is missing: "
+            f"{n_missing} runs are not trained yet. Tests that need them are undecided or rest on fewer "
+            f"seeds, as their column n says. `make study SCALE={scale} CORPUS=real PUBLISHED=1` and `make "
+            "ladder` with the same values train what is missing: "
             + "; ".join(f"{run} seeds {', '.join(map(str, seeds))}" for run, seeds in missing.items())
             + "."
         )

@@ -94,9 +94,8 @@ def run_main(main: Callable[[], int | None]) -> None:
         sys.exit(EXIT_LAW_BROKEN)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _has_no_reader():
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # for what Python flushes at its end
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())  # for what Python flushes at its end
             sys.exit(128 + signal.SIGPIPE)
         # Full disk, read-only folder, missing input: the user's machine, not our bug.
         print(f"error: {error.filename or 'input/output'}: {error.strerror or error}", file=sys.stderr)

@@ -23,7 +23,7 @@ typedef struct {
 } Lexer;
 
 Lexer lexer_of(Text text);
-void look_for(Lexer* lexer, Text command);
+void look_for(Lexer* lexer, Text command);         // makes it an event
 void read_own_environments(Lexer* lexer);          // verbatim ones that the preamble defines
 // The next verbatim text outside comments: `\verb` and the like, a URL, or a whole environment; one that is
 // never closed is not verbatim. Or the next command that the lexer looks for, without its arguments.
@@ -47,7 +47,6 @@ typedef struct {
     i32 n, room;
 } Placeholders;
 
-Text strip_control_characters(Text text, i64* removed);
 Text strip_comments(Text text, Placeholders* verbatim, i64* removed);
 Text restore(Text text, const Placeholders* verbatim, i64* removed);
 
@@ -61,6 +60,7 @@ typedef struct {
 void make_layout_rules(void);                      // once
 Text tidy_environments(Text text, const Options* options, i64* removed);
 
+Text strip_control_characters(Text text, i64* removed);
 Text tidy_blanks(Text text, i64* removed);
 Text split_document(Text text, Text* preamble, i64* removed);
 

@@ -24,7 +24,7 @@ PIECES = (
     "\\begin{figure}", "\\includegraphics{f}", "\\inputs", "\\input{a}", "\\\\", "\\", "{a}", "\\%",
     "% c", "%", "\n", " ", "x", "é", "\\verb|%|", "\\verb!", "!", "\\url{a%b}", "\\lstinline[a]|\\q|",
     "\\begin{verbatim}", "\\end{verbatim}", "\\begin{comment}", "\\end{comment}", "\\mintinline{py}{\\q}",
-    "\\href{a}{",
+    "\\href{a}{", "\\path|%|", "\\nolinkurl{%}",
 )  # fmt: skip
 
 
