@@ -30,17 +30,12 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def _sizes(measured: dict[str, Any], stage: str) -> list[dict[str, Any]]:
-    """The sizes at which a stage was measured, ascending; the largest may lack one."""
-    return [size for size in measured["sizes"] if stage in size["stages"]]
-
-
 def table(measured: dict[str, Any]) -> Table:
     """A row for each stage and size."""
     rows = []
     for stage in LOOKS:
         steps = ("–", *(f"{step:.2f}" for step in measured["exponents"][stage]["steps"]))
-        for size, step in zip(_sizes(measured, stage), steps, strict=True):
+        for size, step in zip(measured["sizes"], steps, strict=True):
             cost = size["stages"][stage]
             rows.append(
                 (
@@ -58,7 +53,13 @@ def table(measured: dict[str, Any]) -> Table:
         f"Exponents fitted to all sizes: {fitted}. Without what the stages do with every text, which grows "
         "with the bytes. Start included."
     )
-    return Table("size", "Stages that see the whole corpus, in one process", header, rows, (note,))
+    largest = measured["sizes"][-1]
+    array = largest["split_corpus_array"]
+    in_array = (
+        f"split_corpus of {largest['papers']:,} papers as an array of {array['tasks']} tasks: at most "
+        f"{max(array['cpu_s']):,.0f} CPU s and {array['peak_mb'] / 1e3:.2f} GB a task, in three rounds."
+    )
+    return Table("size", "Stages that see the whole corpus, in one process", header, rows, (note, in_array))
 
 
 def draw(measured: dict[str, Any]) -> Figure:
@@ -78,10 +79,9 @@ def draw(measured: dict[str, Any]) -> Figure:
         (panels[1], "peak_mb", 1e3, "peak memory, GB"),
     ):
         for stage, look in LOOKS.items():
-            sizes = _sizes(measured, stage)
-            values = [size["stages"][stage][key] / unit for size in sizes]
+            values = [size["stages"][stage][key] / unit for size in measured["sizes"]]
             name = f"{stage}, {measured['exponents'][stage]['fitted']:.2f}" if key == "cpu_s" else stage
-            axes.plot(papers[: len(sizes)], values, label=name, ms=5, **look)
+            axes.plot(papers, values, label=name, ms=5, **look)
             if key == "cpu_s":
                 proportional = [values[0] * n / papers[0] for n in papers]
                 axes.plot(papers, proportional, color=style.theme.faint, lw=1, zorder=1, label="_")

@@ -9,12 +9,16 @@ Out: a table; analysis/measurements/size.json. make size-report draws it.
 Each size runs the stages themselves, as a user runs them, in one process. Texts of arXiv's size would take
 120 GB, so what a stage does with every text is left out: make bench-corpus and make bench-duplicates measure
 it, and it grows with the bytes. What remains is what a stage does for each paper, for each candidate pair and
-at once for the whole corpus; that must not grow faster than the corpus. A shard's time is spread over
-workers, the rest belongs to one process of one node, whatever the size of the array.
+at once for the whole corpus; that must not grow faster than the corpus.
+
+At the largest size split_corpus runs once more as the tasks of a Slurm array, which must keep and drop the
+same papers. In each of three rounds, each task chooses the validation papers of the whole corpus by itself;
+the rest is divided among the tasks. The other two stages are one task, whatever the size of the array.
 """
 
 import argparse
 import re
+import shutil
 import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -37,10 +41,14 @@ STAGES: dict[str, tuple[str, ...]] = {
     "split_corpus": (),
     "train_tokenizer": ("vocab_size=512", "sample_bytes=2000000"),
 }
+ARRAY_TASKS, ROUNDS = 4, 3  # of split_corpus
 
 
-def measure(n_papers: int, scratch: Path) -> dict[str, Any]:
-    """Make a corpus of `n_papers` and run the stages on it. Raises UserError if one fails."""
+def measure(n_papers: int, scratch: Path, with_array: bool) -> dict[str, Any]:
+    """Make a corpus of `n_papers` and run the stages on it, split_corpus also as an array if asked for.
+
+    Raises UserError if a stage fails or the array keeps other papers than one task.
+    """
     with (
         tempfile.TemporaryDirectory(dir=scratch) as name,
         # In a process of its own, whose memory does not count as that of the stages started from here.
@@ -54,6 +62,10 @@ def measure(n_papers: int, scratch: Path) -> dict[str, Any]:
             said[stage] = cost.output
             stages[stage] = {"cpu_s": round(cost.cpu_s, 1), "peak_mb": round(cost.peak_mb)}
             print(f"{n_papers:,} papers, {stage}: {stages[stage]}", flush=True)
+        kept = outcomes(data)
+        array = {"split_corpus_array": split_by_array(data)} if with_array else {}
+        if array and outcomes(data) != kept:
+            raise UserError(f"split_corpus: {kept} in one task, {outcomes(data)} in {ARRAY_TASKS}")
         found = re.search(r"([\d,]+) pairs of", said["deduplicate"])
         n_pairs = int(found[1].replace(",", "")) if found else 0
         return {
@@ -61,8 +73,29 @@ def measure(n_papers: int, scratch: Path) -> dict[str, Any]:
             "text_bytes": n_bytes,
             "pairs_compared": n_pairs,
             "stages": stages,
-            "outcomes": outcomes(data),
+            "outcomes": kept,
+            **array,
         }
+
+
+def split_by_array(data: Path) -> dict[str, Any]:
+    """Split the corpus again, by the tasks of an array: what each of them takes, in all rounds together."""
+    for kind in ("corpus", "ledger"):
+        shutil.rmtree(data / kind / "main/split_corpus")
+    rounds = [
+        [
+            run("split_corpus", data, "--workers", 1, "--shard", f"{task}/{ARRAY_TASKS}")
+            for task in range(ARRAY_TASKS)
+        ]
+        for _ in range(ROUNDS)
+    ]
+    figures = {
+        "tasks": ARRAY_TASKS,
+        "cpu_s": [round(sum(cost.cpu_s for cost in task), 1) for task in zip(*rounds, strict=True)],
+        "peak_mb": round(max(cost.peak_mb for tasks in rounds for cost in tasks)),
+    }
+    print(f"split_corpus as an array: {figures}", flush=True)
+    return figures
 
 
 def outcomes(data: Path) -> dict[str, int]:
@@ -78,18 +111,12 @@ def outcomes(data: Path) -> dict[str, int]:
 def growth(sizes: list[dict[str, Any]]) -> dict[str, Any]:
     """How each stage grows: exponents of its CPU time over papers, and bytes of memory for a further paper.
 
-    The exponents are fitted to all sizes, and from each size to the next. A stage may lack the largest sizes.
+    The exponents are fitted to all sizes, and from each size to the next.
     """
     exponents, n_bytes = {}, {}
+    papers = [size["papers"] for size in sizes]
     for stage in STAGES:
-        papers, cpu_s, peak_mb = zip(
-            *(
-                (size["papers"], size["stages"][stage]["cpu_s"], size["stages"][stage]["peak_mb"])
-                for size in sizes
-                if stage in size["stages"]
-            ),
-            strict=True,
-        )
+        cpu_s, peak_mb = ([size["stages"][stage][key] for size in sizes] for key in ("cpu_s", "peak_mb"))
         x, y = np.log(papers), np.log(cpu_s)
         exponents[stage] = {
             "fitted": round(float(np.polyfit(x, y, 1)[0]), 3),
@@ -108,7 +135,8 @@ def main() -> None:
     if len(args.papers) < 2 or any(n % BLOCK or n < BLOCK for n in args.papers):
         raise UserError(f"--papers: at least two multiples of {BLOCK:,}")
     with tempfile.TemporaryDirectory(prefix="bench-size-") as scratch:
-        sizes = [measure(n, Path(scratch)) for n in sorted(args.papers)]
+        papers = sorted(args.papers)
+        sizes = [measure(n, Path(scratch), with_array=n == papers[-1]) for n in papers]
     figures = {"sizes": sizes, **growth(sizes)}
     print(figures["exponents"], figures["bytes_a_paper"], sep="\n")
     print(record("size", figures, ("numpy", "pyarrow", "xxhash")))
