@@ -26,7 +26,7 @@ from preprocess.pipeline.job import Job, arguments, parse
 from preprocess.pipeline.ledger import Documents
 from preprocess.pipeline.schema import PAPERS
 from preprocess.pipeline.shard import code_hash
-from preprocess.pipeline.snapshot import UNREADABLE, check_snapshot, months
+from preprocess.pipeline.snapshot import UNREADABLE, check_snapshot, months, read_lines
 from preprocess.pipeline.stage import ShardStage, Unit, run
 
 # Licences by what they allow. Anyone may pass on text under the first two groups and train on it. arXiv's own
@@ -187,12 +187,13 @@ def filter_month(unit: Unit, config: FilterMetadataConfig, documents: Documents)
     with snapshot.open("rb") as file:
         for offset in offsets:
             file.seek(offset)
-            raw = file.readline()
+            raw, n_bytes = next(read_lines(file))
+            is_whole = len(raw) == n_bytes
             try:
-                line = decoder.decode(raw) if unit.name != UNREADABLE else None
+                line = decoder.decode(raw) if is_whole and unit.name != UNREADABLE else None
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 line = None
-            lines.append((offset, len(raw), line))
+            lines.append((offset, n_bytes, line))
             if line is not None:
                 newest[line.id] = max(newest.get(line.id, ("", -1)), (line.update_date, offset))
     for offset, n_bytes, line in lines:

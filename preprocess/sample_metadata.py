@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run this checkou
 
 from configs.loader import UserError, run_main, writing
 from preprocess.pipeline.shard import temporary_beside
-from preprocess.pipeline.snapshot import check_snapshot
+from preprocess.pipeline.snapshot import check_snapshot, read_lines
 
 
 class _Line(msgspec.Struct):
@@ -47,13 +47,13 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(args.out)
     with writing(args.out), args.metadata.open("rb") as snapshot, temporary.open("wb") as out:
-        for line in snapshot:
+        for line, n_bytes in read_lines(snapshot):
             n_lines += 1
             try:
                 paper_id = decoder.decode(line).id
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue
-            if is_in_share(paper_id, args.share, args.seed):
+            if len(line) == n_bytes and is_in_share(paper_id, args.share, args.seed):
                 n_kept += 1
                 out.write(line)
     if not n_kept:

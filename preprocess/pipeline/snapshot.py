@@ -1,7 +1,7 @@
 """arXiv's metadata snapshot: one JSON object per line. It is streamed, so it may be larger than memory.
 
 `check_snapshot` reads only the two ends of the file, which takes milliseconds; `months` groups the lines by
-month.
+month. A line longer than MAX_LINE_BYTES is never in memory as a whole; it counts as malformed.
 """
 
 import json
@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import xxhash
 from tqdm import tqdm
@@ -73,6 +74,16 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
+def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """(the first MAX_LINE_BYTES bytes of a line, how many bytes it has), from the file's position on."""
+    while line := file.readline(MAX_LINE_BYTES):
+        part, n_bytes = line, len(line)
+        while len(part) == MAX_LINE_BYTES and not part.endswith(b"\n"):
+            part = file.readline(MAX_LINE_BYTES)
+            n_bytes += len(part)
+        yield line, n_bytes
+
+
 @dataclass
 class _Month:
     offsets: "array[int]" = field(default_factory=lambda: array("q"))  # first byte of each line
@@ -88,18 +99,18 @@ def months(snapshot: Path) -> Iterator[Unit]:
     found: defaultdict[str, _Month] = defaultdict(_Month)
     offset = 0
     with (
-        snapshot.open("rb") as lines,
+        snapshot.open("rb") as file,
         tqdm(total=snapshot.stat().st_size, unit="B", unit_scale=True, desc="  reading snapshot") as bar,
     ):
-        for line in lines:
+        for line, n_bytes in read_lines(file):
             if not line.isspace():
                 match = _ID.search(line)
                 month = found[(match and month_of(match[1].decode("latin-1"))) or UNREADABLE]
                 month.offsets.append(offset)
                 month.digest.update(line)
-                month.n_bytes += len(line)
-            offset += len(line)
-            bar.update(len(line))
+                month.n_bytes += n_bytes
+            offset += n_bytes
+            bar.update(n_bytes)
     if set(found) == {UNREADABLE}:
         raise UserError(
             f"{snapshot}: no line holds an arXiv id; set METADATA= to arXiv's metadata snapshot (JSON lines)"

@@ -1,6 +1,7 @@
 """Choosing papers by metadata: exact categories, withdrawals, doubled and damaged lines."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from preprocess.filter_metadata import Domains, is_withdrawn, license_group
 from preprocess.pipeline.identifiers import from_member_stem, month_of
 from preprocess.pipeline.shard import read_rows
+from preprocess.pipeline.snapshot import MAX_LINE_BYTES, read_lines
 from tests.conftest import run_script
 from tests.support.corpus import ledger, run_stage
 
@@ -169,6 +171,26 @@ def test_a_verdict_for_every_line(tmp_path: Path) -> None:
     assert row["title"] == "On a title"
     assert row["abstract"] == "We show a thing.\n\nAnd more."
     assert (row["created"], row["domain"], row["license"]) == ("2007-04-02", "math", "")
+
+
+def test_lines_beyond_the_limit_are_malformed_and_the_next_ones_are_read(tmp_path: Path) -> None:
+    padding = MAX_LINE_BYTES - len(_line("0704.0001", padding="") + "\n")
+    longest = _line("0704.0001", padding=padding * "x")
+    too_long = [_line("0704.0002", padding=(padding + 1) * "x"), _line("0704.0003") + MAX_LINE_BYTES * " "]
+    verdicts, kept = _filter(tmp_path, [longest, *too_long, 3 * MAX_LINE_BYTES * "y", _line("0704.0004")])
+    assert sorted(kept) == ["0704.0001", "0704.0004"]
+    assert sorted(verdicts.values()) == [*["kept"] * 2, *["malformed_line"] * 3]
+
+
+def test_a_line_of_any_length_takes_little_memory(tmp_path: Path) -> None:
+    with (tmp_path / "one_line").open("w+b") as file:
+        file.truncate(64 * MAX_LINE_BYTES + 1)
+        tracemalloc.start()
+        sizes = [(len(line), n_bytes) for line, n_bytes in read_lines(file)]
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert sizes == [(MAX_LINE_BYTES, 64 * MAX_LINE_BYTES + 1)]
+    assert peak < 8 * MAX_LINE_BYTES
 
 
 def test_ids_stay_strings(tmp_path: Path) -> None:
