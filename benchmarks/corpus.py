@@ -9,9 +9,10 @@ Speed: each stage runs as a process, as a user runs it, and then once more. The 
 finished, so its CPU seconds are the cost of starting, and the difference is the work. MB/s count raw TeX (all
 .tex files of the archives) on one core.
 
-Growth: the clean papers are multiplied by 4 and 16, with letters exchanged outside of commands so that copies
-are not duplicates, and the later stages run on them. A stage's memory is the peak of its single process. That
-of a corpus-wide stage grows with the documents; the table gives the slope between the two largest sizes.
+Growth: the clean papers are multiplied by 4 and 16, with letters and digits exchanged outside of commands, so
+that copies are not duplicates, and the later stages run on them. A stage's memory is the peak of its single
+process. That of a corpus-wide stage grows with the documents; the table gives the slope between the two
+largest sizes.
 
 Two workers: the ratio of wall-clock seconds with one and with two workers, of all stages in one process as
 `make preprocess` runs them, on eight copies of the papers. It means nothing on a busy machine.
@@ -36,7 +37,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, median
-from string import ascii_lowercase
+from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
 from benchmarks.measure import record
@@ -57,6 +58,7 @@ CREATED = datetime.datetime(2015, 1, 1, tzinfo=datetime.UTC)
 CLEAN = "normalize_text"  # the stage whose shards are multiplied
 GROWING = ("filter_quality", "deduplicate", "split_corpus")
 CORPUS_WIDE = ("deduplicate", "split_corpus")
+ALPHABETS = (ascii_lowercase, ascii_uppercase, digits, "".join(map(chr, range(0x4E00, 0xA000))))
 _COMMAND = re.compile(r"(\\(?:begin|end)\{[^{}]*\}|\\[A-Za-z]+)")
 
 
@@ -166,14 +168,15 @@ def two_workers(source: tuple[object, ...], scratch: Path, rounds: int) -> dict[
 
 
 def copies(clean: Path, n: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """(shard, rows) of the clean papers `n` times; all copies except the first have letters exchanged.
+    """(shard, rows) of the clean papers `n` times; in all copies except the first, letters are exchanged.
 
     Commands stay as they are. So each copy has the papers' structure and sizes, but shares hardly any n-gram
-    with another copy.
+    with another copy. Digits and Chinese characters are exchanged, too, for the sake of long tables.
     """
     for copy in range(n):
-        shuffled = random.Random(copy).sample(ascii_lowercase, 26) if copy else ascii_lowercase
-        exchange = str.maketrans(ascii_lowercase, "".join(shuffled))
+        chance = random.Random(copy)
+        shuffled = ["".join(chance.sample(alphabet, len(alphabet))) for alphabet in ALPHABETS]
+        exchange = str.maketrans("".join(ALPHABETS), "".join(shuffled)) if copy else {}
         for path in shards(clean):
             rows = list(read_rows(path))
             for row in rows:
@@ -181,7 +184,7 @@ def copies(clean: Path, n: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
                 parts = _COMMAND.split(row["text"])
                 parts[::2] = [part.translate(exchange) for part in parts[::2]]
                 row["text"] = "".join(parts)
-            yield f"{path.stem}_{copy:02}", rows
+            yield f"{copy:02}_{path.stem}", rows  # a copy's shards follow each other, as those of a month
 
 
 def grown(clean: Path, data: Path, factor: int, small: Executor) -> dict[str, Any]:
