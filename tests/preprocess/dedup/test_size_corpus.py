@@ -46,7 +46,7 @@ def test_a_drawn_sketch_is_as_long_and_reaches_as_far_as_a_real_one(
 
 @pytest.mark.slow
 def test_the_stages_find_the_relatives_among_its_papers(tmp_path: Path) -> None:
-    found = measure(BLOCK, tmp_path)
+    found = measure(BLOCK, tmp_path, with_array=False)
     of = found["outcomes"]
     assert sum(n for name, n in of.items() if name.startswith("deduplicate")) == BLOCK
     # 240 papers are in groups of about 5: some 20 equal, 80 edited, 40 chapters.
