@@ -171,7 +171,7 @@ def copies(clean: Path, n: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """(shard, rows) of the clean papers `n` times; in all copies except the first, letters are exchanged.
 
     Commands stay as they are. So each copy has the papers' structure and sizes, but shares hardly any n-gram
-    with another copy. Digits and Chinese characters are exchanged, too, for the sake of long tables.
+    with another copy. Tables of numbers and Chinese papers would, so digits and characters count as letters.
     """
     for copy in range(n):
         chance = random.Random(copy)

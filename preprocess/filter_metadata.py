@@ -188,9 +188,8 @@ def filter_month(unit: Unit, config: FilterMetadataConfig, documents: Documents)
         for offset in offsets:
             file.seek(offset)
             raw, n_bytes = next(read_lines(file))
-            is_whole = len(raw) == n_bytes
             try:
-                line = decoder.decode(raw) if is_whole and unit.name != UNREADABLE else None
+                line = decoder.decode(raw) if unit.name != UNREADABLE else None
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 line = None
             lines.append((offset, n_bytes, line))

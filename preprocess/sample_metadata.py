@@ -47,13 +47,13 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(args.out)
     with writing(args.out), args.metadata.open("rb") as snapshot, temporary.open("wb") as out:
-        for line, n_bytes in read_lines(snapshot):
+        for line, _ in read_lines(snapshot):
             n_lines += 1
             try:
                 paper_id = decoder.decode(line).id
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue
-            if len(line) == n_bytes and is_in_share(paper_id, args.share, args.seed):
+            if is_in_share(paper_id, args.share, args.seed):
                 n_kept += 1
                 out.write(line)
     if not n_kept:

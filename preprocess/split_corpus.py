@@ -116,7 +116,7 @@ def choose_validation(
             missing[paper.domain] -= paper.id in validation
     for _, component in sorted(untouched):
         if max(missing.values()) <= 0:
-            break
+            break  # every domain has enough
         wanted = Counter(paper.domain for paper in components[component])
         if all(missing[domain] >= n for domain, n in wanted.items()):  # skip a component that is too large
             validation |= {paper.id for paper in components[component]}

@@ -75,13 +75,13 @@ def _is_object(line: bytes) -> bool:
 
 
 def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """(the first MAX_LINE_BYTES bytes of a line, how many bytes it has), from the file's position on."""
+    """(a line, how many bytes it has), from the file's position on; too long a line comes as an empty one."""
     while line := file.readline(MAX_LINE_BYTES):
         part, n_bytes = line, len(line)
         while len(part) == MAX_LINE_BYTES and not part.endswith(b"\n"):
             part = file.readline(MAX_LINE_BYTES)
             n_bytes += len(part)
-        yield line, n_bytes
+        yield line if len(line) == n_bytes else b"", n_bytes
 
 
 @dataclass
@@ -107,7 +107,7 @@ def months(snapshot: Path) -> Iterator[Unit]:
                 match = _ID.search(line)
                 month = found[(match and month_of(match[1].decode("latin-1"))) or UNREADABLE]
                 month.offsets.append(offset)
-                month.digest.update(line)
+                month.digest.update(line or b"%d" % n_bytes)
                 month.n_bytes += n_bytes
             offset += n_bytes
             bar.update(n_bytes)
