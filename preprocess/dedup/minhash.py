@@ -32,6 +32,7 @@ RARE = 16
 MOST_PARTNERS = 32
 _AT_A_TIME = 1024  # documents whose pairs are counted together: at most 16 MB of them
 _LOOKED_UP_AT_A_TIME = 64 * _AT_A_TIME
+_ENTRIES_AT_A_TIME = 1 << 20  # 8 MB
 _NONE = np.uint64(2**64 - 1)  # stands for "no hash" and "no entry"
 # An entry of the index is the hash's lower 40 bits, then the document's number. Among 4 x 10^8 entries (all
 # of arXiv) a given hash meets a different hash with the same 40 bits with p = 4e-4.
@@ -115,8 +116,8 @@ class SketchIndex:
         position = np.full(len(self), _NONE)
         position[order] = np.arange(len(order), dtype=np.uint64)
         entries = np.frombuffer(self._entries, np.uint64)
-        for start in range(0, len(entries), 1 << 20):  # in place, a part at a time
-            part = entries[start : start + (1 << 20)]
+        for start in range(0, len(entries), _ENTRIES_AT_A_TIME):  # in place
+            part = entries[start : start + _ENTRIES_AT_A_TIME]
             at = position[part & _NUMBER]
             part[:] = np.where(at == _NONE, _NONE, part & ~_NUMBER | at)
         entries.sort()
@@ -153,8 +154,8 @@ def _shared_runs(entries: np.ndarray) -> _Runs:
     search among all entries, and its time hardly grows with the corpus.
     """
     goes_on = np.zeros(len(entries) + 1, np.bool_)  # whether an entry has the hash of the one before it
-    for start in range(1, len(entries), 1 << 20):  # a part at a time, as the differences take 8 bytes each
-        part = entries[start - 1 : start + (1 << 20)]
+    for start in range(1, len(entries), _ENTRIES_AT_A_TIME):
+        part = entries[start - 1 : start + _ENTRIES_AT_A_TIME]
         goes_on[start : start + len(part) - 1] = part[1:] ^ part[:-1] <= _NUMBER
     first = np.flatnonzero(goes_on[1:] & ~goes_on[:-1])
     last = np.flatnonzero(goes_on[:-1] & ~goes_on[1:]) + 1

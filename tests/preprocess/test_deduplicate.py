@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from preprocess.dedup import minhash
 from preprocess.dedup.duplicates import (
     MIN_CONTAINMENT,
     MIN_JACCARD,
@@ -90,6 +91,23 @@ class TestCandidates:
             sketches = [paper(SMALLEST, np.uint64(2**62)), paper(100, np.uint64(2**62))]
             index.add(np.concatenate(sketches), np.array(list(map(len, sketches))))
         assert sum(map(len, index.candidates(np.arange(40)))) == 0
+
+    def test_the_single_hash_of_a_shortest_text_finds_its_container(self) -> None:
+        rng = random.Random(3)
+        texts = [" ".join(write_words(rng, 30)) for _ in range(20)]
+        assert candidates([*texts, " ".join(texts[7].split()[4:9])]) == {(7, 20)}
+
+    @pytest.mark.parametrize("portion", ["_AT_A_TIME", "_LOOKED_UP_AT_A_TIME", "_ENTRIES_AT_A_TIME"])
+    def test_portions_of_any_size_give_the_same_pairs(
+        self, portion: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rng = random.Random(4)
+        originals = [write_words(rng, 300) for _ in range(12)]
+        texts = [" ".join(edited(rng, words, 0.01)) for words in originals for _ in range(4)]
+        whole = candidates(texts)
+        assert len(whole) >= 12 * 6
+        monkeypatch.setattr(minhash, portion, 7)
+        assert candidates(texts) == whole
 
     def test_the_order_of_adding_does_not_matter(self) -> None:
         rng = random.Random(2)
