@@ -3,6 +3,8 @@
 import itertools
 import json
 import random
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +110,16 @@ class TestCandidates:
         assert len(whole) >= 12 * 6
         monkeypatch.setattr(minhash, portion, 7)
         assert candidates(texts) == whole
+
+    def test_all_hashes_of_several_documents_are_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(minhash, "_ENTRIES_AT_A_TIME", 7)
+        hashes = sorted(random.Random(5).choices(range(300), k=400))
+        runs = minhash._shared_runs(np.array([h << 24 | n for n, h in enumerate(hashes)], np.uint64))
+        found = zip(
+            (runs.key >> np.uint64(24)).tolist(), runs.first.tolist(), runs.last.tolist(), strict=True
+        )
+        several = [h for h, n in sorted(Counter(hashes).items()) if n > 1]
+        assert list(found) == [(h, bisect_left(hashes, h), bisect_right(hashes, h)) for h in several]
 
     def test_the_order_of_adding_does_not_matter(self) -> None:
         rng = random.Random(2)
