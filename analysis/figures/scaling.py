@@ -32,7 +32,7 @@ def scaling(logs: Logs) -> Figure:
     law = fit([[size for size, _ in rungs]], [loss for _, loss in rungs])
     figure, (curves, ends) = style.new_figure(
         "Validation loss over tokens and over sizes of the data",
-        words.subtitle(everything, seeds="–".join(map(str, sorted({len(seeds) for seeds in logs.values()})))),
+        words.subtitle(everything, words.n_seeds(logs)),
         words.note(
             describe(law, rungs) if law else refusal(n_sizes),
             "Above: the loss while each run trains. Below: at its end, over the different tokens that it has "

@@ -51,7 +51,7 @@ def _together(logs: Logs, half_life: float | None, more: str, heights_in: tuple[
     marks = {event for log in everything for event in log.event["event"] if event in MARKS}
     figure, panels = style.new_figure(
         f"{title}: losses{more}",
-        words.subtitle(everything, seeds="–".join(map(str, sorted({len(seeds) for seeds in logs.values()})))),
+        words.subtitle(everything, words.n_seeds(logs)),
         words.note(
             words.smoothed(smoothing, everything),
             "Faint: every logged step. Validation is not smoothed. n: number of seeds.",

@@ -34,6 +34,12 @@ def subtitle(logs: Sequence[RunLog], seeds: str) -> str:
     return " · ".join(parts)
 
 
+def n_seeds(logs: Logs) -> str:
+    """How many seeds the runs have: `5`, or `2–10` if it differs."""
+    numbers = [len(seeds) for seeds in logs.values()]
+    return "–".join(map(str, sorted({min(numbers), max(numbers)})))
+
+
 def short(count: float) -> str:
     """A count with its unit: 1358006272 as `1.36 B`."""
     for unit, letter in ((1e9, " B"), (1e6, " M"), (1e3, " k")):

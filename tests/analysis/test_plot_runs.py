@@ -82,6 +82,12 @@ def test_a_figure_names_axes_units_run_scale_and_seeds(logs: words.Logs) -> None
         assert "loss" in figure.axes[0].get_ylabel() or "norm" in figure.axes[0].get_ylabel()
 
 
+@pytest.mark.parametrize(("numbers", "text"), [([5, 5], "5"), ([2, 10, 5, 10], "2–10")])
+def test_the_subtitle_gives_the_range_of_seeds(logs: words.Logs, numbers: list[int], text: str) -> None:
+    log = next(iter(logs.values()))[0]
+    assert words.n_seeds({str(place): n * [log] for place, n in enumerate(numbers)}) == text
+
+
 def test_marks_of_skipped_steps_and_resumes(logs: words.Logs) -> None:
     (axes,) = one_run.training_loss(logs["run24"]).axes
     assert {"spike, step skipped", "not finite"} <= set(axes.get_legend_handles_labels()[1])
