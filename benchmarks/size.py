@@ -11,6 +11,9 @@ Each size runs the stages themselves, as a user runs them, in one process. Texts
 it, and it grows with the bytes. What remains is what a stage does for each paper, for each candidate pair and
 at once for the whole corpus; that must not grow faster than the corpus.
 
+The machine's speed changes from minute to minute, and a run of two seconds says little. So a short stage runs
+several times, and the smaller sizes are measured before and after the largest one.
+
 At the largest size split_corpus runs once more as the tasks of a Slurm array, which must keep and drop the
 same papers. In each of three rounds, each task chooses the validation papers of the whole corpus by itself;
 the rest is divided among the tasks. The other two stages are one task, whatever the size of the array.
@@ -24,12 +27,13 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.corpus import run
+from benchmarks.corpus import Cost, run
 from benchmarks.measure import record
 from benchmarks.size_corpus import BLOCK, write_blocks
 from configs.loader import UserError, run_main
@@ -41,11 +45,14 @@ STAGES: dict[str, tuple[str, ...]] = {
     "split_corpus": (),
     "train_tokenizer": ("vocab_size=512", "sample_bytes=2000000"),
 }
+LEAST_S = 10  # CPU seconds that the runs of a stage take at least, all together
 ARRAY_TASKS, ROUNDS = 4, 3  # of split_corpus
 
 
 def measure(n_papers: int, scratch: Path, with_array: bool) -> dict[str, Any]:
     """Make a corpus of `n_papers` and run the stages on it, split_corpus also as an array if asked for.
+
+    The result has the costs of all runs of each stage.
 
     Raises UserError if a stage fails or the array keeps other papers than one task.
     """
@@ -56,17 +63,15 @@ def measure(n_papers: int, scratch: Path, with_array: bool) -> dict[str, Any]:
     ):
         data = Path(name)
         n_bytes = writer.submit(write_blocks, data, range(n_papers // BLOCK)).result()
-        stages, said = {}, {}
-        for stage, flags in STAGES.items():
-            cost = run(stage, data, "--workers", 1, *flags)
-            said[stage] = cost.output
-            stages[stage] = {"cpu_s": round(cost.cpu_s, 1), "peak_mb": round(cost.peak_mb)}
-            print(f"{n_papers:,} papers, {stage}: {stages[stage]}", flush=True)
+        stages = {}
+        for stage in STAGES:
+            stages[stage] = repeat(stage, data)
+            print(f"{n_papers:,} papers, {stage}: {summary(stages[stage])}", flush=True)
         kept = outcomes(data)
         array = {"split_corpus_array": split_by_array(data)} if with_array else {}
         if array and outcomes(data) != kept:
             raise UserError(f"split_corpus: {kept} in one task, {outcomes(data)} in {ARRAY_TASKS}")
-        found = re.search(r"([\d,]+) pairs of", said["deduplicate"])
+        found = re.search(r"([\d,]+) pairs of", stages["deduplicate"][-1].output)
         n_pairs = int(found[1].replace(",", "")) if found else 0
         return {
             "papers": n_papers,
@@ -78,10 +83,45 @@ def measure(n_papers: int, scratch: Path, with_array: bool) -> dict[str, Any]:
         }
 
 
+def repeat(stage: str, data: Path) -> list[Cost]:
+    """Run a stage again and again until its runs took LEAST_S."""
+    costs: list[Cost] = []
+    while sum(cost.cpu_s for cost in costs) < LEAST_S:
+        remove_results(stage, data)
+        costs.append(run(stage, data, "--workers", 1, *STAGES[stage]))
+    return costs
+
+
+def remove_results(stage: str, data: Path) -> None:
+    """Remove what a stage has written, so that it does its work again."""
+    for folder in (data / "corpus/main" / stage, data / "ledger/main" / stage, data / "tokenizers"):
+        if folder.exists():
+            shutil.rmtree(folder)
+
+
+def summary(costs: list[Cost]) -> dict[str, Any]:
+    """Mean CPU seconds and peak memory of a stage's runs."""
+    cpu_s, peak_mb = mean(cost.cpu_s for cost in costs), max(cost.peak_mb for cost in costs)
+    return {"cpu_s": round(cpu_s, 2), "peak_mb": round(peak_mb), "runs": len(costs)}
+
+
+def together(visits: list[dict[str, Any]]) -> dict[str, Any]:
+    """One size, measured several times, with a summary of all runs of each stage.
+
+    Raises UserError if a stage kept other papers in one of the visits than in another.
+    """
+    first = visits[0]
+    if any(visit["outcomes"] != first["outcomes"] for visit in visits):
+        raise UserError(f"{first['papers']:,} papers: outcomes differ: {[v['outcomes'] for v in visits]}")
+    stages = {
+        stage: summary([cost for visit in visits for cost in visit["stages"][stage]]) for stage in STAGES
+    }
+    return first | {"stages": stages}
+
+
 def split_by_array(data: Path) -> dict[str, Any]:
     """Split the corpus again, by the tasks of an array: what each of them takes, in all rounds together."""
-    for kind in ("corpus", "ledger"):
-        shutil.rmtree(data / kind / "main/split_corpus")
+    remove_results("split_corpus", data)
     rounds = [
         [
             run("split_corpus", data, "--workers", 1, "--shard", f"{task}/{ARRAY_TASKS}")
@@ -136,7 +176,10 @@ def main() -> None:
         raise UserError(f"--papers: at least two multiples of {BLOCK:,}")
     with tempfile.TemporaryDirectory(prefix="bench-size-") as scratch:
         papers = sorted(args.papers)
-        sizes = [measure(n, Path(scratch), with_array=n == papers[-1]) for n in papers]
+        visits: dict[int, list[dict[str, Any]]] = {n: [] for n in papers}
+        for n in (*papers, *papers[-2::-1]):
+            visits[n].append(measure(n, Path(scratch), with_array=n == papers[-1]))
+    sizes = [together(of_size) for of_size in visits.values()]
     figures = {"sizes": sizes, **growth(sizes)}
     print(figures["exponents"], figures["bytes_a_paper"], sep="\n")
     print(record("size", figures, ("numpy", "pyarrow", "xxhash")))
