@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from configs.loader import UserError
 from train.config import Run
 from train.data.source import Source
@@ -28,6 +26,8 @@ def write_black_box(
     where it does not exist, the report holds token ids without text. Values that are not finite are null,
     because JSON has no NaN.
     """
+    from transformers import AutoTokenizer  # not above: it takes seconds, and most runs write no report
+
     decoder = AutoTokenizer.from_pretrained(tokenizer) if tokenizer.is_dir() else None
     sequences: list[dict[str, Any]] = []
     for known, ids in source.sequences():

@@ -71,7 +71,7 @@ def train(arguments: argparse.Namespace, held: contextlib.ExitStack) -> int:
     recipe = run.recipe
     if arguments.print_config:
         print(explain(arguments.run, arguments.scale, arguments.seed, overrides))
-        print(f"computed.params_total: {count_parameters(run.model)}  # counted on the model")
+        print(f"computed.params_total: {count_parameters(run.model)}  # of the model's shape")
         print(f"computed.warmup_steps: {run.warmup_steps}  # warmup_tokens / tokens of a step")
         print(f"computed.steps_total: {run.steps_total}  # tokens_total / tokens of a step")
         return 0

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from transformers import LlamaForCausalLM
 
 from configs.loader import CONFIGS, UserError, read_yaml, validate
 from train.config import ABOUT, Recipe, explain, load_run, read_config, read_scale, write_config
@@ -29,6 +31,15 @@ def model_config(name: str) -> ModelConfig:
 )
 def test_parameters_of_the_model_files(model: str, parameters: int) -> None:
     assert count_parameters(model_config(model)) == parameters
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "models").glob("*.yaml")))
+def test_the_formula_counts_the_parameters_of_the_model(name: str, tied: bool) -> None:
+    config = model_config(name).model_copy(update={"tie_word_embeddings": tied})
+    with torch.device("meta"):  # which allocates nothing
+        model = LlamaForCausalLM(config.llama())
+    assert count_parameters(config) == sum(weight.numel() for weight in model.parameters())
 
 
 def test_run_20_takes_8_6_gflop_a_token() -> None:

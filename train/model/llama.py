@@ -2,16 +2,21 @@
 
 With the library's model, `generate`, vLLM and lm-eval need no conversion of weights. Its loss would hold all
 logits in memory at once, so `loss.py` replaces it.
+
+Importing the library's model takes seconds. It is done where a model is built: planning, the study's list and
+a refused start need only the shape.
 """
 
-import functools
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from configs.loader import Config
 from train.model.loss import chunked_cross_entropy, default_chunk_tokens
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig
 
 
 class ModelConfig(Config):
@@ -28,8 +33,10 @@ class ModelConfig(Config):
     rms_norm_eps: float = 1e-5  # Llama 2
     initializer_range: float = 0.02  # Llama's
 
-    def llama(self) -> LlamaConfig:
+    def llama(self) -> "LlamaConfig":
         """The same shape as a configuration of the library."""
+        from transformers import LlamaConfig
+
         shape = self.model_dump(exclude={"rope_theta"})
         return LlamaConfig(
             **shape,
@@ -49,6 +56,8 @@ class PretrainModel(nn.Module):
     """
 
     def __init__(self, config: ModelConfig) -> None:
+        from transformers import LlamaForCausalLM
+
         super().__init__()
         self.llama = LlamaForCausalLM(config.llama())
         self.document_end_id: int | None = None  # if set, a token attends to its own document only
@@ -112,11 +121,12 @@ def build_model(config: ModelConfig, init_seed: int) -> PretrainModel:
         return PretrainModel(config)
 
 
-@functools.cache
 def count_parameters(config: ModelConfig) -> int:
-    """Number of distinct parameters. They are counted on the meta device, which allocates nothing."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in PretrainModel(config).parameters())
+    """Number of distinct parameters: a tied head is none of its own."""
+    width, embedding = config.hidden_size, config.vocab_size * config.hidden_size
+    attention, ffn, norms = 4 * width**2, 3 * width * config.intermediate_size, 2 * width
+    layers = config.num_hidden_layers * (attention + ffn + norms)
+    return embedding * (1 if config.tie_word_embeddings else 2) + layers + width  # the last norm
 
 
 def rope_frequencies(model: nn.Module) -> dict[str, Tensor]:
