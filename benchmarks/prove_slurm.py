@@ -20,8 +20,7 @@ from typing import Any
 
 from benchmarks.measure import record
 from configs.script import EXIT_USER_ERROR
-from tests.conftest import ROOT
-from tests.support.comeback import Training, fill, restart_controller, small_disk
+from tests.support.comeback import Training, crash, fill, restart_controller, small_disk
 from tests.support.slurm import Cluster, awkward_checkout, dev_cluster, wait_until
 from tests.support.training import read_rows, write_corpus
 from train.checkpoint.load import list_checkpoints
@@ -126,17 +125,10 @@ class Proof:
         run.wait_for_step(150)
         restart_controller(self.cluster)
         figures["controller restarted"] = {"starts_after": run.starts()}
-        strike("a node dies", 190, lambda: self.crash("n0"))
+        strike("a node dies", 190, lambda: crash(self.cluster, "n0", job))
         self.finish(run, job)
         figures["decisions"] = [past["why"] for past in run.past()]
         return figures
-
-    def crash(self, node: str) -> None:
-        """Kill a node with all its processes; it boots again at once."""
-        script = ROOT / "slurm" / "devcluster.sh"
-        self.cluster.call(script, "crash", node)
-        self.cluster.call("scontrol", "update", f"nodename={node}", "state=down", "reason=crashed")
-        self.cluster.call(script, "start")
 
     def node(self) -> dict[str, Any]:
         """A rank is stopped and one is killed on the same node, which is then excluded."""

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.support.comeback import Training, fill, restart_controller, small_disk
+from tests.support.comeback import Training, crash, fill, restart_controller, small_disk
 from tests.support.slurm import Cluster, awkward_checkout, dev_cluster
 from tests.support.training import write_corpus
 from train.checkpoint.load import list_checkpoints
@@ -62,9 +61,7 @@ def test_preemption_dead_processes_a_dead_node_and_a_restarted_controller(
     run.comes_back(3)
     restart_controller(cluster)
     run.wait_for_step(160)
-    cluster.call(ROOT / "slurm" / "devcluster.sh", "crash", "n0")  # with the batch shell
-    cluster.call("scontrol", "update", "nodename=n0", "state=down", "reason=crashed")
-    cluster.call(ROOT / "slurm" / "devcluster.sh", "start")
+    crash(cluster, "n0", job)  # the node of the batch shell
     run.comes_back(4)
     cluster.finish(job, checkout)
 

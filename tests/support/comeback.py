@@ -16,6 +16,7 @@ import psutil
 
 from analysis.readers import run_logs
 from configs.loader import EXIT_USER_ERROR
+from tests.conftest import ROOT
 from tests.support.slurm import ENDED, Cluster, job_log, wait_until
 from tests.support.training import SAME, SMALL
 from train.checkpoint.load import list_checkpoints
@@ -81,7 +82,10 @@ class Training:
     def comes_back(self, starts: int) -> float:
         """Wait for the next start after `starts` to train a step; return how many seconds that took."""
         began = time.monotonic()
-        wait_until(lambda: self.starts() > starts and self.last_step(starts) > 0)
+        try:
+            wait_until(lambda: self.starts() > starts and self.last_step(starts) > 0)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.cluster.call('scontrol', 'show', 'job')}") from error
         return time.monotonic() - began
 
     def processes(self, what: str, node: str, job: str) -> list[psutil.Process]:
@@ -156,6 +160,19 @@ def _has_no_rank_above(process: psutil.Process) -> bool:
         and "train/pretrain.py" in " ".join(parent.cmdline())
         and "torch.distributed.run" in (" ".join(parent.cmdline()))
     )
+
+
+def crash(cluster: Cluster, node: str, job: str) -> None:
+    """Kill a node with all its processes. It boots as soon as Slurm has taken its job back.
+
+    Slurm misses a node after its SlurmdTimeout; an operator, who sets it down, is quicker.
+    """
+    script = ROOT / "slurm" / "devcluster.sh"
+    restarts = cluster.job(job)["Restarts"]
+    cluster.call(script, "crash", node)
+    cluster.call("scontrol", "update", f"nodename={node}", "state=down", "reason=crashed")
+    wait_until(lambda: cluster.job(job)["Restarts"] != restarts)
+    cluster.call(script, "start")
 
 
 def restart_controller(cluster: Cluster) -> None:
