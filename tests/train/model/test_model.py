@@ -1,5 +1,7 @@
 """The chunked loss, initial weights and rotary frequencies."""
 
+import subprocess
+import sys
 from unittest import mock
 
 import pytest
@@ -8,11 +10,8 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from configs.loader import CONFIGS, read_yaml, validate
-from train.model.llama import (
-    ModelConfig,
-    build_model,
-    rope_frequencies,
-)
+from tests.conftest import ROOT
+from train.model.llama import ModelConfig, build_model, rope_frequencies
 from train.model.loss import IGNORE, chunked_cross_entropy
 
 N, D, V = 50, 16, 97
@@ -136,3 +135,9 @@ def test_bf16_products_are_summed_in_fp32_on_cuda() -> None:
     full = F.cross_entropy(hidden.float() @ weight.float().T, targets, ignore_index=IGNORE, reduction="sum")
     (reference,) = torch.autograd.grad(full, weight)
     assert (ours.float() - reference.float()).norm() < 0.01 * reference.float().norm()
+
+
+def test_what_needs_only_the_shape_does_not_import_the_library() -> None:
+    modules = ("train.pretrain", "train.plan", "train.study", "train.chain")
+    code = f"import sys, {', '.join(modules)}; sys.exit('transformers' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
