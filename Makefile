@@ -73,8 +73,9 @@ demo: preprocess  ## run the whole path on a small built-in corpus, from archive
 demo-corpus: setup
 	@$(PY) preprocess/sample_corpus.py --out "$$DATA/raw" $(if $(filter mini,$(SCALE)),--papers 1500)
 
-# tests/conftest.py says which tests share a process, and in which order they start.
-PYTEST = $(PY) -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+# All tests of a file go to one worker, so that their fixtures are made once. Files in their order: the long ones
+# of Slurm would else come last, beside an idle core.
+PYTEST = $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: setup  ## run all tests; REQUIRE=slurm,real,... makes tests that lack these fail instead of being skipped
 	$(PYTEST)

@@ -71,27 +71,6 @@ NEEDS: dict[str, Callable[[], str]] = {
 }
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than cores, because the tests of Slurm wait for most of their time."""
-    return (os.cpu_count() or 1) + 1
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests share a process (`--dist loadgroup`), and put those first that take longest.
-
-    The tests of a file share one, so that its fixtures are made once. All tests of Slurm share one, because
-    the daemons of several clusters would wait for each other.
-    """
-
-    def place(item: pytest.Item) -> tuple[bool, bool]:
-        return not item.get_closest_marker("slurm"), ROOT / "tests/train" not in item.path.parents
-
-    items.sort(key=place)
-    for item in items:
-        group = "slurm" if item.get_closest_marker("slurm") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes do not name a case: gzip puts the time into them, and two workers would collect other tests."""
     return argname if isinstance(val, bytes) else None
