@@ -122,7 +122,10 @@ def build_model(config: ModelConfig, init_seed: int) -> PretrainModel:
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Number of distinct parameters: a tied head is none of its own."""
+    """Number of distinct parameters of Llama (Touvron et al. 2023); a tied head has none of its own.
+
+    A layer has four square projections, three matrices of the FFN and two norms.
+    """
     width, embedding = config.hidden_size, config.vocab_size * config.hidden_size
     attention, ffn, norms = 4 * width**2, 3 * width * config.intermediate_size, 2 * width
     layers = config.num_hidden_layers * (attention + ffn + norms)
