@@ -73,9 +73,8 @@ demo: preprocess  ## run the whole path on a small built-in corpus, from archive
 demo-corpus: setup
 	@$(PY) preprocess/sample_corpus.py --out "$$DATA/raw" $(if $(filter mini,$(SCALE)),--papers 1500)
 
-# All tests of a file go to one worker, so that their fixtures are made once. Files in their order: the long ones
-# of Slurm would else come last, beside an idle core.
-PYTEST = $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# A process more than cores, because one waits for Slurm; tests/conftest.py divides the tests among them.
+PYTEST = $(PY) -m pytest -n $(shell expr $(WORKERS) + 1)
 
 test: setup  ## run all tests; REQUIRE=slurm,real,... makes tests that lack these fail instead of being skipped
 	$(PYTEST)

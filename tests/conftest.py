@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import PATIENCE_S, oracles
 
@@ -74,6 +76,28 @@ NEEDS: dict[str, Callable[[], str]] = {
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes do not name a case: gzip puts the time into them, and two workers would collect other tests."""
     return argname if isinstance(val, bytes) else None
+
+
+class _OneProcessAFile(LoadScopeScheduling):
+    """Gives a file's tests to one process, which makes their fixtures once, and all of tests/slurm to one.
+
+    Tests of Slurm mostly wait, so two processes of them would leave a core idle.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "tests/slurm" if file.startswith("tests/slurm/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Let `_OneProcessAFile` divide the tests, in the order in which they were collected."""
+    config.option.loadscopereorder = False
+    return _OneProcessAFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of Slurm start first, because they take longest."""
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

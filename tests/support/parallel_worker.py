@@ -38,7 +38,7 @@ from train.parallel.strategy import DataParallel, StepResult, make_strategy
 from train.parallel.world import World, run_world, start_world
 
 SEQUENCES, T, MICRO, LR, CLIP = 8, 32, 2, 0.1, 1e-3
-MANY = 384  # equal micro-batches; a bf16 sum of equal terms stops growing at the 256th (8 bits of precision)
+MANY = 288  # equal micro-batches; a bf16 sum of equal terms stops growing at the 256th (8 bits of precision)
 ADAMW_STEPS, FIRST, SECOND = 20, 10, 15  # a checkpoint follows FIRST and SECOND
 
 
