@@ -40,8 +40,16 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkout
 
 
+@pytest.fixture(scope="module")
+def straight(cluster: Cluster, checkout: Path) -> Training:
+    """An undisturbed run on two nodes. Two ranks on one node compute the same bits."""
+    run = Training(cluster, checkout, "undisturbed", TWO_NODES, STEPS)
+    cluster.finish(run.submit(), checkout)
+    return run
+
+
 def test_preemption_dead_processes_a_dead_node_and_a_restarted_controller(
-    cluster: Cluster, checkout: Path
+    cluster: Cluster, checkout: Path, straight: Training
 ) -> None:
     run = Training(cluster, checkout, "disturbed", TWO_NODES, STEPS)
     job = run.submit()
@@ -71,13 +79,11 @@ def test_preemption_dead_processes_a_dead_node_and_a_restarted_controller(
     assert "rank 1 on n1 ended without a word" in decided[1][1]
     assert decided[2][1].endswith("the step daemon (slurmstepd) died")
     assert decided[3] == ("finished", "finished")
-    straight = Training(cluster, checkout, "undisturbed", TWO_NODES, STEPS)
-    cluster.finish(straight.submit(), checkout)
     run.assert_equals(straight)
 
 
 def test_a_stopped_rank_a_bad_node_a_second_job_a_full_disk_and_a_damaged_checkpoint(
-    cluster: Cluster, checkout: Path, disk: Path
+    cluster: Cluster, checkout: Path, disk: Path, straight: Training
 ) -> None:
     run = Training(cluster, checkout, "disk", ONE_NODE, STEPS, disk)
     job, refused = run.submit_twice(HANG_LEAST_S="10")
@@ -105,6 +111,4 @@ def test_a_stopped_rank_a_bad_node_a_second_job_a_full_disk_and_a_damaged_checkp
         file.write(bytes(100))
     again = run.submit()
     assert "renamed a damaged checkpoint" in cluster.finish(again, checkout)
-    straight = Training(cluster, checkout, "one node", ONE_NODE, STEPS)
-    cluster.finish(straight.submit(), checkout)
     run.assert_equals(straight)
