@@ -16,6 +16,7 @@ from preprocess.latex.extraction import includes
 from preprocess.latex.extraction.archive import kind_of
 from preprocess.latex.extraction.encoding import to_utf8
 from preprocess.latex.extraction.members import NOT_TEX_SUFFIXES, is_ancillary
+from preprocess.latex.extraction.sources import declares_class
 from preprocess.latex.lexer import Groups
 from preprocess.pipeline.dropped import Dropped
 
@@ -84,6 +85,7 @@ class Flattener:
         self._uncounted_bytes = 0
         self._open: list[str] = []
         self._repeated = self._n_includes = 0
+        self._ended = False  # \end{document} was read
         self._file_names = {posixpath.basename(path).lower() for path in members}
         self._by_lower_case: dict[str, str] | None = None
         self._has_styles = any(name.endswith(".sty") for name in self._file_names)
@@ -154,6 +156,10 @@ class Flattener:
         """`text` with each include command replaced by what it includes, cut to its body."""
         removed = self.result.removed
         is_document = role == "part" and _CLASS.search(text, 0, _HEAD_BYTES) is not None
+        if is_document and not self._has_class and declares_class(text):
+            # The files before it only set options and include it: this part is the paper.
+            is_document, role, self._has_class = False, "main", True
+            self._raw_main = bytes(self.members[self._open[-1]])
         pieces: list[bytes] = []
         groups, at, in_preamble = Groups(text), 0, role != "part"
         names = _NAMES + _PACKAGE_NAMES if in_preamble and self._has_styles else _NAMES
@@ -174,6 +180,7 @@ class Flattener:
                 if kind == "end_document" and role == "part" and not is_document and not text[end:].strip():
                     continue  # it ends the paper, not only the part
                 if kind == "end_document" and role == "main":
+                    self._ended = True
                     start = line_end.end() if (line_end := _REST_OF_LINE.match(text, end)) else end
                 removed[f"after_{kind}"] += len(text) - start
                 pieces.append(text[at:start])
@@ -191,6 +198,9 @@ class Flattener:
                     end = _behind_branches(groups, end)
                 removed["include_commands"] += end - start
                 part = self._follow(*found)
+                if self._ended:  # the part was the paper
+                    removed["after_end_document"] += len(text) - end
+                    return b"".join((*pieces, text[at:start], part))
                 # The line end at the end of a file must not make an empty line; and a file without one needs
                 # one, or a comment on its last line would swallow what follows.
                 line_ends = _REST_OF_LINE.match(text, end) is not None
@@ -255,6 +265,11 @@ class Flattener:
             if path in self._by_lower_case:
                 return self._by_lower_case[path]
         return None
+
+    @cached_property
+    def _has_class(self) -> bool:
+        """Whether the paper's document class has been read: in the main file, or in a part of it."""
+        return declares_class(self._raw_main)
 
     @cached_property
     def _bibliography(self) -> str | None:

@@ -95,6 +95,11 @@ def dialect_of(text: bytes) -> str:
     return _dialect(text, *_class_and_body(text))
 
 
+def declares_class(text: bytes) -> bool:
+    """Whether a text declares a document class outside comments."""
+    return live_match(_CLASS, text) is not None
+
+
 def _class_and_body(text: bytes) -> tuple[re.Match[bytes] | None, re.Match[bytes] | None]:
     """The first live declaration of a document class, and the first live \\begin{document}."""
     if b"document" not in text:  # true of most parts; this check is fast

@@ -139,6 +139,40 @@ def test_preamble_of_a_subfiles_parent_is_read() -> None:
     assert normalize(result.text).text == "$\\mathbb{R}$ in a paper\n"
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("\\def\\arxiv{1}\n", "\n", id="settings"),
+        pytest.param("% \\documentclass is in main.tex\n\\input{options}\n", "", id="options_first"),
+        pytest.param("", "\nNot part of the paper. \\input{options}\n", id="text_behind_the_end"),
+    ],
+)
+def test_a_file_without_a_class_may_only_include_the_paper(before: str, after: str) -> None:
+    part = "\\documentclass{standalone}\n\\def\\R{wrong}\n\\begin{document}\nFigure.\n\\end{document}\n"
+    files = {
+        "ms.tex": f"{before}\\input{{paper}}{after}",
+        "options.tex": "% \\documentclass{article}\n\\newcommand{\\N}{\\mathbb{N}}\n",
+        "paper.tex": paper(
+            "$\\R \\Q$ \\input{figure}\n\\section{A}", "\\newcommand{\\R}{\\mathbb{R}}\\usepackage{own}"
+        ),
+        "own.sty": "\\newcommand{\\Q}{\\mathbb{Q}}",
+        "figure.tex": part,
+    }
+    result = extract(files)
+    assert result.main_file == "ms.tex"
+    assert normalize(result.text).text == "$\\mathbb{R} \\mathbb{Q}$\nFigure.\n\\section{A}\n"
+    assert result.removed["preamble_of_part"] == part.index("\nFigure")
+
+
+def test_the_encoding_that_an_included_paper_declares_counts_for_its_parts() -> None:
+    files = {
+        "ms.tex": b"\\def\\arxiv{1}\n\\input{paper}\n",
+        "paper.tex": paper("A \\input{a}", "\\usepackage[latin2]{inputenc}").encode(),
+        "a.tex": "Erdős Pál".encode("latin2"),
+    }
+    assert "Erdős Pál" in extract(files).text.decode()
+
+
 def test_splitting_a_paper_into_files_changes_nothing() -> None:
     parts = ["One.\n\nTwo % c\nthree.\n", "\\section{S}\nFour\n", "five.\n\n\\R{} six. % end"]
     whole = paper("\n".join(part.rstrip("\n") for part in parts), "\\def\\R{r}")
