@@ -85,7 +85,7 @@ class Flattener:
         self._uncounted_bytes = 0
         self._open: list[str] = []
         self._repeated = self._n_includes = 0
-        self._ended = False  # \end{document} was read
+        self._in_preamble, self._ended = True, False  # until \begin{document}; after \end{document}
         self._file_names = {posixpath.basename(path).lower() for path in members}
         self._by_lower_case: dict[str, str] | None = None
         self._has_styles = any(name.endswith(".sty") for name in self._file_names)
@@ -161,13 +161,12 @@ class Flattener:
             is_document, role, self._has_class = False, "main", True
             self._raw_main = bytes(self.members[self._open[-1]])
         pieces: list[bytes] = []
-        groups, at, in_preamble = Groups(text), 0, role != "part"
-        names = _NAMES + _PACKAGE_NAMES if in_preamble and self._has_styles else _NAMES
+        groups, at = Groups(text), 0
+        names = _NAMES + _PACKAGE_NAMES if self._in_preamble and self._has_styles else _NAMES
         for kind, start, end, match in _commands(text, names, own_commands):
             if start < at:
                 continue  # in a branch of \InputIfFileExists, which was left out
             if kind == "begin_document":
-                in_preamble = False
                 if is_document:  # a subfile or `standalone`: its body counts
                     removed["preamble_of_part"] += end - at + sum(map(len, pieces))
                     pieces.clear()
@@ -176,6 +175,8 @@ class Flattener:
                     removed["body_of_parent"] += len(text) - start
                     pieces.append(text[at:start])
                     return b"".join(pieces)
+                else:
+                    self._in_preamble = False
             elif kind in ("end_document", "endinput"):
                 if kind == "end_document" and role == "part" and not is_document and not text[end:].strip():
                     continue  # it ends the paper, not only the part
@@ -185,7 +186,7 @@ class Flattener:
                 removed[f"after_{kind}"] += len(text) - start
                 pieces.append(text[at:start])
                 return b"".join(pieces)
-            elif in_preamble and kind in ("package", "parent"):
+            elif self._in_preamble and kind in ("package", "parent"):
                 for path in self._loaded(match, base):
                     part = self._follow(path, base, "parent" if kind == "parent" else "part")
                     pieces += (text[at:end], b"\n", part)
@@ -282,6 +283,9 @@ class Flattener:
 
     def _loaded(self, match: re.Match[bytes], base: str) -> list[str]:
         """The author's own style files that a command loads, or a subfile's parent, if not read before."""
+        if len(self._open) >= MAX_DEPTH:
+            self.result.flags.add("include_depth")
+            return []
         if match["parent"] is not None:
             path = self._find(_decode(match["parent_file"]), base, (".tex", ""))
             return [path] if path and path not in self._read else []

@@ -121,12 +121,35 @@ def test_bibliography_is_inserted_where_it_is_certain(files: Mapping[str, str], 
     assert b"WRONG" not in result.text
 
 
-def test_macros_of_the_authors_own_package_are_expanded() -> None:
-    files = {
-        "main.tex": paper("$\\R$", "\\usepackage{amsmath,mine}"),
-        "mine.sty": "\\newcommand{\\R}{\\mathbb{R}}\n",
-    }
-    assert normalize(extract(files).text).text == "$\\mathbb{R}$\n"
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({"mine.sty": "MACRO"}, id="own_package"),
+        pytest.param({"mine.sty": "\\RequirePackage{more}", "more.sty": "MACRO"}, id="package_of_a_package"),
+        pytest.param(
+            {"mine.sty": "\\input{a}", "a.tex": "\\usepackage{b}", "b.sty": "MACRO"}, id="package_of_a_file"
+        ),
+        pytest.param({"mine.sty": "\\usepackage{mine}MACRO"}, id="package_of_itself"),
+    ],
+)
+def test_macros_of_the_authors_own_packages_are_expanded(files: Mapping[str, str]) -> None:
+    macro = "\\newcommand{\\R}{\\mathbb{R}}\n"
+    there = {name: text.replace("MACRO", macro) for name, text in files.items()}
+    result = extract({"main.tex": paper("$\\R$", "\\usepackage{amsmath,mine}"), **there})
+    assert normalize(result.text).text == "$\\mathbb{R}$\n"
+
+
+def test_a_package_that_only_a_part_of_the_body_loads_is_not_read() -> None:
+    part = "\\documentclass{standalone}\n\\usepackage{mine}\n\\begin{document}\nB\n\\end{document}\n"
+    files = {"main.tex": paper("A \\input{a}"), "a.tex": part, "mine.sty": "WRONG\n"}
+    assert b"WRONG" not in extract(files).text
+
+
+def test_long_chain_of_packages_is_cut() -> None:
+    chain = {f"p{i}.sty": f"\\RequirePackage{{p{i + 1}}}\n" for i in range(2000)}
+    result = extract({"main.tex": paper("Text.", "\\usepackage{p0}"), **chain})
+    assert result.record["flags"] == ["include_depth"]
+    assert normalize(result.text).text == "Text.\n"
 
 
 def test_preamble_of_a_subfiles_parent_is_read() -> None:
