@@ -19,6 +19,16 @@ from tests.support.training import pretrain_command, pretrain_here, read_rows, w
 # So many steps that the run ends only when it is stopped.
 LONG = {"tokens_total": 4000 * 8 * 32, "checkpoint_every_tokens": 4000 * 8 * 32}
 
+# A process that never reaches the end of its step.
+STUCK = """
+import time
+from train.parallel.stop import STOP_REQUEST
+STOP_REQUEST.listen(75)
+print("listens", flush=True)
+while True:
+    time.sleep(1)
+"""
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -73,6 +83,23 @@ def test_the_ranks_save_a_checkpoint_and_exit(
     saved = [path.name for path in (tmp_path / "checkpoints").iterdir()]
     assert saved == [f"step_{last_step(tmp_path):07d}"]
     assert "the same command resumes from here" in said
+
+
+def test_a_repeated_signal_ends_a_process_that_cannot_save() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "listens\n"
+    for _ in range(10 * PATIENCE_S):
+        if process.poll() is not None:
+            break
+        process.terminate()
+        time.sleep(0.1)
+    process.kill()
+    said = process.communicate()[1]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said.count("SIGTERM: saving a checkpoint after this step; repeat to end now") == 1
 
 
 @pytest.mark.slow
