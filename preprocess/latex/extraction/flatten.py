@@ -85,7 +85,7 @@ class Flattener:
         self._uncounted_bytes = 0
         self._open: list[str] = []
         self._repeated = self._n_includes = 0
-        self._in_preamble, self._ended = True, False  # until \begin{document}; after \end{document}
+        self._in_preamble = True  # until the paper's \begin{document}
         self._file_names = {posixpath.basename(path).lower() for path in members}
         self._by_lower_case: dict[str, str] | None = None
         self._has_styles = any(name.endswith(".sty") for name in self._file_names)
@@ -181,7 +181,6 @@ class Flattener:
                 if kind == "end_document" and role == "part" and not is_document and not text[end:].strip():
                     continue  # it ends the paper, not only the part
                 if kind == "end_document" and role == "main":
-                    self._ended = True
                     start = line_end.end() if (line_end := _REST_OF_LINE.match(text, end)) else end
                 removed[f"after_{kind}"] += len(text) - start
                 pieces.append(text[at:start])
@@ -199,9 +198,6 @@ class Flattener:
                     end = _behind_branches(groups, end)
                 removed["include_commands"] += end - start
                 part = self._follow(*found)
-                if self._ended:  # the part was the paper
-                    removed["after_end_document"] += len(text) - end
-                    return b"".join((*pieces, text[at:start], part))
                 # The line end at the end of a file must not make an empty line; and a file without one needs
                 # one, or a comment on its last line would swallow what follows.
                 line_ends = _REST_OF_LINE.match(text, end) is not None
