@@ -89,6 +89,7 @@ class _OneProcessAFile(LoadScopeScheduling):
         return "tests/slurm" if file.startswith("tests/slurm/") else file
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest -p no:xdist knows no such hook
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Let `_OneProcessAFile` divide the tests, in the order in which they were collected."""
     config.option.loadscopereorder = False
